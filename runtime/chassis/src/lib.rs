@@ -1,0 +1,1 @@
+//! What the runtime and the services share: guarded sled, HTTP door, NATS, configuration, shutdown.

@@ -1,0 +1,4 @@
+//! The pure heart of Fermata: journals, replay, waits, undos, lanes.
+
+pub mod filter;
+pub mod message;

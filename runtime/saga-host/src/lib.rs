@@ -1,0 +1,1 @@
+//! Runs sagas: the engine thread, the sled store, NATS, HTTP and the command line.

@@ -1,0 +1,1 @@
+//! Definitions, and the fermata binary that links them.

@@ -1,0 +1,3 @@
+//! The `fermata` binary: the runtime and the operator's command line, with our definitions.
+
+fn main() {}

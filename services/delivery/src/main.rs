@@ -1,0 +1,3 @@
+//! The delivery service.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The outside world for development: a payment provider and a courier on the wire.
+
+fn main() {}

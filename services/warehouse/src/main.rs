@@ -1,0 +1,3 @@
+//! The warehouse service.
+
+fn main() {}

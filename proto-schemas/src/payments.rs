@@ -1,0 +1,247 @@
+//! Payments: sessions at the provider, what became of them, and money that goes back.
+
+use crate::{
+    amount::Amount,
+    currency::Currency,
+    orders::OrderCreated,
+    text::{OrderId, line},
+};
+use chrono::{DateTime, Utc};
+use saga_core::{filter::Field, message::Event};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::Error as _};
+use validator::Validate;
+
+/// `payments.create-session`: let the customer pay at the provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateSession {
+    /// The order.
+    pub order_id: OrderId,
+    /// What is to be paid.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+}
+
+impl CreateSession {
+    /// A session over the total of this order.
+    pub fn of(order: &OrderCreated) -> CreateSession {
+        let OrderCreated { order_id, total, currency, .. } = order;
+        CreateSession { order_id: order_id.clone(), amount: *total, currency: *currency }
+    }
+}
+
+/// Answer of `payments.create-session`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// The provider's own id, `cs_…` at Stripe.
+    pub session_id: String,
+    /// Where the customer pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// When the provider closes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// `payments.process`: ask the provider now what became of this order's session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessPayment {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+impl ProcessPayment {
+    /// What became of the session of this order.
+    pub fn of(order: &OrderCreated) -> ProcessPayment {
+        ProcessPayment { order_id: order.order_id.clone() }
+    }
+}
+
+/// Answer of `payments.process`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentState {
+    /// The order.
+    pub order_id: OrderId,
+    /// The provider's id of the session.
+    pub session_id: String,
+    /// What the provider says.
+    pub status: SessionStatus,
+    /// The provider's id of the payment, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_id: Option<String>,
+}
+
+/// What became of a payment session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionStatus {
+    /// The customer can still pay.
+    Open,
+    /// The customer is through, the money is on its way.
+    Processing,
+    /// Paid, or nothing was to be paid.
+    Paid,
+    /// The payment failed.
+    Failed,
+    /// Closed without a payment.
+    Expired,
+}
+
+/// `payments.void-session`: close the session of an order, so that nobody can pay it any more. A
+/// session that was paid or has expired, and none at all, is fine: what was paid is refunded apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct VoidSession {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+impl VoidSession {
+    /// Close the session of this order.
+    pub fn of(order: &OrderCreated) -> VoidSession {
+        VoidSession { order_id: order.order_id.clone() }
+    }
+}
+
+/// Answer of `payments.void-session`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionVoided {
+    /// The order.
+    pub order_id: OrderId,
+    /// What the session is now; absent when there never was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<SessionStatus>,
+}
+
+/// `payments.refund`: pay back what was paid in a session, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundPayment {
+    /// The order.
+    pub order_id: OrderId,
+    /// The provider's id of the session that was paid.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub session_id: String,
+    /// The provider's id of the payment; without it the provider is asked by the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub payment_id: Option<String>,
+    /// How much.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+}
+
+impl RefundPayment {
+    /// Pay back all of this payment.
+    pub fn of(paid: &PaymentDetails) -> RefundPayment {
+        RefundPayment {
+            order_id: paid.order_id.clone(),
+            session_id: paid.session_id.clone(),
+            payment_id: paid.payment_id.clone(),
+            amount: paid.amount,
+            currency: paid.currency,
+        }
+    }
+}
+
+/// Answer of `payments.refund`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refund {
+    /// The provider's id, `re_…` at Stripe.
+    pub refund_id: String,
+    /// How much.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// What the provider says of it.
+    pub status: RefundStatus,
+}
+
+/// Where a refund stands, in the provider's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundStatus {
+    /// On its way.
+    Pending,
+    /// The customer has to do something first.
+    RequiresAction,
+    /// With the customer.
+    Succeeded,
+    /// The customer's bank refused it.
+    Failed,
+    /// Taken back.
+    Canceled,
+}
+
+/// What became of a payment: `payments.trigger.completed` or `payments.trigger.failed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Payment {
+    /// Paid, or nothing was to be paid.
+    #[serde(rename = "payments.trigger.completed")]
+    Completed(PaymentDetails),
+    /// Failed or expired.
+    #[serde(rename = "payments.trigger.failed")]
+    Failed(PaymentDetails),
+}
+
+/// The body of both payment events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentDetails {
+    /// The order.
+    pub order_id: OrderId,
+    /// The provider's id of the session.
+    pub session_id: String,
+    /// The provider's id of the payment, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_id: Option<String>,
+    /// How much.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Payment {
+    /// The subject of a completed payment.
+    pub const COMPLETED: &'static str = "payments.trigger.completed";
+    /// The subject of a failed or expired payment.
+    pub const FAILED: &'static str = "payments.trigger.failed";
+
+    /// The provider's id of the session.
+    pub fn session_id() -> Field<Payment, String> {
+        Field::at("/sessionId")
+    }
+
+    /// What both outcomes carry.
+    pub fn details(&self) -> &PaymentDetails {
+        match self {
+            Payment::Completed(details) | Payment::Failed(details) => details,
+        }
+    }
+}
+
+impl Event for Payment {
+    const SUBJECTS: &'static [&'static str] = &[Payment::COMPLETED, Payment::FAILED];
+    const KEY: &'static str = "/orderId";
+
+    fn decode(subject: &str, body: &str) -> serde_json::Result<Payment> {
+        match subject {
+            Payment::COMPLETED => serde_json::from_str(body).map(Payment::Completed),
+            Payment::FAILED => serde_json::from_str(body).map(Payment::Failed),
+            _ => Err(serde_json::Error::custom("the subject is none of a payment")),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The second witness of how far the store has come: a small file beside it, written and synced
+//! after each commit. A store that opens below it has lost what it acknowledged.
+
+use super::meta::Meta;
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+};
+use uuid::Uuid;
+
+const MAGIC: &[u8; 8] = b"FERMSIDE";
+/// A slot has a block of its own, so that a torn write of one leaves the other whole.
+const SLOT_BYTES: usize = 4 << 10;
+const ATTEST_BYTES: usize = 8 + 16 + 8 + 8 + 8;
+const FILE: &str = "sidecar";
+
+/// The open file and what its newer slot says.
+pub(super) struct Sidecar {
+    file: File,
+    said: Meta,
+}
+
+/// What is found in place of a sidecar.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Missing,
+    Damaged,
+}
+
+impl Sidecar {
+    /// Makes the file under another name first, so that it is whole as soon as it is there.
+    pub(super) fn create(dir: &Path, said: Meta) -> io::Result<Sidecar> {
+        let aside = dir.join("sidecar.new");
+        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let start = slot_start(said.commits);
+        bytes[start..start + SLOT_BYTES].copy_from_slice(&slot(&said));
+        fs::write(&aside, bytes)?;
+        File::open(&aside)?.sync_all()?;
+        fs::rename(&aside, dir.join(FILE))?;
+        File::open(dir)?.sync_all()?;
+        Ok(Sidecar { file: open(dir)?, said })
+    }
+
+    /// Reads the newer of the slots that are whole.
+    pub(super) fn read(dir: &Path) -> io::Result<Result<Sidecar, Found>> {
+        let file = match open(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Err(Found::Missing));
+            }
+            other => other?,
+        };
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut &file, &mut bytes)?;
+        let slots = bytes.chunks_exact(SLOT_BYTES).filter_map(read_slot);
+        let newer = slots.max_by_key(|said| said.commits);
+        Ok(newer.map(|said| Sidecar { file, said }).ok_or(Found::Damaged))
+    }
+
+    /// Writes the older slot and syncs it.
+    pub(super) fn write(&mut self, position: u64, commits: u64) -> io::Result<()> {
+        self.said = Meta { position, commits, ..self.said };
+        let start = slot_start(commits) as u64;
+        self.file.write_all_at(&slot(&self.said), start)?;
+        self.file.sync_data()
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.said.commits
+    }
+
+    pub(super) fn said(&self) -> Meta {
+        self.said
+    }
+
+    /// The store came further than the sidecar, by a crash between the two: go on from there.
+    pub(super) fn catch_up(&mut self, store: Meta) {
+        self.said = store;
+    }
+}
+
+fn open(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(dir.join(FILE))
+}
+
+fn slot_start(commits: u64) -> usize {
+    if commits.is_multiple_of(2) { 0 } else { SLOT_BYTES }
+}
+
+fn slot(said: &Meta) -> [u8; SLOT_BYTES] {
+    let mut text = Vec::with_capacity(ATTEST_BYTES + 4);
+    text.extend(MAGIC);
+    text.extend(said.instance.as_bytes());
+    text.extend(said.epoch.to_be_bytes());
+    text.extend(said.position.to_be_bytes());
+    text.extend(said.commits.to_be_bytes());
+    text.extend(crc32fast::hash(&text).to_be_bytes());
+    let mut slot = [0; SLOT_BYTES];
+    slot[..text.len()].copy_from_slice(&text);
+    slot
+}
+
+fn read_slot(slot: &[u8]) -> Option<Meta> {
+    let (text, rest) = slot.split_at_checked(ATTEST_BYTES)?;
+    let crc = u32::from_be_bytes(*rest.first_chunk()?);
+    if crc != crc32fast::hash(text) {
+        return None;
+    }
+    let (instance, rest) = text.strip_prefix(MAGIC)?.split_first_chunk()?;
+    let (epoch, rest) = rest.split_first_chunk()?;
+    let (position, rest) = rest.split_first_chunk()?;
+    Some(Meta::of(
+        Uuid::from_bytes(*instance),
+        u64::from_be_bytes(*epoch),
+        u64::from_be_bytes(*position),
+        u64::from_be_bytes(rest.try_into().ok()?),
+    ))
+}

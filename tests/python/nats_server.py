@@ -1,0 +1,71 @@
+"""A real nats-server with the users of deploy/nats.conf, on a free port with its own store."""
+
+import asyncio
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def development_settings():
+    """The KEY=value lines of deploy/dev.env."""
+    lines = (ROOT / "deploy/dev.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def server_binary():
+    """NATS_SERVER, else the one that deploy/tools fetched, else the one in PATH."""
+    fetched = ROOT / "target/tools/python/bin/nats-server"
+    found = os.environ.get("NATS_SERVER") or (fetched.exists() and str(fetched))
+    found = found or shutil.which("nats-server")
+    if not found:
+        raise RuntimeError("no nats-server: run deploy/test once, or set NATS_SERVER")
+    return found
+
+
+class NatsServer:
+    """Starts in `__aenter__`, stops and removes its store in `__aexit__`."""
+
+    async def __aenter__(self):
+        self.store = tempfile.TemporaryDirectory()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings = development_settings()
+        environment = {**os.environ, **self.settings, "NATS_STORE_DIR": self.store.name}
+        self.process = subprocess.Popen(
+            [server_binary(), "-c", "deploy/nats.conf", "-p", str(self.port)],
+            cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+        )
+        await self._listening()
+        return self
+
+    async def __aexit__(self, *_):
+        self.process.terminate()
+        self.process.communicate()
+        self.store.cleanup()
+
+    async def _listening(self):
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"nats-server ended: {self.process.communicate()[1]}")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                return
+            except OSError:
+                await asyncio.sleep(0.02)
+
+    def url(self, user):
+        """The address with which this user connects, as deploy/dev.env gives it."""
+        setting = "NATS_URL" if user == "developer" else f"{user.upper()}_NATS_URL"
+        return re.sub(r":4222$", f":{self.port}", self.settings[setting])
+
+    def password(self, user):
+        """The password of this user."""
+        return self.settings[f"{user.upper()}_NATS_PASSWORD"]

@@ -1,1 +1,18 @@
-//! What the runtime and the services share: guarded sled, HTTP door, NATS, configuration, shutdown.
+//! What the runtime and the services share, written once.
+//!
+//! - [`config`]: settings from the environment over a file, all faults at once.
+//! - [`shutdown`]: being asked to stop.
+//! - [`log`]: structured logs.
+//! - [`problem`]: errors as problem+json (RFC 9457).
+//! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
+//! - [`nats`]: the connection to the broker, its health, and the stream of events.
+//!
+//! Read them in this order. Absent: anything that knows orders, sagas or providers.
+
+pub mod config;
+pub mod db;
+pub mod http;
+pub mod log;
+pub mod nats;
+pub mod problem;
+pub mod shutdown;

@@ -1,0 +1,157 @@
+//! Puts a process's own routes behind the layers that all share.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::get_with;
+use aide::openapi::{Info, OpenApi};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router, middleware};
+use bytes::Bytes;
+
+use super::auth::Tokens;
+use super::document;
+use super::health::{Health, Ready};
+use super::intake::{Intake, limit, observe};
+use super::metrics::Metrics;
+use super::rate::RateLimit;
+use super::{Json, problems};
+use crate::config::{Environment, Source};
+
+/// An order with the most items that one may have fits twice.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Slower than any handler, faster than a caller's patience.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// One shop's front end, or an office behind one address.
+const REQUESTS_PER_S: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
+/// Everything of a developer's machine, load tests too, comes from one address.
+const REQUESTS_PER_S_DEVELOPMENT: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
+
+/// How much a caller may ask for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest body that is taken.
+    pub body_bytes_max: usize,
+    /// Requests per second and at once from one peer address (IPv6: one /64 network).
+    pub requests_per_s: NonZeroU32,
+    /// For the body to arrive, and again for the handler to answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes_max: BODY_BYTES_MAX,
+            requests_per_s: REQUESTS_PER_S,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+}
+
+impl Limits {
+    /// Reads `FERMATA_HTTP_BODY_BYTES_MAX`, `FERMATA_HTTP_REQUESTS_PER_S` and
+    /// `FERMATA_HTTP_TIMEOUT_MS`.
+    pub fn read(source: &mut Source) -> Option<Limits> {
+        let rate = match source.environment() {
+            Environment::Production => REQUESTS_PER_S,
+            Environment::Development => REQUESTS_PER_S_DEVELOPMENT,
+        };
+        let bytes = "a number of bytes";
+        let body_bytes_max = source.or("FERMATA_HTTP_BODY_BYTES_MAX", BODY_BYTES_MAX, bytes);
+        let rates = "a number of requests per second and address, at least 1";
+        let requests_per_s = source.or("FERMATA_HTTP_REQUESTS_PER_S", rate, rates);
+        let request_timeout = source.milliseconds("FERMATA_HTTP_TIMEOUT_MS", REQUEST_TIMEOUT);
+        Some(Limits {
+            body_bytes_max: body_bytes_max?,
+            requests_per_s: requests_per_s?,
+            request_timeout: request_timeout?,
+        })
+    }
+}
+
+/// What a process brings to its door.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The title in the OpenAPI document.
+    pub title: &'static str,
+    /// One sentence on what the process does, for the same place.
+    pub description: &'static str,
+    /// How much a caller may ask for.
+    pub limits: Limits,
+    /// Who may ask for more than what is public.
+    pub tokens: Tokens,
+    /// What `/readyz` tells.
+    pub health: Health,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+}
+
+impl Door {
+    /// Completes the routes: adds the standard ones, documents all, and puts the layers around.
+    pub fn router(&self, routes: ApiRouter) -> Router {
+        let mut api = self.document();
+        let intake = Arc::new(Intake {
+            limits: self.limits.clone(),
+            rate: RateLimit::per_second(self.limits.requests_per_s),
+            metrics: self.metrics.clone(),
+        });
+        // The standard routes stand beside the limits: a flood must not make a process look dead.
+        let limited = routes
+            .layer(Extension(Arc::new(self.tokens.clone())))
+            .layer(middleware::from_fn_with_state(Arc::clone(&intake), limit));
+        let router = limited.merge(self.standard_routes()).finish_api_with(&mut api, |mut api| {
+            document::declare_bearer(api.inner_mut());
+            document::add_common(api.inner_mut());
+            api
+        });
+        let document = Bytes::from(serde_json::to_vec(&api).unwrap_or_default());
+        let answer = move || std::future::ready(json(document.clone()));
+        router
+            .route("/openapi.json", axum::routing::get(answer))
+            .layer(middleware::from_fn_with_state(intake, observe))
+    }
+
+    fn standard_routes(&self) -> ApiRouter {
+        let (health, metrics) = (self.health.clone(), self.metrics.clone());
+        let readyz = move || std::future::ready(health.readyz());
+        let metrics = move || std::future::ready(metrics.answer());
+        ApiRouter::new()
+            .api_route("/livez", get_with(livez, |op| op.summary("Whether the process runs")))
+            .api_route(
+                "/readyz",
+                get_with(readyz, |op| {
+                    problems(op.summary("Whether it can do its work"), &[503])
+                        .response::<200, Json<Ready>>()
+                }),
+            )
+            .api_route(
+                "/metrics",
+                get_with(metrics, |op| {
+                    op.summary("Counts, as OpenMetrics text").response::<200, String>()
+                }),
+            )
+    }
+
+    fn document(&self) -> OpenApi {
+        OpenApi {
+            info: Info {
+                title: self.title.into(),
+                description: Some(self.description.into()),
+                version: env!("CARGO_PKG_VERSION").into(),
+                ..Info::default()
+            },
+            ..OpenApi::default()
+        }
+    }
+}
+
+async fn livez() -> &'static str {
+    "alive\n"
+}
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

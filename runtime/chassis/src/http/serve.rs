@@ -1,0 +1,115 @@
+//! Accepting connections, and letting go of them.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use super::Health;
+use crate::shutdown::Shutdown;
+
+/// Open connections at most; more wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 4_096;
+/// For the head of a request to arrive, which also ends idle connections.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Enough for any honest head, small enough for thousands of connections.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Load balancers get this long to see that `/readyz` says no, before connections are refused.
+const NOTICE: Duration = Duration::from_millis(500);
+/// Requests in flight get this long to end.
+const DRAIN: Duration = Duration::from_secs(8);
+/// After a failed accept (too many open files, mostly) there is nothing to do but wait.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` is asked, then drains: `/readyz` says 503 at once, new connections
+/// are still taken for a short notice, requests in flight get a bounded time to end.
+///
+/// The whole takes at most 9 s from the asking on.
+pub async fn serve(listener: TcpListener, router: Router, health: Health, shutdown: Shutdown) {
+    let connections = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let stop = async {
+        shutdown.asked().await;
+        health.drain();
+        tokio::time::sleep(NOTICE).await;
+    };
+    tokio::pin!(stop);
+    loop {
+        // A slot first: what is beyond the limit waits in the kernel's queue.
+        let slot = tokio::select! {
+            () = &mut stop => break,
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+        };
+        let (stream, peer) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener) => accepted,
+        };
+        let connection = connection(stream, peer, router.clone());
+        let watched = connections.watch(connection);
+        tokio::spawn(async move {
+            // A connection that broke off is its sender's affair.
+            let _broken = watched.await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+        tracing::warn!("left requests in flight behind after {} s", DRAIN.as_secs());
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Small answers must not wait for the peer's delayed acknowledgement.
+                let _unchanged = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::Service<
+        Request<Incoming>,
+        Response = Response,
+        Error = Infallible,
+        Future = impl Future<Output = Result<Response, Infallible>>,
+    >,
+> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+}

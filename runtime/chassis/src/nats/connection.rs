@@ -1,0 +1,203 @@
+//! Connecting, and leaving without losing what was sent.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, ServerAddr, jetstream};
+use tokio::sync::{mpsc, watch};
+
+use super::watch::{Link, Watcher};
+use crate::config::{Secret, Source};
+use crate::http::{Health, Metrics};
+
+/// Events that wait for the watcher; it only counts and logs, so this is never full for long.
+const EVENTS_MAX: usize = 1_024;
+/// The first wait before a new attempt to connect; doubles from there.
+const RECONNECT_MS_MIN: u64 = 50;
+/// The longest wait: a broker that is back is found within a second.
+const RECONNECT_MS_MAX: u64 = 1_000;
+/// JetStream and service requests answer within milliseconds or not at all.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const URL_EXPECTED: &str = "a URL such as nats://user:password@host:4222 (or tls://)";
+
+/// Where the broker is and who we are there.
+#[derive(Clone, Debug)]
+pub struct NatsConfig {
+    /// Shown in the broker's list of connections.
+    pub name: String,
+    /// With user and password; `tls://` asks for TLS.
+    pub url: Secret,
+    /// Certificates of the authority that signed the broker's; the system's own otherwise.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl NatsConfig {
+    /// Reads `<PROCESS>_NATS_URL` and `<PROCESS>_NATS_CA_FILE`.
+    pub fn read(source: &mut Source, process: &str) -> Option<NatsConfig> {
+        let variable = format!("{process}_NATS_URL");
+        let url = source.secret(&variable, URL_EXPECTED);
+        let ca_file = source.optional(&format!("{process}_NATS_CA_FILE"), "the path of a file");
+        let url = url?;
+        if user_of(&url).is_none() {
+            let found = "found something else (hidden)".into();
+            return source.fault(&variable, found, URL_EXPECTED);
+        }
+        Some(NatsConfig { name: process.to_ascii_lowercase(), url, ca_file: ca_file? })
+    }
+}
+
+/// Why the broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// The URL is none, or names no user.
+    #[error("the NATS URL must look like nats://user:password@host:4222")]
+    Url,
+    /// The first attempt failed in a way that repeating it does not mend.
+    #[error("cannot connect to NATS: {0}")]
+    Connect(#[from] async_nats::ConnectError),
+    /// The server lacks what we rely on.
+    #[error("the NATS server has version {found}, at least {wanted} is needed: upgrade it")]
+    Version {
+        /// What the server says.
+        found: String,
+        /// What we need.
+        wanted: &'static str,
+    },
+    /// The connection was closed for good.
+    #[error("the NATS connection is closed")]
+    Closed,
+    /// A stream cannot be created or read.
+    #[error("cannot set up the stream {name}: {reason}")]
+    Stream {
+        /// The stream's name.
+        name: String,
+        /// What the server says.
+        reason: String,
+    },
+    /// The server applied other settings than those asked for.
+    #[error("the stream {name} has other settings than asked for: {}", differences.join("; "))]
+    StreamDiffers {
+        /// The stream's name.
+        name: String,
+        /// One line per setting.
+        differences: Vec<String>,
+    },
+    /// A configured prefix of event subjects is malformed or overlaps another.
+    #[error("the event prefix {prefix:?} cannot be used: {reason}")]
+    Prefix {
+        /// As configured.
+        prefix: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// A connection that reconnects for ever. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Nats {
+    client: Client,
+    link: watch::Receiver<Link>,
+}
+
+impl Nats {
+    /// Starts connecting and returns at once: the broker may come later. The gate `nats` of
+    /// `health` opens while there is a connection to a server that is new enough.
+    ///
+    /// # Errors
+    /// When the URL is malformed or the options cannot be used.
+    pub async fn connect(
+        config: &NatsConfig,
+        health: &Health,
+        metrics: &Metrics,
+    ) -> Result<Nats, NatsError> {
+        let user = user_of(&config.url).ok_or(NatsError::Url)?;
+        let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        let mut options = ConnectOptions::new()
+            .name(&config.name)
+            .custom_inbox_prefix(format!("_INBOX_{user}"))
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                let events = events.clone();
+                async move {
+                    // The watcher ends after the last event; nobody listens then.
+                    let _ended = events.send(event).await;
+                }
+            });
+        if let Some(path) = &config.ca_file {
+            options = options.add_root_certificates(path.clone());
+        }
+        let client = options.connect(config.url.expose()).await?;
+        let gate = health.gate("nats");
+        let link = Watcher::start(client.clone(), inbox, gate, metrics);
+        Ok(Nats { client, link })
+    }
+
+    /// The client, for core messages.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A JetStream context on the client.
+    #[must_use]
+    pub fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(self.client.clone())
+    }
+
+    /// Whether there is a connection to a server that is new enough.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Up)
+    }
+
+    /// Waits until there is such a connection.
+    ///
+    /// # Errors
+    /// When the server is too old, or the connection was closed.
+    pub async fn ready(&self) -> Result<(), NatsError> {
+        let mut link = self.link.clone();
+        let settled = |link: &Link| !matches!(link, Link::Down);
+        match link.wait_for(settled).await.as_deref() {
+            Ok(Link::Up) => Ok(()),
+            Ok(Link::TooOld { found, wanted }) => {
+                Err(NatsError::Version { found: found.clone(), wanted })
+            }
+            Ok(Link::Closed | Link::Down) | Err(_) => Err(NatsError::Closed),
+        }
+    }
+
+    /// Ends the subscriptions, sends what is buffered, and waits until the connection is closed:
+    /// at most `within`, after which `false` says that something may not have left.
+    ///
+    /// Stop pulls and await publish acknowledgements first.
+    pub async fn close(&self, within: Duration) -> bool {
+        let closing = async {
+            // Both fail only when the connection is gone already.
+            let _gone = self.client.flush().await;
+            let _gone = self.client.drain().await;
+            let mut link = self.link.clone();
+            let closed = link.wait_for(|link| matches!(link, Link::Closed)).await;
+            closed.is_ok()
+        };
+        let closed = tokio::time::timeout(within, closing).await.unwrap_or(false);
+        if !closed {
+            tracing::warn!("the NATS connection did not close in time");
+        }
+        closed
+    }
+}
+
+fn reconnect_delay(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    Duration::from_millis((RECONNECT_MS_MIN << doublings).min(RECONNECT_MS_MAX))
+}
+
+fn user_of(url: &Secret) -> Option<String> {
+    let url = ServerAddr::from_str(url.expose()).ok()?;
+    let user = url.username().filter(|_| url.has_user_pass())?;
+    user.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-').then(|| user.into())
+}

@@ -1,0 +1,18 @@
+//! The connection to the broker: named, confined to its user's inbox, never given up, and honest
+//! about its state.
+//!
+//! What async-nats reports only as an asynchronous event becomes a gate of `/readyz`, a counter
+//! and a log line here: a lost connection, a slow consumer (core messages were dropped), a
+//! refused subject (the publisher itself only sees a time-out).
+
+mod connection;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use connection::{Nats, NatsConfig, NatsError};
+pub use streams::{TRIGGERS, apply_stream, trigger_subjects, triggers_stream};
+
+/// Re-exported so that processes and this crate agree on the version.
+pub use async_nats;

@@ -1,0 +1,128 @@
+//! Turns the client's asynchronous events into state, counts and log lines.
+
+use async_nats::{Client, Event, ServerError};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{mpsc, watch};
+
+use crate::http::{Gate, Metrics};
+
+/// Atomic batches, scheduled messages and the stream settings that we compare came with 2.12.
+const VERSION_MIN: (u64, u64) = (2, 12);
+const VERSION_MIN_TEXT: &str = "2.12.0";
+
+/// The state of the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Not connected now; attempts go on.
+    Down,
+    /// Connected to a server that is new enough.
+    Up,
+    /// Connected to a server that is not.
+    TooOld {
+        /// What the server says.
+        found: String,
+        /// What we need.
+        wanted: &'static str,
+    },
+    /// Closed for good, by us.
+    Closed,
+}
+
+/// Owns what the events change.
+pub(super) struct Watcher {
+    client: Client,
+    gate: Gate,
+    link: watch::Sender<Link>,
+    reconnects: Counter,
+    slow_consumers: Counter,
+    refusals: Counter,
+}
+
+impl Watcher {
+    /// Starts the task; it ends when the connection is closed.
+    pub(super) fn start(
+        client: Client,
+        mut events: mpsc::Receiver<Event>,
+        gate: Gate,
+        metrics: &Metrics,
+    ) -> watch::Receiver<Link> {
+        let (link, receiver) = watch::channel(Link::Down);
+        gate.close("not connected yet");
+        let watcher = Watcher {
+            client,
+            gate,
+            link,
+            reconnects: metrics.counter("nats_connects", "Connections made to the broker"),
+            slow_consumers: metrics
+                .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
+            refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
+        };
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                watcher.on(event);
+            }
+        });
+        receiver
+    }
+
+    fn on(&self, event: Event) {
+        match event {
+            Event::Connected => self.connected(),
+            Event::Disconnected => {
+                tracing::warn!("lost the connection to NATS; reconnecting");
+                self.gate.close("disconnected");
+                self.link.send_replace(Link::Down);
+            }
+            Event::Closed => {
+                self.gate.close("closed");
+                self.link.send_replace(Link::Closed);
+            }
+            Event::SlowConsumer(subscription)
+            | Event::ServerError(ServerError::SlowConsumer(subscription)) => {
+                self.slow_consumers.inc();
+                tracing::warn!(subscription, "a NATS subscription was full: messages were lost");
+            }
+            Event::ServerError(ServerError::AuthorizationViolation) => {
+                tracing::error!("NATS refuses our user or password");
+                self.gate.close("the broker refuses our user or password");
+            }
+            Event::ServerError(ServerError::Other(text)) => self.server_error(&text),
+            Event::ClientError(error) => tracing::debug!(%error, "NATS"),
+            Event::LameDuckMode => tracing::warn!("the NATS server is going down"),
+            Event::Draining => tracing::debug!("leaving NATS"),
+        }
+    }
+
+    fn connected(&self) {
+        self.reconnects.inc();
+        let found = self.client.server_info().version;
+        if is_new_enough(&found) {
+            tracing::info!(version = found, "connected to NATS");
+            self.gate.open();
+            self.link.send_replace(Link::Up);
+        } else {
+            tracing::error!(version = found, needed = VERSION_MIN_TEXT, "the NATS server is old");
+            self.gate.close(format!("the broker is {found}, needed is {VERSION_MIN_TEXT}"));
+            self.link.send_replace(Link::TooOld { found, wanted: VERSION_MIN_TEXT });
+        }
+    }
+
+    /// The text of a violation names the operation and the subject; neither is secret.
+    fn server_error(&self, text: &str) {
+        if text.to_ascii_lowercase().starts_with("permissions violation") {
+            self.refusals.inc();
+            tracing::error!(refusal = text, "NATS refuses a subject: see this user's permissions");
+        } else {
+            tracing::warn!(error = text, "NATS");
+        }
+    }
+}
+
+/// Compares major and minor; what cannot be read is not new enough.
+pub(super) fn is_new_enough(version: &str) -> bool {
+    let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u64>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= VERSION_MIN,
+        _ => false,
+    }
+}

@@ -1,0 +1,48 @@
+//! Journal → state, without the author's code: what is open, what is owed, how it ended.
+//!
+//! The sequencer keeps this state for the sagas that it works on, and a live saga keeps the same
+//! one beside its future. Who wins is decided when a fact is appended, not when the code looks.
+
+mod decide;
+mod learn;
+mod state;
+
+pub use state::{
+    Asked, Attention, Closing, Decided, End, OpenCall, OpenPublish, OpenSleep, OpenWait, Problem,
+    State, Status, Undo,
+};
+
+use crate::journal::{Entry, Turn};
+
+/// The state that a journal leads to. Held facts have settled their steps, but decided nothing yet.
+pub fn fold(journal: &[Entry]) -> State {
+    let mut state = State::default();
+    for (seq, entry) in journal.iter().enumerate() {
+        state.append(u32::try_from(seq).unwrap_or(u32::MAX), entry);
+    }
+    state
+}
+
+/// The undos that must run now, newest first.
+pub fn unwind(journal: &[Entry]) -> Vec<Undo> {
+    fold(journal).owed
+}
+
+impl State {
+    /// Takes the next entry of the journal.
+    pub fn append(&mut self, seq: u32, entry: &Entry) {
+        self.entries = seq.saturating_add(1);
+        self.updated_at = entry.at;
+        self.learn(entry.at, &entry.fact);
+        match &entry.turn {
+            Turn::Done { at, decisions } => {
+                for (idx, decision) in decisions.iter().enumerate() {
+                    let idx = u32::try_from(idx).unwrap_or(u32::MAX);
+                    self.decide(*at, (entry.position, idx), decision);
+                }
+            }
+            Turn::Held(hold) => self.hold(seq, entry.at, hold),
+        }
+        self.note_end(entry.at);
+    }
+}

@@ -1,0 +1,203 @@
+//! Everything that can come in: reading these enums tells all that can happen.
+
+use crate::{
+    id::{Path, SagaId, TaskId, Time},
+    payload::Payload,
+};
+use serde::{Deserialize, Serialize};
+
+/// The host's name for whoever waits for an acknowledgement or an answer.
+pub type Ticket = u64;
+
+/// What comes in. Inputs of one batch are applied one by one, in order.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An event from the stream.
+    Arrived(Arrival),
+    /// A message that is no event: what could be read of it, and why not more.
+    Unreadable(Unreadable),
+    /// A service answered a request.
+    Answered(Answered),
+    /// The broker has an event that we published.
+    Published {
+        /// The saga that publishes.
+        saga: SagaId,
+        /// Its step.
+        step: Path,
+    },
+    /// Somebody wants something.
+    Asked {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Who asks.
+        actor: Actor,
+        /// What is wanted.
+        command: Command,
+    },
+    /// Time has passed, and intake has passed this time: every event that the broker took at or
+    /// before it has been given to us.
+    Tick {
+        /// The intake watermark.
+        watermark: Time,
+    },
+}
+
+/// An event from the stream.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Who is told when it is durable.
+    pub ticket: Ticket,
+    /// Its subject.
+    pub name: String,
+    /// The publisher's id for it: `Nats-Msg-Id`, else `ce-id`, else a name made of the stream's
+    /// creation time and the sequence.
+    pub id: String,
+    /// From whom, by the subject's prefix: never by the body.
+    pub source: String,
+    /// The business key, when a header gives it; else it is read from the body.
+    pub key: Option<String>,
+    /// The body.
+    pub body: Payload,
+    /// When the broker took it.
+    pub at: Time,
+}
+
+/// A message that is no event.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// Who is told when it is durable.
+    pub ticket: Ticket,
+    /// Its subject.
+    pub name: String,
+    /// Its id, if it had one.
+    pub id: String,
+    /// Its body, as text or base64.
+    pub body: String,
+    /// Why it is no event.
+    pub reason: String,
+}
+
+/// An answer of a service.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The saga that asked.
+    pub saga: SagaId,
+    /// Its epoch when it asked.
+    pub epoch: u32,
+    /// The step.
+    pub step: Path,
+    /// The undo of the step was asked, not its call.
+    pub is_undo: bool,
+    /// What the service said.
+    pub answer: Answer,
+}
+
+/// What a service said. Failures are not here: the host asks again.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It did it.
+    Ok(Payload),
+    /// It never will.
+    Rejected {
+        /// Its code.
+        code: String,
+        /// Its words.
+        reason: String,
+    },
+    /// Its answer is of no use, and asking again will not help: a person has to look.
+    Useless {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Who asks, as the host has authenticated them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The name under which they are audited.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// What somebody may do; each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Decide tasks.
+    Approver,
+    /// Move sagas.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+/// What somebody wants.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Start a saga by hand.
+    Start {
+        /// The definition.
+        definition: String,
+        /// The business key; else it is read from the input.
+        key: Option<String>,
+        /// What it is about.
+        input: Payload,
+    },
+    /// Decide a task.
+    Decide(Decide),
+    /// Move a saga.
+    Move {
+        /// Which.
+        saga: SagaId,
+        /// How.
+        action: Action,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A person's decision. It is a command, never an event: whoever makes it has been authenticated.
+#[derive(Clone, Debug)]
+pub struct Decide {
+    /// What is decided.
+    pub target: Target,
+    /// Yes or no.
+    pub approved: bool,
+    /// Why; a no needs it.
+    pub reason: Option<String>,
+    /// The digest of the facts that the person saw, to refuse a decision on something else.
+    pub seen: Option<String>,
+}
+
+/// How a task is named.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// By its id.
+    Task(TaskId),
+    /// As services know it.
+    Event {
+        /// The event name that the wait holds for.
+        name: String,
+        /// The business key.
+        key: String,
+    },
+}
+
+/// The moves of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Stop turns and sends.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Undo everything.
+    Cancel,
+    /// End without undos.
+    Terminate,
+    /// Try again what failed.
+    Retry,
+}

@@ -159,7 +159,7 @@ impl From<DeliveryStatus> for ShipmentStatus {
 }
 
 /// `delivery.trigger.status-updated`: the courier said something.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryUpdated {
     /// The order.
@@ -168,6 +168,8 @@ pub struct DeliveryUpdated {
     pub status: DeliveryStatus,
     /// The courier's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(min = 1, max = 100), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
     pub tracking_number: Option<String>,
 }
 

@@ -20,11 +20,13 @@ mod amount;
 mod check;
 mod currency;
 pub mod delivery;
+mod documents;
 pub mod inventory;
 pub mod notifications;
 pub mod orders;
 pub mod payments;
-mod schema;
+#[doc(hidden)]
+pub mod schema;
 mod table;
 mod text;
 mod walk;
@@ -32,8 +34,7 @@ mod walk;
 pub use amount::{AMOUNT_DIGITS_MAX, Amount, AmountError, sum_minor};
 pub use check::{Body, FAULTS_MAX, Fault, Refusal, read};
 pub use currency::{Currency, UnknownCurrency};
-#[doc(hidden)]
-pub use schema::request as request_schema;
+pub use documents::documents;
 #[doc(hidden)]
 pub use serde_json::Value;
 pub use table::{Kind, MESSAGES, Message};

@@ -233,13 +233,20 @@ impl CreateOrder {
 
 /// What the fields alone cannot say: that each price fits the currency and the total is the sum.
 pub(crate) fn check_amounts(order: &CreateOrder, faults: &mut Vec<Fault>) {
-    let CreateOrder { items, total, currency, .. } = order;
+    check_sum(&order.items, order.total, order.currency, faults);
+}
+
+pub(crate) fn check_created(order: &OrderCreated, faults: &mut Vec<Fault>) {
+    check_sum(&order.items, order.total, order.currency, faults);
+}
+
+fn check_sum(items: &[Item], total: Amount, currency: Currency, faults: &mut Vec<Fault>) {
     for (index, item) in items.iter().enumerate() {
-        if let Err(error) = item.price.minor(*currency) {
+        if let Err(error) = item.price.minor(currency) {
             faults.push(Fault::at(format!("/items/{index}/price"), error));
         }
     }
-    let total = match total.minor(*currency) {
+    let total = match total.minor(currency) {
         Ok(total) => total,
         Err(error) => return faults.push(Fault::at("/total", error)),
     };
@@ -247,7 +254,7 @@ pub(crate) fn check_amounts(order: &CreateOrder, faults: &mut Vec<Fault>) {
         return; // A sum over wrong lines would tell nothing.
     }
     let lines = items.iter().map(|item| (item.quantity, item.price));
-    match sum_minor(lines, *currency).and_then(|sum| Ok((sum, Amount::of_minor(sum, *currency)?))) {
+    match sum_minor(lines, currency).and_then(|sum| Ok((sum, Amount::of_minor(sum, currency)?))) {
         Ok((0, _)) => faults.push(Fault::at("/total", "must be more than zero")),
         Ok((sum, _)) if sum == total => (),
         Ok((_, sum)) => {
@@ -434,13 +441,14 @@ pub struct Ticket {
 }
 
 /// `orders.trigger.created`: an order was placed. The body is the order; what is not named here is
-/// for others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// for others. It is checked like the request that placed it, since strangers may publish it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
     /// The order.
     pub order_id: OrderId,
     /// What was ordered.
+    #[validate(length(min = 1, max = ITEMS_MAX), nested)]
     pub items: Vec<Item>,
     /// The sum of the items.
     pub total: Amount,
@@ -448,11 +456,13 @@ pub struct OrderCreated {
     #[serde(default)]
     pub currency: Currency,
     /// Who ordered.
+    #[validate(nested)]
     pub customer: Customer,
     /// Whether the shop sees this customer for the first time.
     #[serde(default)]
     pub new_customer: bool,
     /// Where the goods go.
+    #[validate(nested)]
     pub shipping_address: Address,
 }
 
@@ -471,7 +481,7 @@ impl From<&Order> for OrderCreated {
 }
 
 /// `orders.trigger.approved`: a manager decided. Only the runtime announces it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderApproved {
     /// The order.

@@ -2,8 +2,10 @@
 
 use crate::{
     amount::Amount,
+    body,
+    check::{Fault, read_event},
     currency::Currency,
-    orders::OrderCreated,
+    orders::{OrderCreated, REASON_CHARS_MAX},
     text::{OrderId, line},
 };
 use chrono::{DateTime, Utc};
@@ -11,6 +13,21 @@ use saga_core::{filter::Field, message::Event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Error as _};
 use validator::Validate;
+
+/// Each amount fits its currency.
+pub(crate) fn check_amount(amount: Amount, currency: Currency, faults: &mut Vec<Fault>) {
+    if let Err(error) = amount.minor(currency) {
+        faults.push(Fault::at("/amount", error));
+    }
+}
+
+pub(crate) fn check_session(session: &CreateSession, faults: &mut Vec<Fault>) {
+    check_amount(session.amount, session.currency, faults);
+}
+
+pub(crate) fn check_refund(refund: &RefundPayment, faults: &mut Vec<Fault>) {
+    check_amount(refund.amount, refund.currency, faults);
+}
 
 /// `payments.create-session`: let the customer pay at the provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -195,15 +212,19 @@ pub enum Payment {
 }
 
 /// The body of both payment events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDetails {
     /// The order.
     pub order_id: OrderId,
     /// The provider's id of the session.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
     pub session_id: String,
     /// The provider's id of the payment, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
     pub payment_id: Option<String>,
     /// How much.
     pub amount: Amount,
@@ -211,6 +232,7 @@ pub struct PaymentDetails {
     pub currency: Currency,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(max = REASON_CHARS_MAX))]
     pub reason: Option<String>,
 }
 
@@ -233,14 +255,21 @@ impl Payment {
     }
 }
 
+/// An amount that the currency cannot have was not paid.
+fn check_paid(paid: &PaymentDetails, faults: &mut Vec<Fault>) {
+    check_amount(paid.amount, paid.currency, faults);
+}
+
+body!(event PaymentDetails, check check_paid);
+
 impl Event for Payment {
     const SUBJECTS: &'static [&'static str] = &[Payment::COMPLETED, Payment::FAILED];
     const KEY: &'static str = "/orderId";
 
     fn decode(subject: &str, body: &str) -> serde_json::Result<Payment> {
         match subject {
-            Payment::COMPLETED => serde_json::from_str(body).map(Payment::Completed),
-            Payment::FAILED => serde_json::from_str(body).map(Payment::Failed),
+            Payment::COMPLETED => read_event(body).map(Payment::Completed),
+            Payment::FAILED => read_event(body).map(Payment::Failed),
             _ => Err(serde_json::Error::custom("the subject is none of a payment")),
         }
     }

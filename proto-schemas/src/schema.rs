@@ -21,13 +21,41 @@ pub fn request<T: JsonSchema>() -> Value {
 }
 
 /// The schema of an event's body: what is not named is ignored, so that services may add fields.
-pub(crate) fn event<T: JsonSchema>() -> Value {
+pub fn event<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize();
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
+/// The schema without references: definitions stand where they are used, for pages that hold many
+/// schemas.
+pub(crate) fn inlined(mut schema: Value) -> Value {
+    let definitions = schema.as_object_mut().and_then(|fields| fields.remove("$defs"));
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("$schema");
+    }
+    inline(&mut schema, &definitions.unwrap_or(Value::Null));
+    schema
+}
+
+fn inline(schema: &mut Value, definitions: &Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.remove("$ref") {
+                let name = reference.rsplit('/').next().unwrap_or_default();
+                let target = definitions[name].as_object().cloned().unwrap_or_default();
+                // What is said beside a reference is nearer to the reader than the definition.
+                let beside = std::mem::replace(fields, target);
+                fields.extend(beside);
+            }
+            fields.values_mut().for_each(|value| inline(value, definitions));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| inline(value, definitions)),
+        _ => (),
+    }
+}
+
 /// The schema of a reply's body, as it is written.
-pub(crate) fn reply<T: JsonSchema>() -> Value {
+pub fn reply<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }

@@ -1,6 +1,6 @@
 //! The table: one line for each message, type ↔ subject ↔ reply.
 
-use crate::{body, delivery, inventory, notifications, orders, payments};
+use crate::{body, check::read_event, delivery, inventory, notifications, orders, payments};
 use saga_core::message::{Event, Request};
 use serde_json::Value;
 
@@ -55,20 +55,30 @@ macro_rules! messages {
             const SUBJECT: &'static str = $subject;
             type Reply = $reply;
         }
-        body!($module::$name $($check)*);
+        body!(request $module::$name $($check)*);
     };
-    (@impl event $module:ident $name:ident $subject:literal [] []) => {
+    (@impl event $module:ident $name:ident $subject:literal [] [$($check:tt)*]) => {
         impl Event for $module::$name {
             const SUBJECTS: &'static [&'static str] = &[$subject];
             const KEY: &'static str = "/orderId";
+
+            fn decode(_: &str, body: &str) -> serde_json::Result<Self> {
+                read_event(body)
+            }
         }
+        body!(event $module::$name $($check)*);
     };
-    (@impl decision $module:ident $name:ident $subject:literal [] []) => {
+    (@impl decision $module:ident $name:ident $subject:literal [] [$($check:tt)*]) => {
         impl Event for $module::$name {
             const SUBJECTS: &'static [&'static str] = &[$subject];
             const KEY: &'static str = "/orderId";
             const DECISION: bool = true;
+
+            fn decode(_: &str, body: &str) -> serde_json::Result<Self> {
+                read_event(body)
+            }
         }
+        body!(event $module::$name $($check)*);
     };
     (@impl outcome $module:ident $name:ident $subject:literal [] []) => {};
     (@kind request $module:ident $reply:ident) => {
@@ -89,9 +99,9 @@ messages! {
     request orders::UpdateStatus "orders.update-status" -> orders::StatusUpdated;
     request orders::Approve "orders.approve" -> orders::Approved check check_reason;
     request orders::OpenTicket "orders.open-ticket" -> orders::Ticket;
-    request payments::CreateSession "payments.create-session" -> payments::Session;
+    request payments::CreateSession "payments.create-session" -> payments::Session check check_session;
     request payments::ProcessPayment "payments.process" -> payments::PaymentState;
-    request payments::RefundPayment "payments.refund" -> payments::Refund;
+    request payments::RefundPayment "payments.refund" -> payments::Refund check check_refund;
     request payments::VoidSession "payments.void-session" -> payments::SessionVoided;
     request inventory::CheckAvailability "inventory.check-availability" -> inventory::Availability;
     request inventory::Reserve "inventory.reserve" -> inventory::Moved;
@@ -101,7 +111,7 @@ messages! {
     request delivery::CancelShipment "delivery.cancel-shipment" -> delivery::ShipmentCancelled;
     request delivery::GetStatus "delivery.get-status" -> delivery::DeliveryState;
     request notifications::SendNotification "notifications.send" -> notifications::NotificationSent;
-    event orders::OrderCreated "orders.trigger.created";
+    event orders::OrderCreated "orders.trigger.created" check check_created;
     decision orders::OrderApproved "orders.trigger.approved";
     outcome payments::PaymentDetails "payments.trigger.completed";
     outcome payments::PaymentDetails "payments.trigger.failed";

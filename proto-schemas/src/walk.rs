@@ -1,8 +1,8 @@
 //! Compares a body with its schema, place by place, so that all faults are found, not the first.
 //!
 //! Only what our own types generate is understood: `$ref`, `type`, `properties`, `required`,
-//! `additionalProperties: false`, `items`, `anyOf` with null, `oneOf` and `enum` of texts, limits,
-//! and our formats. The raw text is read, so that no number passes through a float.
+//! `additionalProperties`, `items`, `anyOf` with null, `oneOf` and `enum` of texts, limits, and our
+//! formats; the rest is left to the type itself. The raw text is read, so that no number passes through a float.
 
 use crate::{
     amount::Amount,
@@ -41,8 +41,9 @@ impl<'s> Walk<'s> {
         }
         let text = raw.get();
         let schema = self.resolve(schema, text);
-        if !types_of(schema).any(|wanted| is_of(wanted, text)) {
-            let expected = types_of(schema).collect::<Vec<_>>().join(" or ");
+        let types = types_of(schema);
+        if !types.is_empty() && !types.iter().any(|wanted| is_of(wanted, text)) {
+            let expected = types.join(" or ");
             return self.fault(pointer, format_args!("must be of type {expected}"));
         }
         match text.as_bytes().first() {
@@ -60,9 +61,8 @@ impl<'s> Walk<'s> {
             let target = self.root.pointer(name.trim_start_matches('#'));
             return target.map_or(schema, |target| self.resolve(target, text));
         }
-        let any = schema.get("anyOf").and_then(Value::as_array);
         let is_null = |it: &&Value| it.get("type").is_some_and(|kind| kind == "null");
-        let wanted = any.and_then(|any| any.iter().find(|it| is_null(it) == (text == "null")));
+        let wanted = list(schema, "anyOf").iter().find(|it| is_null(it) == (text == "null"));
         wanted.map_or(schema, |wanted| self.resolve(wanted, text))
     }
 
@@ -76,14 +76,15 @@ impl<'s> Walk<'s> {
             match schema.get("properties").and_then(|known| known.get(name)) {
                 _ if !seen.insert(name.as_str()) => self.fault(&place, "must be given once"),
                 Some(schema) => self.value(schema, value, &place),
-                None if schema.get("additionalProperties") == Some(&Value::Bool(false)) => {
-                    self.fault(&place, "is not a known field");
-                }
-                None => (),
+                None => match schema.get("additionalProperties") {
+                    Some(Value::Bool(false)) => self.fault(&place, "is not a known field"),
+                    Some(schema) => self.value(schema, value, &place),
+                    None => (),
+                },
             }
         }
-        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-        for name in required.filter_map(Value::as_str).filter(|name| !seen.contains(name)) {
+        let required = list(schema, "required").iter().filter_map(Value::as_str);
+        for name in required.filter(|name| !seen.contains(name)) {
             self.fault(&format!("{pointer}/{name}"), "must be given");
         }
     }
@@ -112,14 +113,18 @@ impl<'s> Walk<'s> {
     }
 }
 
-/// The types that a schema allows; none named means a choice of texts.
-fn types_of(schema: &Value) -> impl Iterator<Item = &str> {
-    let (one, many) = match schema.get("type") {
-        Some(Value::Array(many)) => (None, many.as_slice()),
-        Some(one) => (one.as_str(), [].as_slice()),
-        None => (Some("string"), [].as_slice()),
-    };
-    one.into_iter().chain(many.iter().filter_map(Value::as_str))
+/// The types that a schema allows; none: all of them.
+fn types_of(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+        Some(one) => one.as_str().into_iter().collect(),
+        None if !choices_of(schema).is_empty() => vec!["string"],
+        None => Vec::new(),
+    }
+}
+
+fn list<'a>(schema: &'a Value, name: &str) -> &'a [Value] {
+    schema.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn is_of(wanted: &str, text: &str) -> bool {
@@ -153,19 +158,22 @@ fn string(schema: &Value, raw: &str) -> Result<(), String> {
     }
 }
 
-/// A choice of texts is `enum`, or `oneOf` of `const` or `enum` where the choices are described.
 fn one_of(schema: &Value, text: &str) -> Result<(), String> {
-    let mut choices: Vec<&str> = Vec::new();
-    let described = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
-    for schema in described.chain([schema]) {
-        choices.extend(schema.get("const").and_then(Value::as_str));
-        let plain = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-        choices.extend(plain.filter_map(Value::as_str));
-    }
+    let choices = choices_of(schema);
     if choices.is_empty() || choices.contains(&text) {
         return Ok(());
     }
     Err(format!("must be one of {}", choices.join(", ")))
+}
+
+/// A choice of texts is `enum`, or `oneOf` of `const` or `enum` where the choices are described.
+fn choices_of(schema: &Value) -> Vec<&str> {
+    let mut choices = Vec::new();
+    for schema in list(schema, "oneOf").iter().chain([schema]) {
+        choices.extend(schema.get("const").and_then(Value::as_str));
+        choices.extend(list(schema, "enum").iter().filter_map(Value::as_str));
+    }
+    choices
 }
 
 fn number(schema: &Value, text: &str) -> Result<(), String> {

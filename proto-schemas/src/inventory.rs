@@ -122,8 +122,18 @@ impl Ship {
 pub struct Moved {
     /// The order.
     pub order_id: OrderId,
-    /// Each stock keeping unit once.
-    pub items: Vec<Pieces>,
+    /// Each stock keeping unit once; none when there was nothing to move.
+    pub items: Vec<Held>,
+}
+
+/// All pieces of one stock keeping unit that an order holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The stock keeping unit.
+    pub sku: String,
+    /// Pieces, the order's lines together.
+    pub quantity: u64,
 }
 
 /// The stock of one unit, as `GET /api/stock/{sku}` shows it.

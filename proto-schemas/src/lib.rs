@@ -38,4 +38,4 @@ pub use documents::documents;
 #[doc(hidden)]
 pub use serde_json::Value;
 pub use table::{Kind, MESSAGES, Message};
-pub use text::{BadOrderId, ORDER_ID_CHARS_MAX, OrderId, Personal};
+pub use text::{BadOrderId, ORDER_ID_CHARS_MAX, OrderId, Personal, is_sku};

@@ -171,11 +171,21 @@ pub(crate) fn line(text: impl AsRef<str>) -> Result<(), ValidationError> {
     Ok(())
 }
 
-/// A stock keeping unit: it becomes a part of an HTTP path and of store keys.
-pub(crate) fn sku(text: &str) -> Result<(), ValidationError> {
+/// Characters of a stock keeping unit.
+const SKU_CHARS_MAX: usize = 64;
+
+/// Whether a text can name a stock keeping unit: 1 to 64 of `A-Z a-z 0-9 . _ -`, and not only dots.
+/// It becomes a part of an HTTP path and of store keys.
+pub fn is_sku(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     // `.` and `..` mean something else in a path.
-    if text.bytes().all(is_allowed) && text.bytes().any(|byte| byte != b'.') {
+    text.len() <= SKU_CHARS_MAX
+        && text.bytes().all(is_allowed)
+        && text.bytes().any(|byte| byte != b'.')
+}
+
+pub(crate) fn sku(text: &str) -> Result<(), ValidationError> {
+    if is_sku(text) {
         return Ok(());
     }
     let message = "must be of A-Z, a-z, 0-9, dot, _ and -";

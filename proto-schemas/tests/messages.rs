@@ -266,3 +266,55 @@ fn statuses_have_their_names_on_the_wire() {
         Ok("1".to_owned())
     );
 }
+
+/// The door reads schemas by itself, so a type may not use what it does not know.
+#[test]
+fn schemas_say_only_what_the_door_understands() {
+    for message in MESSAGES {
+        understood(&(message.schema)(), message.name);
+    }
+}
+
+fn understood(schema: &Value, place: &str) {
+    const KEYWORDS: [&str; 20] = [
+        "$schema",
+        "$ref",
+        "title",
+        "description",
+        "default",
+        "type",
+        "required",
+        "additionalProperties",
+        "const",
+        "enum",
+        "format",
+        "pattern",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "x-personal",
+        "items",
+    ];
+    const FORMATS: [&str; 8] =
+        ["amount", "iso-4217", "order-id", "line", "sku", "email", "uint8", "uint32"];
+    let fields = schema.as_object().unwrap_or_else(|| panic!("{place}: {schema} is no object"));
+    for (keyword, value) in fields {
+        let place = format!("{place}/{keyword}");
+        match keyword.as_str() {
+            "properties" | "$defs" => {
+                let named = value.as_object().expect("schemas by name");
+                named.iter().for_each(|(name, it)| understood(it, &format!("{place}/{name}")));
+            }
+            "anyOf" | "oneOf" => {
+                value.as_array().expect("schemas").iter().for_each(|it| understood(it, &place));
+            }
+            "items" => understood(value, &place),
+            "format" => assert!(FORMATS.iter().any(|it| value == it), "{place}: {value}"),
+            "pattern" => assert!(fields.contains_key("format"), "{place} has no format"),
+            other => assert!(KEYWORDS.contains(&other), "{place} is not understood"),
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! What a service does with one command after the other, over a transaction and without a clock, a
+//! broker or a task: inputs go in, and what must happen after the commit comes out.
+
+use crate::{
+    call::provider_key,
+    keys::{self, State},
+    outbox::{self, Receipt},
+    outcome::{Outcome, Refusal, Rejection},
+    procedure::{Attempt, Begun, Done, Procedure, WorkError, Working},
+    rows::Space,
+    wire::{Answer, PAYLOAD_BYTES_MAX, Request},
+};
+use chassis::db::{DbError, Tx};
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// The pause after the first failure of outside work; it doubles with each further one.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause between two runs of outside work.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The reply to an undo for which there is nothing to do.
+const NOTHING: &str = "null";
+
+/// Everything that can happen to a service.
+pub(crate) enum Input {
+    /// A request came.
+    Request { request: Request, reply: Reply },
+    /// Outside work ended.
+    Worked { key: String, done: Result<Done, WorkError> },
+    /// The pause after failed work is over.
+    Retry { key: String },
+    /// The process has started: pending work goes on.
+    Resume,
+    /// A command of the service's own, from HTTP mostly.
+    Write(Write),
+    /// The runtime has receipted events, or was restored.
+    Receipt(Receipt),
+    /// Goes on owing events after a restore of the runtime.
+    Resend { restored: Receipt, after: Option<Vec<u8>> },
+    /// Time to forget what is old.
+    Sweep,
+}
+
+/// Where an answer goes. Nobody may be waiting any more.
+pub(crate) type Reply = oneshot::Sender<Answer>;
+/// Runs in the transaction; what it returns runs after the commit.
+pub(crate) type Write = Box<dyn FnOnce(&mut Tx, DateTime<Utc>) -> Released + Send>;
+type Released = Box<dyn FnOnce() + Send>;
+
+/// Everything that a service owes after the commit.
+pub(crate) enum Output {
+    /// Send an answer.
+    Answer { reply: Reply, answer: Answer, subject: String },
+    /// Let a command of the service's own go on.
+    Release(Released),
+    /// Run outside work and report its end.
+    Work { key: String, working: Working },
+    /// Come back to a key after a pause.
+    RetryLater { key: String, pause: Duration },
+    /// Tell the relay that these events have their receipt.
+    Receipted(Vec<u64>),
+    /// Tell the relay that these events are owed again.
+    Owed(Vec<u64>),
+    /// Feed another input soon.
+    Again(Input),
+}
+
+/// The procedures of a service and what is under way in this process.
+pub(crate) struct Core {
+    procedures: BTreeMap<&'static str, Arc<dyn Procedure>>,
+    /// Who waits for a pending key. Lost in a crash: they ask again.
+    waiting: HashMap<String, Vec<(Request, Reply)>>,
+    /// Keys whose outside work runs now.
+    running: HashSet<String>,
+    /// How often the work of a pending key has failed since the start.
+    failures: HashMap<String, u32>,
+}
+
+impl Core {
+    pub(crate) fn new(procedures: BTreeMap<&'static str, Arc<dyn Procedure>>) -> Core {
+        Core {
+            procedures,
+            waiting: HashMap::new(),
+            running: HashSet::new(),
+            failures: HashMap::new(),
+        }
+    }
+
+    /// Handles one input. An error means that the store is broken or a row of the kit is.
+    pub(crate) fn handle(
+        &mut self,
+        tx: &mut Tx,
+        input: Input,
+        now: DateTime<Utc>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DbError> {
+        match input {
+            Input::Request { request, reply } => self.request(tx, request, reply, now, out)?,
+            Input::Worked { key, done } => self.worked(tx, &key, done, now, out)?,
+            Input::Retry { key } => self.start_work(tx, &key, true, out)?,
+            Input::Resume => {
+                for key in keys::pending(tx)? {
+                    self.start_work(tx, &key, true, out)?;
+                }
+            }
+            Input::Write(write) => out.push(Output::Release(write(tx, now))),
+            Input::Receipt(receipt) => {
+                let changed = outbox::receipt(tx, &receipt, now)?;
+                out.push(Output::Receipted(changed.receipted));
+                let again = |restored| Output::Again(Input::Resend { restored, after: None });
+                out.extend(changed.restored.map(again));
+            }
+            Input::Resend { restored, after } => {
+                let (owed, next) = outbox::resend(tx, &restored, after.as_deref())?;
+                out.push(Output::Owed(owed));
+                let again = |after| Output::Again(Input::Resend { restored, after: Some(after) });
+                out.extend(next.map(again));
+            }
+            Input::Sweep => {
+                let more = [keys::sweep(tx, now)?, outbox::sweep(tx, now)?];
+                if more.contains(&true) {
+                    out.push(Output::Again(Input::Sweep));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        tx: &mut Tx,
+        request: Request,
+        reply: Reply,
+        now: DateTime<Utc>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DbError> {
+        let answer = match self.answer(tx, &request, now)? {
+            Next::Answer(answer) => answer,
+            Next::Begun { key, working } => {
+                self.running.insert(key.clone());
+                self.waiting.entry(key.clone()).or_default().push((request, reply));
+                out.push(Output::Work { key, working });
+                return Ok(());
+            }
+            Next::Wait { key } => {
+                self.waiting.entry(key.clone()).or_default().push((request, reply));
+                return self.start_work(tx, &key, true, out);
+            }
+        };
+        out.push(Output::Answer { reply, answer, subject: request.subject });
+        Ok(())
+    }
+
+    /// Decides by the key table whether the call is new.
+    fn answer(&self, tx: &mut Tx, request: &Request, now: DateTime<Utc>) -> Result<Next, DbError> {
+        let Some(procedure) = self.procedures.get(request.subject.as_str()) else {
+            return Ok(Next::Answer(Answer::failed("nothing serves this subject")));
+        };
+        if !procedure.is_keyed() {
+            return act(tx, procedure, request, None, now);
+        }
+        let Some(key) = &request.key else {
+            let reason = "the header Idempotency-Key is missing";
+            return Ok(rejected(&Rejection::of_request("key_missing", reason)));
+        };
+        let hash = keys::hash(&request.subject, &request.body);
+        let Some(row) = keys::get(tx, Space::Nats, key)? else {
+            return match &request.undo_of {
+                Some(of) => undo(tx, procedure, request, of, hash, now),
+                None => act(tx, procedure, request, Some(hash), now),
+            };
+        };
+        if row.hash.is_some_and(|known| known != hash) {
+            let reason = "this key was used with another body";
+            return Ok(rejected(&Rejection::of_request("key_reused", reason).status(409)));
+        }
+        match row.state {
+            State::Undone => {
+                let reason = "the call was undone before it came";
+                Ok(rejected(&Rejection::new("undone", reason)))
+            }
+            State::Pending { request: stored, intent } => {
+                if request.attempt_class > stored.attempt_class {
+                    let stored = Request { attempt_class: request.attempt_class, ..stored };
+                    let state = State::Pending { request: stored, intent };
+                    keys::put(tx, Space::Nats, key, Some(hash), state, now)?;
+                }
+                Ok(Next::Wait { key: key.clone() })
+            }
+            State::Answered { answer: Answer::Rejected { .. }, attempt_class }
+                if request.attempt_class > attempt_class =>
+            {
+                act(tx, procedure, request, Some(hash), now)
+            }
+            State::Answered { answer, .. } => Ok(Next::Answer(answer)),
+        }
+    }
+
+    /// Runs the outside work of a pending key, unless it runs already.
+    fn start_work(
+        &mut self,
+        tx: &Tx,
+        key: &str,
+        may_have_happened: bool,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DbError> {
+        if self.running.contains(key) {
+            return Ok(());
+        }
+        let row = keys::get(tx, Space::Nats, key)?;
+        let Some(State::Pending { request, intent }) = row.map(|row| row.state) else {
+            return Ok(());
+        };
+        let Some(procedure) = self.procedures.get(request.subject.as_str()) else {
+            tracing::error!(key, subject = request.subject, "pending work of no known procedure");
+            return Ok(());
+        };
+        let attempt = attempt(&request, key, may_have_happened);
+        let working = Arc::clone(procedure).work(intent.get(), attempt);
+        self.running.insert(key.to_owned());
+        out.push(Output::Work { key: key.to_owned(), working });
+        Ok(())
+    }
+
+    fn worked(
+        &mut self,
+        tx: &mut Tx,
+        key: &str,
+        done: Result<Done, WorkError>,
+        now: DateTime<Utc>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DbError> {
+        self.running.remove(key);
+        let row = keys::get(tx, Space::Nats, key)?;
+        let Some(State::Pending { request, intent }) = row.map(|row| row.state) else {
+            return Ok(());
+        };
+        let ended = match done {
+            Ok(done) => self.finish(tx, &request, &intent, Ok(done), now)?,
+            Err(WorkError::Rejected(no)) => self.finish(tx, &request, &intent, Err(no), now)?,
+            Err(WorkError::Failed(why)) => Ended::Later(Answer::failed(why)),
+        };
+        let (answer, is_over) = match ended {
+            Ended::Over(answer) => (answer, true),
+            Ended::Later(answer) => (answer, false),
+        };
+        if is_over {
+            self.failures.remove(key);
+        } else {
+            let pause = self.pause(key);
+            tracing::warn!(key, ?pause, "outside work failed and is tried again");
+            out.push(Output::RetryLater { key: key.to_owned(), pause });
+        }
+        for (waiter, reply) in self.waiting.remove(key).unwrap_or_default() {
+            // What waits under another key is an undo of this call.
+            if is_over && waiter.key.as_deref() != Some(key) {
+                self.request(tx, waiter, reply, now, out)?;
+            } else {
+                let subject = waiter.subject;
+                out.push(Output::Answer { reply, answer: answer.clone(), subject });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the procedure write down what came of its work, and settles the key.
+    fn finish(
+        &self,
+        tx: &mut Tx,
+        request: &Request,
+        intent: &RawValue,
+        done: Result<Done, Rejection>,
+        now: DateTime<Utc>,
+    ) -> Result<Ended, DbError> {
+        let Some(procedure) = self.procedures.get(request.subject.as_str()) else {
+            return Ok(Ended::Later(Answer::failed("nothing serves this subject any more")));
+        };
+        let before = tx.savepoint();
+        let outcome = guarded(|| procedure.finish(tx, request, intent.get(), done, now));
+        match outcome {
+            Ok(body) if body.len() <= PAYLOAD_BYTES_MAX => {
+                let answer = Answer::Ok { body };
+                settle(tx, request, &answer, now)?;
+                Ok(Ended::Over(answer))
+            }
+            Ok(_) => {
+                tx.roll_back(before);
+                Ok(Ended::Later(too_large()))
+            }
+            Err(Refusal::Rejected(rejection)) => {
+                let answer = Answer::rejected(&rejection);
+                refuse(tx, request, &answer, now)?;
+                Ok(Ended::Over(answer))
+            }
+            Err(Refusal::Failed(why)) => {
+                tx.roll_back(before);
+                Ok(Ended::Later(Answer::failed(why)))
+            }
+            Err(Refusal::Store(error)) => {
+                tx.roll_back(before);
+                store_failed(error).map(Ended::Later)
+            }
+        }
+    }
+
+    fn pause(&mut self, key: &str) -> Duration {
+        let failures = self.failures.entry(key.to_owned()).or_default();
+        let pause = RETRY_PAUSE.saturating_mul(1 << (*failures).min(10)).min(RETRY_PAUSE_MAX);
+        *failures += 1;
+        pause
+    }
+}
+
+/// What follows a request.
+enum Next {
+    Answer(Answer),
+    /// Its outside work has begun; the answer comes after it.
+    Begun {
+        key: String,
+        working: Working,
+    },
+    /// It waits for the outside work of this key, which is its own or the one that it undoes.
+    Wait {
+        key: String,
+    },
+}
+
+/// What follows the end of outside work.
+enum Ended {
+    Over(Answer),
+    Later(Answer),
+}
+
+/// Undoes a call: waits for it, compensates it, or makes sure that it never happens.
+fn undo(
+    tx: &mut Tx,
+    procedure: &Arc<dyn Procedure>,
+    request: &Request,
+    of: &str,
+    hash: String,
+    now: DateTime<Utc>,
+) -> Result<Next, DbError> {
+    let nothing = Next::Answer(Answer::Ok { body: NOTHING.to_owned() });
+    let row = keys::get(tx, Space::Nats, of)?;
+    match row.map(|row| row.state) {
+        Some(State::Answered { answer: Answer::Ok { .. }, .. }) => {
+            act(tx, procedure, request, Some(hash), now)
+        }
+        Some(State::Pending { .. }) => Ok(Next::Wait { key: of.to_owned() }),
+        Some(State::Undone | State::Answered { .. }) => Ok(nothing),
+        None => {
+            keys::put(tx, Space::Nats, of, None, State::Undone, now)?;
+            Ok(nothing)
+        }
+    }
+}
+
+/// Runs a procedure for a call that has not been acted on. A hash means that the key is kept.
+fn act(
+    tx: &mut Tx,
+    procedure: &Arc<dyn Procedure>,
+    request: &Request,
+    hash: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<Next, DbError> {
+    let before = tx.savepoint();
+    let outcome = guarded(|| procedure.begin(tx, request, now));
+    let key = request.key.as_deref().filter(|_| hash.is_some());
+    match outcome {
+        Ok(Begun::Done(body)) if body.len() > PAYLOAD_BYTES_MAX => {
+            tx.roll_back(before);
+            Ok(Next::Answer(too_large()))
+        }
+        Ok(Begun::Done(body)) => {
+            let answer = Answer::Ok { body };
+            if key.is_some() {
+                settle(tx, request, &answer, now)?;
+            }
+            Ok(Next::Answer(answer))
+        }
+        Ok(Begun::Work(intent)) => begun(tx, procedure, request, intent, hash, now),
+        Err(Refusal::Rejected(rejection)) => {
+            tx.roll_back(before);
+            let answer = Answer::rejected(&rejection);
+            if key.is_some() && rejection.is_remembered {
+                refuse(tx, request, &answer, now)?;
+            }
+            Ok(Next::Answer(answer))
+        }
+        Err(Refusal::Failed(why)) => {
+            tx.roll_back(before);
+            Ok(Next::Answer(Answer::failed(why)))
+        }
+        Err(Refusal::Store(error)) => {
+            tx.roll_back(before);
+            store_failed(error).map(Next::Answer)
+        }
+    }
+}
+
+/// Makes the intent durable, to be worked on after the commit.
+fn begun(
+    tx: &mut Tx,
+    procedure: &Arc<dyn Procedure>,
+    request: &Request,
+    intent: String,
+    hash: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<Next, DbError> {
+    let Some(key) = request.key.clone() else {
+        return Ok(Next::Answer(Answer::failed("outside work needs a key")));
+    };
+    let working = Arc::clone(procedure).work(&intent, attempt(request, &key, false));
+    let intent = match RawValue::from_string(intent) {
+        Ok(intent) => intent,
+        Err(error) => return Ok(Next::Answer(Answer::failed(error.to_string()))),
+    };
+    let state = State::Pending { request: request.clone(), intent };
+    keys::put(tx, Space::Nats, &key, hash, state, now)?;
+    Ok(Next::Begun { key, working })
+}
+
+/// Remembers a reply; after an undo also that the call is undone.
+fn settle(
+    tx: &mut Tx,
+    request: &Request,
+    answer: &Answer,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    if let Some(of) = &request.undo_of {
+        keys::put(tx, Space::Nats, of, None, State::Undone, now)?;
+    }
+    remember(tx, request, answer, now)
+}
+
+/// Remembers the refusal of a call. That of an undo is forgotten, so that a retry is a real one.
+fn refuse(
+    tx: &mut Tx,
+    request: &Request,
+    answer: &Answer,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    match &request.key {
+        Some(key) if request.is_undo() => keys::forget(tx, Space::Nats, key),
+        _ => remember(tx, request, answer, now),
+    }
+}
+
+fn remember(
+    tx: &mut Tx,
+    request: &Request,
+    answer: &Answer,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let Some(key) = &request.key else { return Ok(()) };
+    let attempt_class = request.attempt_class;
+    let state = State::Answered { answer: answer.clone(), attempt_class };
+    let hash = keys::hash(&request.subject, &request.body);
+    keys::put(tx, Space::Nats, key, Some(hash), state, now)
+}
+
+fn attempt(request: &Request, key: &str, may_have_happened: bool) -> Attempt {
+    Attempt {
+        key: provider_key(key, request.attempt_class),
+        class: request.attempt_class,
+        may_have_happened: may_have_happened || request.attempt_class > 1,
+    }
+}
+
+/// A panic in a procedure is a failure of this one call.
+fn guarded<T>(procedure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(procedure)).unwrap_or_else(|_| {
+        tracing::error!("a procedure panicked");
+        Err(Refusal::failed("the procedure panicked"))
+    })
+}
+
+/// A broken store ends the process; a row that cannot be read fails the one call.
+fn store_failed(error: DbError) -> Result<Answer, DbError> {
+    if error.is_fatal() { Err(error) } else { Ok(Answer::failed(error.to_string())) }
+}
+
+fn rejected(rejection: &Rejection) -> Next {
+    Next::Answer(Answer::rejected(rejection))
+}
+
+fn too_large() -> Answer {
+    Answer::failed("reply too large")
+}

@@ -1,0 +1,131 @@
+//! The procedures on NATS: a micro service whose endpoints feed the owner's thread.
+
+use crate::{
+    core::Input,
+    outbox::Receipt,
+    owner::Inlet,
+    relay::receipt_subject,
+    wire::{Answer, Request, one_line},
+};
+use async_nats::service::{self, ServiceExt as _, endpoint::Endpoint};
+use chassis::nats::Nats;
+use futures::StreamExt;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+};
+
+/// Requests of this process that are being answered; further ones wait in the client's buffer.
+const REQUESTS_MAX: u32 = 1_024;
+/// How long requests get to be answered when the process stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Where the runtime tells that its store was restored.
+const EPOCH_SUBJECT: &str = "fermata.epoch";
+
+/// Endpoints that are open.
+pub(crate) struct Endpoints {
+    micro: service::Service,
+    tasks: JoinSet<()>,
+    places: Arc<Semaphore>,
+}
+
+impl Endpoints {
+    /// Opens an endpoint for each subject, and the inbox for receipts.
+    pub(crate) async fn open(
+        name: &str,
+        description: &str,
+        subjects: impl Iterator<Item = &'static str>,
+        nats: &Nats,
+        inlet: &Inlet,
+    ) -> Result<Endpoints, async_nats::Error> {
+        let client = nats.client();
+        let micro = client
+            .service_builder()
+            .description(description)
+            .queue_group(name)
+            .start(name, env!("CARGO_PKG_VERSION"))
+            .await?;
+        let places = Arc::new(Semaphore::new(REQUESTS_MAX as usize));
+        let mut tasks = JoinSet::new();
+        for subject in subjects {
+            let endpoint = micro.endpoint(subject).await?;
+            tasks.spawn(serve(subject, endpoint, inlet.clone(), Arc::clone(&places)));
+        }
+        for subject in [receipt_subject(name), EPOCH_SUBJECT.to_owned()] {
+            tasks.spawn(receipts(client.subscribe(subject).await?, inlet.clone()));
+        }
+        // The broker has the subscriptions once it has answered what was sent after them.
+        client.flush().await?;
+        Ok(Endpoints { micro, tasks, places })
+    }
+
+    /// Takes no more requests, and answers those that are here.
+    pub(crate) async fn drain(mut self) {
+        if let Err(error) = self.micro.stop().await {
+            tracing::warn!(%error, "the endpoints did not stop");
+        }
+        let all = self.places.acquire_many(REQUESTS_MAX);
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
+            tracing::warn!("left requests unanswered behind; their callers ask again");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn serve(
+    subject: &'static str,
+    mut endpoint: Endpoint,
+    inlet: Inlet,
+    places: Arc<Semaphore>,
+) {
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Some(request) = endpoint.next().await else { return };
+        let inlet = inlet.clone();
+        tokio::spawn(async move {
+            if let Some(answer) = ask(subject, &request, &inlet).await {
+                respond(&request, answer).await;
+            }
+            drop(place);
+        });
+    }
+}
+
+/// No answer means that the process is ending: the caller asks again.
+async fn ask(subject: &str, request: &service::Request, inlet: &Inlet) -> Option<Answer> {
+    let message = &request.message;
+    match Request::read(subject, &message.payload, message.headers.as_ref()) {
+        Err(rejection) => Some(Answer::rejected(&rejection)),
+        Ok(request) => {
+            let (reply, answer) = oneshot::channel();
+            inlet.send(Input::Request { request, reply }).await.then_some(())?;
+            answer.await.ok()
+        }
+    }
+}
+
+async fn respond(request: &service::Request, answer: Answer) {
+    if request.message.reply.is_none() {
+        return;
+    }
+    let headers = answer.headers();
+    let response = match answer {
+        Answer::Ok { body } | Answer::Rejected { body, .. } => Ok(body.into()),
+        Answer::Failed { why } => Err(service::error::Error { status: one_line(&why), code: 500 }),
+    };
+    if let Err(error) = request.respond_with_headers(response, headers).await {
+        tracing::warn!(%error, "an answer could not be sent; its caller asks again");
+    }
+}
+
+async fn receipts(mut messages: async_nats::Subscriber, inlet: Inlet) {
+    while let Some(message) = messages.next().await {
+        match serde_json::from_slice::<Receipt>(&message.payload) {
+            Ok(receipt) => {
+                inlet.send(Input::Receipt(receipt)).await;
+            }
+            Err(error) => tracing::warn!(%error, "a receipt does not read"),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The key table: what became of each call, so that repeats and undos in any order act once.
+
+use crate::{
+    rows::{self, Space},
+    wire::{Answer, Request},
+};
+use chassis::db::{DbError, Tx};
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use sha2::{Digest, Sha256};
+
+/// Longer than the runtime ever sends a call again (30 days), and than a person takes to notice.
+const KEPT_DAYS: i64 = 90;
+/// Rows that one sweep looks at, so that it does not hold up the commands behind it.
+const SWEEP_ROWS_MAX: usize = 500;
+
+/// What became of a call.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum State {
+    /// Its outside work is under way or will be.
+    #[serde(rename = "pending")]
+    Pending { request: Request, intent: Box<RawValue> },
+    /// It was acted on, or refused for good.
+    #[serde(rename = "answered")]
+    Answered { answer: Answer, attempt_class: u32 },
+    /// It was undone, or its undo came first: it is never acted on again.
+    #[serde(rename = "undone")]
+    Undone,
+}
+
+/// A row of the table.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct KeyRow {
+    /// Of subject and body; absent when the undo came first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hash: Option<String>,
+    pub(crate) state: State,
+    /// When it is swept, in unix milliseconds.
+    pub(crate) due_ms: u64,
+}
+
+pub(crate) fn get(tx: &Tx, space: Space, key: &str) -> Result<Option<KeyRow>, DbError> {
+    tx.get_json(&rows::key(space, key))
+}
+
+/// Sets a row, to be kept from now on for its whole time.
+pub(crate) fn put(
+    tx: &mut Tx,
+    space: Space,
+    key: &str,
+    hash: Option<String>,
+    state: State,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let row = rows::key(space, key);
+    if let Some(KeyRow { due_ms, .. }) = tx.get_json(&row)? {
+        tx.delete(rows::expiry(due_ms, &row));
+    }
+    let due_ms = unix_ms(now + Duration::days(KEPT_DAYS));
+    tx.put(rows::expiry(due_ms, &row), Vec::new());
+    match &state {
+        State::Pending { .. } => tx.put(rows::pending(key), Vec::new()),
+        State::Answered { .. } | State::Undone => tx.delete(rows::pending(key)),
+    }
+    tx.put_json(row, &KeyRow { hash, state, due_ms })
+}
+
+/// Forgets a key, as if it had never been seen.
+pub(crate) fn forget(tx: &mut Tx, space: Space, key: &str) -> Result<(), DbError> {
+    let row = rows::key(space, key);
+    if let Some(KeyRow { due_ms, .. }) = tx.get_json(&row)? {
+        tx.delete(rows::expiry(due_ms, &row));
+    }
+    tx.delete(rows::pending(key));
+    tx.delete(row);
+    Ok(())
+}
+
+/// The keys whose outside work is pending.
+pub(crate) fn pending(tx: &Tx) -> Result<Vec<String>, DbError> {
+    let rows = tx.scan(rows::PENDING, None, usize::MAX)?;
+    let key = |row: &[u8]| Some(String::from_utf8_lossy(row.strip_prefix(rows::PENDING)?).into());
+    Ok(rows.iter().filter_map(|(row, _)| key(row)).collect())
+}
+
+/// Forgets what is due, except what is still pending. Says whether there is more.
+pub(crate) fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> Result<bool, DbError> {
+    let due = tx.scan(rows::EXPIRY, None, SWEEP_ROWS_MAX)?;
+    let now_ms = unix_ms(now);
+    let mut swept = 0;
+    for (expiry, _) in &due {
+        let Some((due_ms, row)) = rows::of_expiry(expiry) else { continue };
+        if due_ms > now_ms {
+            break;
+        }
+        swept += 1;
+        tx.delete(expiry.as_slice());
+        match tx.get_json::<KeyRow>(&row)? {
+            Some(KeyRow { hash, state: state @ State::Pending { .. }, .. }) => {
+                let due_ms = unix_ms(now + Duration::days(KEPT_DAYS));
+                tx.put(rows::expiry(due_ms, &row), Vec::new());
+                tx.put_json(row, &KeyRow { hash, state, due_ms })?;
+            }
+            _ => tx.delete(row),
+        }
+    }
+    Ok(swept == SWEEP_ROWS_MAX)
+}
+
+/// What tells one request from another under the same key. Blanks and the order of fields do not.
+pub(crate) fn hash(subject: &str, body: &str) -> String {
+    let canonical = serde_json::from_str::<Value>(body).map(|value| value.to_string());
+    let mut digest = Sha256::new();
+    digest.update(subject);
+    digest.update([0]);
+    digest.update(canonical.as_deref().unwrap_or(body));
+    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn unix_ms(at: DateTime<Utc>) -> u64 {
+    u64::try_from(at.timestamp_millis()).unwrap_or(0)
+}

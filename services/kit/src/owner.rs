@@ -1,0 +1,209 @@
+//! The thread that owns the state: it drains commands, handles them one by one over one
+//! transaction, commits once, and only then lets anything out.
+
+use crate::{
+    core::{Core, Input, Output},
+    metrics::KitMetrics,
+    outbox,
+    relay::RelayNote,
+};
+use chassis::{
+    db::{Db, DbError, Tx},
+    shutdown::Shutdown,
+};
+use chrono::{DateTime, Utc};
+use std::{io, sync::Arc, thread, time::Duration};
+use tokio::{
+    runtime,
+    sync::{Semaphore, mpsc, oneshot},
+};
+
+/// Commands of one commit: enough to share an fsync among all callers that wait at once.
+const GROUP_INPUTS_MAX: usize = 512;
+/// Commands that wait; more callers wait for a place, and requests stay in the broker's buffer.
+const QUEUE_INPUTS_MAX: usize = 2_048;
+/// Runs of outside work at the same time: what providers let one customer do.
+const WORK_MAX: usize = 64;
+/// How often old rows are looked for.
+const SWEEP_PAUSE: Duration = Duration::from_secs(60);
+
+/// Tells the time; a test brings its own.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What comes to the thread.
+pub(crate) enum Command {
+    Do(Input),
+    /// Handle what came before, then end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the thread. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Inlet {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Inlet {
+    /// Waits for a place in the queue. Says whether the thread is still there.
+    pub(crate) async fn send(&self, input: Input) -> bool {
+        self.commands.send(Command::Do(input)).await.is_ok()
+    }
+
+    /// Lets the thread handle what it has, and end.
+    pub(crate) async fn stop(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Stop(done)).await.is_ok() {
+            // It may have ended for another reason meanwhile.
+            let _ended = ended.await;
+        }
+    }
+}
+
+/// Everything that the thread works with.
+pub(crate) struct Owner {
+    pub(crate) db: Db,
+    pub(crate) core: Core,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: KitMetrics,
+    pub(crate) relay: mpsc::UnboundedSender<RelayNote>,
+    /// Asked when the store is poisoned: the process has to end.
+    pub(crate) broken: Shutdown,
+}
+
+impl Owner {
+    /// Starts the thread. Must be called within a tokio runtime, which runs the outside work.
+    pub(crate) fn start(self) -> io::Result<Inlet> {
+        let (commands, queue) = mpsc::channel(QUEUE_INPUTS_MAX);
+        let inlet = Inlet { commands };
+        let shell = Shell {
+            runtime: runtime::Handle::current(),
+            inlet: inlet.clone(),
+            places: Arc::new(Semaphore::new(WORK_MAX)),
+            metrics: self.metrics.clone(),
+            relay: self.relay.clone(),
+        };
+        let sweeper = inlet.clone();
+        tokio::spawn(async move {
+            while sweeper.send(Input::Sweep).await {
+                tokio::time::sleep(SWEEP_PAUSE).await;
+            }
+        });
+        thread::Builder::new().name("owner".to_owned()).spawn(move || self.run(queue, &shell))?;
+        Ok(inlet)
+    }
+
+    fn run(mut self, mut queue: mpsc::Receiver<Command>, shell: &Shell) {
+        let mut first = Some(Command::Do(Input::Resume));
+        let mut stopping = None;
+        while let Some(command) = first.take().or_else(|| queue.blocking_recv()) {
+            let mut group = Vec::new();
+            let mut next = Some(command);
+            while let Some(command) = next.take() {
+                match command {
+                    Command::Do(input) => group.push(input),
+                    Command::Stop(done) => stopping = Some(done),
+                }
+                if group.len() < GROUP_INPUTS_MAX && stopping.is_none() {
+                    next = queue.try_recv().ok();
+                }
+            }
+            if let Err(error) = self.commit(group, shell) {
+                tracing::error!(%error, "the service stops: its store failed");
+                self.broken.ask();
+                return;
+            }
+            if let Some(done) = stopping.take() {
+                // Nobody may be waiting for the end any more.
+                let _unheard = done.send(());
+                return;
+            }
+        }
+    }
+
+    /// One group, one transaction, one commit.
+    fn commit(&mut self, group: Vec<Input>, shell: &Shell) -> Result<(), DbError> {
+        let mut tx = Tx::over(&self.db);
+        let mut outputs = Vec::new();
+        let told_before = outbox::last_number(&tx)?;
+        for input in group {
+            let before = tx.savepoint();
+            let released = outputs.len();
+            match self.core.handle(&mut tx, input, (self.clock)(), &mut outputs) {
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "a command failed on a damaged row");
+                    tx.roll_back(before);
+                    // Their callers find the channel closed, and ask again.
+                    outputs.truncate(released);
+                }
+                Ok(()) => (),
+            }
+        }
+        let has_news = outbox::last_number(&tx)? > told_before;
+        if !tx.is_empty() {
+            self.db.commit(tx.into_batch(), self.db.position() + 1)?;
+            self.metrics.commits.inc();
+        }
+        for output in outputs {
+            shell.release(output);
+        }
+        if has_news {
+            shell.tell_relay(RelayNote::News);
+        }
+        Ok(())
+    }
+}
+
+/// Carries out what is owed after a commit.
+struct Shell {
+    runtime: runtime::Handle,
+    inlet: Inlet,
+    places: Arc<Semaphore>,
+    metrics: KitMetrics,
+    relay: mpsc::UnboundedSender<RelayNote>,
+}
+
+impl Shell {
+    fn release(&self, output: Output) {
+        match output {
+            Output::Answer { reply, answer, subject } => {
+                self.metrics.answered(&subject, answer.class());
+                // The caller may be gone; it asks again.
+                let _unheard = reply.send(answer);
+            }
+            Output::Release(release) => release(),
+            Output::Work { key, working } => {
+                let (inlet, places) = (self.inlet.clone(), Arc::clone(&self.places));
+                self.runtime.spawn(async move {
+                    let _place = places.acquire_owned().await;
+                    let work = tokio::spawn(working).await;
+                    let done = work.unwrap_or_else(|error| {
+                        Err(crate::procedure::WorkError::Failed(format!("the work {error}")))
+                    });
+                    inlet.send(Input::Worked { key, done }).await;
+                });
+            }
+            Output::RetryLater { key, pause } => {
+                let inlet = self.inlet.clone();
+                self.runtime.spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    inlet.send(Input::Retry { key }).await;
+                });
+            }
+            Output::Receipted(numbers) => {
+                self.metrics.receipted.inc_by(numbers.len() as u64);
+                self.tell_relay(RelayNote::Receipted(numbers));
+            }
+            Output::Owed(numbers) => self.tell_relay(RelayNote::Owed(numbers)),
+            Output::Again(input) => {
+                let inlet = self.inlet.clone();
+                self.runtime.spawn(async move { inlet.send(input).await });
+            }
+        }
+    }
+
+    /// There may be no relay, in a service that runs without a broker.
+    fn tell_relay(&self, note: RelayNote) {
+        let _absent = self.relay.send(note);
+    }
+}

@@ -1,0 +1,70 @@
+//! The kit's own rows, beside those of the service in the same store.
+//!
+//! | key | value |
+//! |---|---|
+//! | `k` space key | what became of a call |
+//! | `x` due_ms space key | nothing: when the row of the key is to be swept |
+//! | `p` key | nothing: its outside work is pending |
+//! | `n` | the last number of an event |
+//! | `o` number | an event without a receipt |
+//! | `r` number | an event with one |
+//! | `i` id | the number of the event with this id |
+//! | `e` | epoch and position of the runtime's newest receipt |
+
+/// Keys that begin with this byte belong to the kit; services use any other above 0.
+pub const KIT_PREFIX: u8 = 1;
+
+pub(crate) const PENDING: &[u8] = &[KIT_PREFIX, b'p'];
+pub(crate) const EXPIRY: &[u8] = &[KIT_PREFIX, b'x'];
+pub(crate) const LAST_NUMBER: &[u8] = &[KIT_PREFIX, b'n'];
+pub(crate) const OUTSTANDING: &[u8] = &[KIT_PREFIX, b'o'];
+pub(crate) const RECEIPTED: &[u8] = &[KIT_PREFIX, b'r'];
+pub(crate) const NEWEST: &[u8] = &[KIT_PREFIX, b'e'];
+const KEYS: &[u8] = &[KIT_PREFIX, b'k'];
+const IDS: &[u8] = &[KIT_PREFIX, b'i'];
+
+/// Whose keys: callers must not be able to name each other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    Nats,
+    Http,
+}
+
+impl Space {
+    fn byte(self) -> u8 {
+        match self {
+            Space::Nats => b'n',
+            Space::Http => b'h',
+        }
+    }
+}
+
+pub(crate) fn key(space: Space, key: &str) -> Vec<u8> {
+    [KEYS, &[space.byte()], key.as_bytes()].concat()
+}
+
+pub(crate) fn expiry(due_ms: u64, row: &[u8]) -> Vec<u8> {
+    [EXPIRY, &due_ms.to_be_bytes(), &row[KEYS.len()..]].concat()
+}
+
+/// The due time and the key row that an expiry row names.
+pub(crate) fn of_expiry(row: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let (due_ms, key) = row.strip_prefix(EXPIRY)?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*due_ms), [KEYS, key].concat()))
+}
+
+pub(crate) fn pending(key: &str) -> Vec<u8> {
+    [PENDING, key.as_bytes()].concat()
+}
+
+pub(crate) fn id(id: &str) -> Vec<u8> {
+    [IDS, id.as_bytes()].concat()
+}
+
+pub(crate) fn numbered(prefix: &[u8], number: u64) -> Vec<u8> {
+    [prefix, &number.to_be_bytes()].concat()
+}
+
+pub(crate) fn number_of(prefix: &[u8], row: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(row.strip_prefix(prefix)?.try_into().ok()?))
+}

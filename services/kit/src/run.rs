@@ -1,0 +1,261 @@
+//! A process around a service: settings, logs, store, broker, HTTP, and a stop in the right order.
+
+use crate::{
+    handle::Handle,
+    outcome::Outcome,
+    service::{Ground, Service},
+};
+use aide::axum::ApiRouter;
+use chassis::{
+    config::{ConfigError, Source},
+    db::{Db, DbOptions, EXIT_POISONED, OpenError, Tx},
+    http::{Door, Health, Limits, Metrics, Tokens, serve},
+    log::LogConfig,
+    nats::{Nats, NatsConfig, NatsError},
+    shutdown::Shutdown,
+};
+use chrono::{DateTime, Utc};
+use std::{
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::net::TcpListener;
+
+/// How long the broker's connection gets to close.
+const CLOSE: Duration = Duration::from_secs(2);
+/// The exit status for settings that cannot be used (`EX_CONFIG`).
+const EXIT_CONFIG: u8 = 78;
+
+/// Who a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Lower case: the name of the service; in upper case the prefix of its settings.
+    pub name: &'static str,
+    /// For people, in the OpenAPI document.
+    pub title: &'static str,
+    /// One sentence, in the same place and on the broker.
+    pub description: &'static str,
+    /// The port on 127.0.0.1 unless the settings say otherwise.
+    pub port: u16,
+}
+
+/// The settings that every service has.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens: `<NAME>_HTTP_ADDR`.
+    pub http_addr: SocketAddr,
+    /// Where its store is: `<NAME>_DATA_DIR`.
+    pub data_dir: PathBuf,
+    /// The broker: `<NAME>_NATS_URL`.
+    pub nats: NatsConfig,
+    /// How much callers may ask for.
+    pub limits: Limits,
+    /// Who may call what.
+    pub tokens: Tokens,
+}
+
+/// What routes and tasks of a service work with.
+#[derive(Clone)]
+pub struct Context {
+    /// The way into the service's state.
+    pub handle: Handle,
+    /// The broker, to ask others.
+    pub nats: Nats,
+    /// To count more than the kit does.
+    pub metrics: Metrics,
+    /// Asked when the process stops: background tasks end then.
+    pub shutdown: Shutdown,
+}
+
+type First = Box<dyn FnOnce(&mut Tx, DateTime<Utc>) -> Outcome<()> + Send>;
+type Routes = Box<dyn FnOnce(Context) -> ApiRouter + Send>;
+
+/// A service with what a process adds to it.
+pub struct App {
+    service: Service,
+    first: First,
+    routes: Routes,
+}
+
+/// Why a process does not run, or not any more.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The broker cannot be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// It cannot listen.
+    #[error("failed to listen on {addr}: {source}")]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refused a thread or a signal handler.
+    #[error("failed to start: {0}")]
+    Start(#[from] io::Error),
+    /// The first transaction was refused.
+    #[error("failed to prepare the store: {0}")]
+    First(#[from] crate::outcome::Refusal),
+    /// A commit failed: what the disk holds is found out by the next start.
+    #[error("the store has failed, so the process ends")]
+    Poisoned,
+}
+
+impl Config {
+    /// Reads the settings of a process.
+    pub fn read(source: &mut Source, process: &Process) -> Option<Config> {
+        let prefix = process.name.to_ascii_uppercase();
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, process.port));
+        let http_addr = source.listen_addr(&format!("{prefix}_HTTP_ADDR"), addr);
+        let data_dir = source.directory(&format!("{prefix}_DATA_DIR"));
+        let nats = NatsConfig::read(source, &prefix);
+        let limits = Limits::read(source);
+        let tokens = Tokens::read(source);
+        Some(Config {
+            http_addr: http_addr?,
+            data_dir: data_dir?,
+            nats: nats?,
+            limits: limits?,
+            tokens: tokens?,
+        })
+    }
+}
+
+impl App {
+    /// A service without routes of its own.
+    pub fn new(service: Service) -> App {
+        App { service, first: Box::new(|_, _| Ok(())), routes: Box::new(|_| ApiRouter::new()) }
+    }
+
+    /// A transaction at each start, before anything is served: to fill an empty store, say.
+    #[must_use]
+    pub fn first(
+        self,
+        first: impl FnOnce(&mut Tx, DateTime<Utc>) -> Outcome<()> + Send + 'static,
+    ) -> App {
+        App { first: Box::new(first), ..self }
+    }
+
+    /// The HTTP routes. The standard ones (`/livez` and so on) are added to them.
+    #[must_use]
+    pub fn routes(self, routes: impl FnOnce(Context) -> ApiRouter + Send + 'static) -> App {
+        App { routes: Box::new(routes), ..self }
+    }
+}
+
+/// Runs a service until `shutdown` is asked; then it takes no more, answers what is here, commits
+/// and leaves, within some 15 s.
+///
+/// # Errors
+/// It could not start, or its store has failed.
+pub async fn run(
+    process: Process,
+    config: Config,
+    app: App,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let addr = config.http_addr;
+    let listen = |source| RunError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(listen)?;
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let db = Db::open(&config.data_dir, DbOptions::default())?;
+    tracing::info!(dir = %config.data_dir.display(), position = db.position(), "store is open");
+    let nats = Nats::connect(&config.nats, &health, &metrics).await?;
+    let ground = Ground::new(db, nats.clone(), health.clone(), metrics.clone());
+    let started = health.gate("start");
+    let running = app.service.start(ground)?;
+    running.handle().write(app.first).await?;
+    started.open();
+    let context = Context {
+        handle: running.handle(),
+        nats: nats.clone(),
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let door = Door {
+        title: process.title,
+        description: process.description,
+        limits: config.limits,
+        tokens: config.tokens,
+        health: health.clone(),
+        metrics,
+    };
+    let router = door.router((app.routes)(context));
+    tracing::info!(address = %listener.local_addr().map_err(listen)?, "listening");
+    let serving = serve(listener, router, health.clone(), shutdown.clone());
+    tokio::pin!(serving);
+    tokio::select! {
+        () = running.broken() => {
+            health.drain();
+            return Err(RunError::Poisoned);
+        }
+        () = &mut serving => (),
+    }
+    running.drain().await;
+    nats.close(CLOSE).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The whole of a `main`: reads the settings, those of the service with `read`, and runs what
+/// `build` makes of them until SIGINT or SIGTERM.
+pub fn launch<C>(
+    process: Process,
+    read: impl FnOnce(&mut Source) -> Option<C>,
+    build: impl FnOnce(C) -> App,
+) -> ExitCode {
+    // It fails when a test has installed it already.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let (config, own) = match settings(process, read) {
+        Ok(settings) => settings,
+        Err(error) => {
+            // The log's own settings may be among the faults.
+            let _unheard = writeln!(io::stderr(), "{}: {error}", process.name);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::from)
+        .and_then(|runtime| {
+            let ended = runtime.block_on(async {
+                run(process, config, build(own), Shutdown::on_signals()?).await
+            });
+            // Outside work goes on after the next start; nothing waits for it now.
+            runtime.shutdown_background();
+            ended
+        });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "{} ends", process.name);
+            match error {
+                // The last clone of a poisoned store must not be given the time to write.
+                RunError::Poisoned => std::process::exit(EXIT_POISONED.into()),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn settings<C>(
+    process: Process,
+    read: impl FnOnce(&mut Source) -> Option<C>,
+) -> Result<(Config, C), ConfigError> {
+    let mut source = Source::from_process();
+    let log = LogConfig::read(&mut source);
+    let config = Config::read(&mut source, &process);
+    let own = read(&mut source);
+    source.finish(|| {
+        log?.init();
+        Some((config?, own?))
+    })
+}

@@ -67,7 +67,8 @@ pub enum Fact {
     /// A service refused a call for good.
     Rejected { step: Path, code: String, reason: String },
     /// An event was matched with the wait that it closes.
-    Received { step: Path, event: String, event_id: String, body: Payload },
+    /// `event_at` is the event's place in the log; 0 for a decision, which is in no lane.
+    Received { step: Path, event: String, event_id: String, event_at: Position, body: Payload },
     /// A deadline, a sleep, or the time for a closing scope to settle is over.
     TimerFired { step: Path },
     /// A call is not asked again by itself; `abort` when the definition said that it ends the saga.

@@ -366,9 +366,11 @@ impl State {
         let sleeps = self.sleeps.iter().map(|it| (it.due, it.step.clone()));
         let closing = self.closing.iter().filter(|it| !it.is_over);
         let closing = closing.map(|it| (it.due, it.scope.clone()));
-        let calls = self.calls.iter().filter(|it| it.1.exhausted.is_none());
+        // What is not sent while the saga is paused is not missed either.
+        let asks = !self.paused;
+        let calls = self.calls.iter().filter(|it| asks && it.1.exhausted.is_none());
         let calls = calls.map(|(step, it)| (it.limit(), step.clone()));
-        let undo = self.owed.first().filter(|it| it.failed.is_none());
+        let undo = self.owed.first().filter(|it| asks && it.failed.is_none());
         let undo = undo.map(|it| (it.since.after_ms(RetryMs::undo().limit_ms), it.step.clone()));
         waits.chain(sleeps).chain(closing).chain(calls).chain(undo).collect()
     }

@@ -1,0 +1,191 @@
+//! Records and rows as bytes: JSON with an explicit version. An older form is brought up to date
+//! here, and nowhere else.
+
+use crate::{
+    effect::Verdict,
+    id::{Path, Position, SagaId, Time},
+    input::Actor,
+    journal::{Entry, Fact, Turn},
+    payload::Payload,
+    store::{StoreError, Stored},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The form that this build writes.
+const VERSION: u8 = 1;
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    v: u8,
+    it: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Read<T> {
+    it: T,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u8,
+}
+
+/// Encodes a record or a row.
+///
+/// # Errors
+/// It has no JSON form.
+pub(crate) fn encode<T: Serialize>(it: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(&Written { v: VERSION, it })
+        .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })
+}
+
+/// Decodes a record or a row.
+///
+/// # Errors
+/// It is damaged, or of a form that this build does not know.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    let failed = |reason| StoreError { action: "decode from", reason };
+    let it = serde_json::from_slice::<Read<T>>(bytes);
+    it.map(|it| it.it).map_err(|err| match serde_json::from_slice::<Version>(bytes) {
+        Ok(Version { v }) if v != VERSION => failed(format!(
+            "a record of form {v}; this build reads form {VERSION}: use a newer one"
+        )),
+        _ => failed(format!("a damaged record: {err}")),
+    })
+}
+
+/// An entry without its place.
+#[derive(Serialize, Deserialize)]
+struct StoredEntry {
+    at: Time,
+    fact: Fact,
+    turn: Turn,
+}
+
+#[derive(Serialize)]
+struct StoredEntryRef<'a> {
+    at: Time,
+    fact: &'a Fact,
+    turn: &'a Turn,
+}
+
+pub(crate) fn encode_entry(entry: &Entry) -> Result<Vec<u8>, StoreError> {
+    encode(&StoredEntryRef { at: entry.at, fact: &entry.fact, turn: &entry.turn })
+}
+
+/// Decodes an entry of a journal.
+///
+/// # Errors
+/// It is damaged, or of a form that this build does not know.
+pub fn decode_entry(stored: &Stored) -> Result<Entry, StoreError> {
+    let StoredEntry { at, fact, turn } = decode(&stored.bytes)?;
+    Ok(Entry { position: stored.position, at, fact, turn })
+}
+
+/// An event as it arrived.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// When it was made durable.
+    pub at: Time,
+    /// Its subject.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// From whom.
+    pub source: String,
+    /// The business key that came with it, if one did.
+    pub key: Option<String>,
+    /// When the broker took it.
+    pub published_at: Time,
+    /// Its body.
+    pub body: Payload,
+}
+
+/// What is known of an event's identity, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IdentityRow {
+    /// Where the event is.
+    pub position: Position,
+    /// SHA-256 over its canonical body, in hexadecimal.
+    pub digest: String,
+    /// One line for each definition.
+    pub verdicts: Vec<Verdict>,
+    /// Events with the same id and another body, which did not count.
+    pub conflicts: Vec<(Position, String)>,
+}
+
+/// The saga that has a start key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StartKeyRow {
+    pub(crate) position: Position,
+    pub(crate) saga: SagaId,
+    /// SHA-256 over its canonical input, in hexadecimal.
+    pub(crate) digest: String,
+}
+
+/// The ended saga that held for a lane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClaimRow {
+    pub(crate) position: Position,
+    pub(crate) saga: SagaId,
+    pub(crate) ended_at: Time,
+}
+
+/// The answer to a question that services know by event and key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DecidedRow {
+    pub(crate) position: Position,
+    pub(crate) saga: SagaId,
+    pub(crate) step: Path,
+    pub(crate) approved: bool,
+    pub(crate) by: String,
+    /// The id of the announcement.
+    pub(crate) id: String,
+}
+
+/// Something beside a saga.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteRecord {
+    /// A service answered a call that was abandoned.
+    LateAnswer {
+        /// When.
+        at: Time,
+        /// The saga.
+        saga: SagaId,
+        /// The step.
+        step: Path,
+        /// `ok`, or the code of the rejection.
+        outcome: String,
+    },
+    /// A message that is no event.
+    DeadLetter {
+        /// When.
+        at: Time,
+        /// Its subject.
+        name: String,
+        /// Its id.
+        id: String,
+        /// Its body, as text or base64.
+        body: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Who did what, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub actor: Actor,
+    /// What was wanted.
+    pub action: String,
+    /// Of what.
+    pub target: String,
+    /// In the actor's words.
+    pub reason: Option<String>,
+    /// `accepted`, `same`, or why not.
+    pub outcome: String,
+}

@@ -1,0 +1,205 @@
+//! The sequencer: it orders the one log and matches lanes with waits. It runs no author code; the
+//! driver does, one turn of a saga at a time.
+//!
+//! [`Core::handle`] applies one input to the batch being made, [`Core::commit`] makes the batch
+//! durable and only then gives out what is owed to the world.
+
+mod commands;
+mod decide;
+mod ends;
+mod events;
+mod reads;
+mod recovery;
+mod routes;
+mod turns;
+mod wanted;
+
+pub use reads::{HeadQuery, Seen};
+pub use recovery::OpenError;
+
+use crate::{
+    codec::NoteRecord,
+    driver::Driver,
+    effect::{Effect, Note},
+    fold::State,
+    id::{Lane, Path, SagaId, Time},
+    input::{Answer, Answered, Input},
+    journal::Fact,
+    lanes::Waits,
+    saga::Registry,
+    store::{Kind, Store, StoreError},
+    txn::Txn,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Bounds, each with a default that has a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Live futures in memory: a cache, so any number is right; more is faster.
+    pub futures_max: usize,
+    /// Bytes of journals behind those futures, which is about what they occupy.
+    pub future_bytes_max: usize,
+    /// States in memory: a cache as well.
+    pub states_max: usize,
+    /// Events that a lane keeps; one more becomes a dead letter, so that one flooded key does not
+    /// fill the store.
+    pub lane_events_max: u32,
+    /// Entries of a journal; a saga that needs more should be several.
+    pub entries_max: u32,
+    /// How long an ended saga answers for its lanes.
+    pub late_for_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            futures_max: 4096,
+            future_bytes_max: 256 << 20,
+            states_max: 4096,
+            lane_events_max: 1000,
+            entries_max: 50_000,
+            late_for_ms: 120 * 24 * 3600 * 1000,
+        }
+    }
+}
+
+/// A body that goes into a message may not be larger: the broker's default limit is 1 MiB, and
+/// headers need room.
+pub const PAYLOAD_BYTES_MAX: usize = 768 << 10;
+
+/// A business key may not be longer: it stands in store keys, subjects and logs.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// The heart: everything that has to be decided about sagas, as a function of its inputs.
+pub struct Core<S> {
+    txn: Txn<S>,
+    registry: Registry,
+    limits: Limits,
+    driver: Driver,
+    /// States of open sagas; a cache of their journals.
+    states: BTreeMap<SagaId, State>,
+    waits: Waits,
+    timers: BTreeSet<(Time, SagaId, Path)>,
+    /// How many open sagas ever held for a lane.
+    touched: BTreeMap<Lane, u32>,
+    /// How many events each lane keeps.
+    kept: BTreeMap<Lane, u32>,
+    /// Waits that were opened in this input and have not looked at their lanes.
+    opened: VecDeque<(SagaId, Path)>,
+    effects: Vec<Effect>,
+}
+
+impl<S: Store> Core<S> {
+    /// Applies one input. `now` is the wall clock; a fact's time is never before that of the
+    /// previous fact of its saga.
+    ///
+    /// # Errors
+    /// The store cannot be read: stop, and open it again.
+    pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
+        match input {
+            Input::Arrived(arrival) => self.arrive(now, arrival)?,
+            Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,
+            Input::Answered(answered) => self.answered(now, answered)?,
+            Input::Published { saga, step } => {
+                self.offer(now, saga, Fact::Published { step })?;
+            }
+            Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
+            Input::Tick { watermark } => self.tick(now, watermark)?,
+        }
+        self.match_opened(now)
+    }
+
+    /// Makes everything since the last commit durable, in one append, and gives out what is owed
+    /// because of it, in order.
+    ///
+    /// # Errors
+    /// Nothing of the batch may be believed to be durable, and no effect may leave: stop.
+    pub fn commit(&mut self) -> Result<Vec<Effect>, StoreError> {
+        self.txn.commit()?;
+        while self.states.len() > self.limits.states_max {
+            self.states.pop_first();
+        }
+        Ok(std::mem::take(&mut self.effects))
+    }
+
+    /// When the next timer is due.
+    pub fn next_due(&self) -> Option<Time> {
+        self.timers.first().map(|it| it.0)
+    }
+
+    /// How many timers are due, but held because intake has not passed them.
+    pub fn timers_held(&self, now: Time, watermark: Time) -> usize {
+        let due = self.timers.iter().take_while(|it| it.0 <= now);
+        due.filter(|it| watermark < it.0).count()
+    }
+
+    /// The definitions of this binary.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The store, for what is not a matter of sagas.
+    pub fn store(&self) -> &S {
+        self.txn.store()
+    }
+
+    /// Fires what is due, by the clock and by intake.
+    fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
+        let until = now.min(watermark);
+        while let Some((due, saga, step)) = self.timers.first().cloned() {
+            if until < due {
+                break;
+            }
+            let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
+            let taken = match fact {
+                Some(fact) => self.offer(now, saga, fact)?,
+                None => false,
+            };
+            if !taken {
+                self.timers.remove(&(due, saga, step));
+            }
+            self.match_opened(now)?;
+        }
+        Ok(())
+    }
+
+    /// The first answer for an open step wins. One for an abandoned call is recorded beside the
+    /// saga and told to nobody; any other is stale.
+    fn answered(&mut self, now: Time, answered: Answered) -> Result<(), StoreError> {
+        let Answered { saga, epoch, step, is_undo, answer } = answered;
+        let is_of_epoch = |state: &State| state.start.as_ref().is_some_and(|it| it.epoch == epoch);
+        let Some(state) = self.state(saga)?.filter(|it| is_of_epoch(it)) else {
+            self.effects.push(Effect::Note(Note::StaleAnswer { saga, step }));
+            return Ok(());
+        };
+        let is_abandoned = !is_undo && state.abandoned.contains(&step);
+        let outcome = match &answer {
+            Answer::Ok(_) => "ok".to_owned(),
+            Answer::Rejected { code, .. } => code.clone(),
+            Answer::Useless { reason } => reason.clone(),
+        };
+        if is_abandoned {
+            let at = now;
+            self.txn.put_record(Kind::Note, &NoteRecord::LateAnswer { at, saga, step, outcome })?;
+            return Ok(());
+        }
+        let fact = fact_of(step.clone(), is_undo, answer);
+        if !self.offer(now, saga, fact)? {
+            self.effects.push(Effect::Note(Note::StaleAnswer { saga, step }));
+        }
+        Ok(())
+    }
+}
+
+fn fact_of(step: Path, is_undo: bool, answer: Answer) -> Fact {
+    match (is_undo, answer) {
+        (false, Answer::Ok(body)) => Fact::Replied { step, body },
+        (false, Answer::Rejected { code, reason }) => Fact::Rejected { step, code, reason },
+        (false, Answer::Useless { reason }) => Fact::Exhausted { step, reason, abort: false },
+        (true, Answer::Ok(_)) => Fact::Undone { step },
+        (true, Answer::Rejected { code, reason }) => Fact::UndoRejected { step, code, reason },
+        (true, Answer::Useless { reason }) => {
+            Fact::UndoRejected { step, code: "useless_answer".to_owned(), reason }
+        }
+    }
+}

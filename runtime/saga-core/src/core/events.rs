@@ -1,0 +1,127 @@
+//! Events at the door: each is durable, once, before anything waits for it.
+
+use super::{Core, routes::key_of, turns::hex};
+use crate::{
+    codec::{DecidedRow, EventRecord, IdentityRow, NoteRecord},
+    effect::{Effect, Outcome, Verdict},
+    id::{Position, SagaId, Time, short_hash},
+    input::{Arrival, Unreadable},
+    store::{Kind, Store, StoreError, Table},
+};
+
+impl<S: Store> Core<S> {
+    pub(super) fn arrive(&mut self, now: Time, arrival: Arrival) -> Result<(), StoreError> {
+        let Arrival { ticket, name, id, source, key, body, at: published_at } = arrival;
+        let identity = identity_key(&name, &source, &id);
+        let digest = hex(&body.digest());
+        let known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?;
+        let event = EventRecord { at: now, name, id, source, key, published_at, body };
+        let verdicts = match known {
+            Some(row) if row.digest == digest => {
+                vec![verdict(Outcome::Duplicate, None, None)]
+            }
+            Some(row) => vec![self.conflict(&identity, row, digest, &event)?],
+            None => self.take_in(now, &identity, digest, &event)?,
+        };
+        self.effects.push(Effect::Ack { ticket, verdicts });
+        Ok(())
+    }
+
+    pub(super) fn keep_unreadable(
+        &mut self,
+        now: Time,
+        unreadable: Unreadable,
+    ) -> Result<(), StoreError> {
+        let Unreadable { ticket, name, id, body, reason } = unreadable;
+        let detail = Some(reason.clone());
+        self.txn
+            .put_record(Kind::Note, &NoteRecord::DeadLetter { at: now, name, id, body, reason })?;
+        let verdicts = vec![verdict(Outcome::DeadLetter, None, detail)];
+        self.effects.push(Effect::Ack { ticket, verdicts });
+        Ok(())
+    }
+
+    fn take_in(
+        &mut self,
+        now: Time,
+        identity: &[u8],
+        digest: String,
+        event: &EventRecord,
+    ) -> Result<Vec<Verdict>, StoreError> {
+        if let Some(announced) = self.decision_from_outside(event)? {
+            if announced.outcome == Outcome::Announced {
+                return Ok(vec![announced]);
+            }
+            let position = self.txn.put_record(Kind::Event, event)?;
+            let verdicts = vec![announced];
+            self.put_identity(identity, position, digest, &verdicts)?;
+            return Ok(verdicts);
+        }
+        let position = self.txn.put_record(Kind::Event, event)?;
+        let verdicts = self.route_all(now, position, event)?;
+        self.put_identity(identity, position, digest, &verdicts)?;
+        Ok(verdicts)
+    }
+
+    fn put_identity(
+        &mut self,
+        identity: &[u8],
+        position: Position,
+        digest: String,
+        verdicts: &[Verdict],
+    ) -> Result<(), StoreError> {
+        let verdicts = verdicts.to_vec();
+        let row = IdentityRow { position, digest, verdicts, conflicts: Vec::new() };
+        self.txn.put(Table::Identity, identity, &row)
+    }
+
+    /// The first stays in force; both bodies are kept.
+    fn conflict(
+        &mut self,
+        identity: &[u8],
+        mut row: IdentityRow,
+        digest: String,
+        event: &EventRecord,
+    ) -> Result<Verdict, StoreError> {
+        /// More conflicts with one event than this are counted with the last one.
+        const CONFLICTS_MAX: usize = 8;
+        let detail = Some(format!("body {} came first, then {digest}", row.digest));
+        let is_known = row.conflicts.iter().any(|it| it.1 == digest);
+        if !is_known && row.conflicts.len() < CONFLICTS_MAX {
+            let position = self.txn.put_record(Kind::Event, event)?;
+            row.conflicts.push((position, digest));
+            self.txn.put(Table::Identity, identity, &row)?;
+        }
+        Ok(verdict(Outcome::Conflict, None, detail))
+    }
+
+    /// A decision of a person is made by the core alone. What comes from outside under its name is
+    /// our own announcement, or refused.
+    fn decision_from_outside(&self, event: &EventRecord) -> Result<Option<Verdict>, StoreError> {
+        let declaring = self.registry.declaring(&event.name);
+        let Some(declared) = declaring.iter().find_map(|it| it.declared(&event.name)) else {
+            return Ok(None);
+        };
+        if !declared.is_decision {
+            return Ok(None);
+        }
+        let key = key_of(event, declared).unwrap_or_default();
+        let row = self.txn.get::<DecidedRow>(Table::Decided, &short_hash(&[&event.name, &key]))?;
+        Ok(Some(match row.filter(|it| it.id == event.id) {
+            Some(row) => verdict(Outcome::Announced, Some(row.saga), None),
+            None => {
+                let why = "unsigned decision: decide the task over HTTP or tasks.decide";
+                verdict(Outcome::Refused, None, Some(why.to_owned()))
+            }
+        }))
+    }
+}
+
+/// Identity is ours, not the broker's: its name, from whom, its id.
+pub(super) fn identity_key(name: &str, source: &str, id: &str) -> [u8; 16] {
+    short_hash(&[name, source, id])
+}
+
+fn verdict(outcome: Outcome, saga: Option<SagaId>, detail: Option<String>) -> Verdict {
+    Verdict { definition: None, outcome, saga, detail }
+}

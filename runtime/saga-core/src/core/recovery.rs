@@ -1,0 +1,118 @@
+//! Opening: indexes from rows, and the effects still owed. It is no second path: what a saga owes
+//! is the same function of its state as after any turn.
+
+use super::{
+    Core, Limits,
+    routes::{KeptRow, unrouted_key},
+    wanted::wanted,
+};
+use crate::{
+    codec::{EventRecord, IdentityRow, decode},
+    driver::Driver,
+    head::Head,
+    id::{Lane, Position, Time, short_hash},
+    lanes::Waits,
+    saga::{Registry, RegistryError},
+    store::{Kind, Store, StoreError, Table},
+    txn::Txn,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Why the heart does not beat.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The definitions do not fit together.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<S: Store> Core<S> {
+    /// Opens a store. What is owed to the world comes out of the first commit.
+    ///
+    /// # Errors
+    /// The definitions do not fit together, or the store cannot be read.
+    pub fn open(
+        store: S,
+        registry: Registry,
+        limits: Limits,
+        now: Time,
+    ) -> Result<Core<S>, OpenError> {
+        registry.check()?;
+        let mut core = Core {
+            txn: Txn::new(store),
+            registry,
+            limits,
+            driver: Driver::new(limits.futures_max, limits.future_bytes_max),
+            states: BTreeMap::new(),
+            waits: Waits::default(),
+            timers: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            opened: VecDeque::new(),
+            effects: Vec::new(),
+        };
+        core.count_kept()?;
+        core.index_heads()?;
+        core.offer_unrouted(now)?;
+        Ok(core)
+    }
+
+    fn count_kept(&mut self) -> Result<(), StoreError> {
+        for (key, _) in self.txn.all(Table::Kept, &[])? {
+            let mut lane = [0; 16];
+            lane.copy_from_slice(&key[..16]);
+            *self.kept.entry(Lane(lane)).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn index_heads(&mut self) -> Result<(), StoreError> {
+        for (_, value) in self.txn.all(Table::Open, &[])? {
+            let head: Head = decode(&value)?;
+            for wait in &head.waits {
+                self.waits.insert(&head.definition, head.id, wait);
+            }
+            self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
+            for (name, key) in &head.lanes {
+                *self.touched.entry(Lane::of(&head.definition, name, key)).or_default() += 1;
+            }
+            if head.owes
+                && let Some(state) = self.state(head.id)?
+            {
+                let owed = wanted(state);
+                self.effects.extend(owed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Events whose name nobody declared when they came, and somebody does now.
+    fn offer_unrouted(&mut self, now: Time) -> Result<(), StoreError> {
+        let names: BTreeSet<&'static str> =
+            self.registry.all().flat_map(|it| it.events.iter().map(|it| it.name)).collect();
+        for name in names {
+            for (_, value) in self.txn.all(Table::Unrouted, &short_hash(&[name]))? {
+                let KeptRow { position } = decode(&value)?;
+                self.txn.delete(Table::Unrouted, &unrouted_key(name, position));
+                self.route_again(now, position)?;
+            }
+        }
+        self.match_opened(now)
+    }
+
+    fn route_again(&mut self, now: Time, position: Position) -> Result<(), StoreError> {
+        let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
+            return Ok(());
+        };
+        let verdicts = self.route_all(now, position, &event)?;
+        let key = super::events::identity_key(&event.name, &event.source, &event.id);
+        if let Some(mut row) = self.txn.get::<IdentityRow>(Table::Identity, &key)? {
+            row.verdicts = verdicts;
+            self.txn.put(Table::Identity, &key, &row)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,301 @@
+//! From a fact to an entry of the journal, and to everything that follows from it.
+
+use super::{Core, PAYLOAD_BYTES_MAX, wanted::wanted};
+use crate::{
+    codec::{DecidedRow, StartKeyRow},
+    driver::Job,
+    effect::{Effect, Note},
+    fold::{OpenWait, State, Status, fold},
+    head::Head,
+    id::{Lane, Path, SagaId, Time, call_key, short_hash},
+    journal::{Command, Decision, Entry, Fact, Hold, Start, Turn},
+    replay::{Applied, ReplayError},
+    store::{Store, StoreError, Table},
+};
+
+/// What of a state is found from outside; compared before and after an entry.
+struct Facets {
+    status: Option<Status>,
+    paused: bool,
+    waits: Vec<OpenWait>,
+    timers: Vec<(Time, Path)>,
+    lanes: Vec<(String, String)>,
+    wanted: Vec<Effect>,
+}
+
+impl Facets {
+    fn of(state: &State) -> Facets {
+        Facets {
+            status: state.start.as_ref().map(|_| state.status()),
+            paused: state.paused,
+            waits: state.waits.clone(),
+            timers: state.timers(),
+            lanes: state.lanes.iter().cloned().collect(),
+            wanted: wanted(state),
+        }
+    }
+}
+
+impl<S: Store> Core<S> {
+    /// The state of an open saga; nothing when there is none of this id, or when it has ended.
+    pub(super) fn state(&mut self, saga: SagaId) -> Result<Option<&State>, StoreError> {
+        if !self.states.contains_key(&saga) {
+            if self.txn.get::<Head>(Table::Open, saga.as_bytes())?.is_none() {
+                return Ok(None);
+            }
+            let state = fold(&self.txn.journal(saga)?);
+            self.states.insert(saga, state);
+        }
+        Ok(self.states.get(&saga))
+    }
+
+    /// Appends the fact with its turn. False when nothing is open that it could settle: then
+    /// nothing is appended.
+    pub(super) fn offer(
+        &mut self,
+        now: Time,
+        saga: SagaId,
+        fact: Fact,
+    ) -> Result<bool, StoreError> {
+        let accepts = |it: &State| it.accepts(&fact);
+        if !self.state(saga)?.is_some_and(accepts) {
+            return Ok(false);
+        }
+        let state = self.states.remove(&saga).unwrap_or_default();
+        self.take_turn(saga, now, fact, state)?;
+        Ok(true)
+    }
+
+    /// Begins a saga. Its id must be new.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        start: Start,
+        digest: Option<[u8; 32]>,
+    ) -> Result<(), StoreError> {
+        let (saga, position) = (start.saga, self.txn.next());
+        if let Some(digest) = digest {
+            let row = StartKeyRow { position, saga, digest: hex(&digest) };
+            let key = short_hash(&[&start.definition, &start.key]);
+            self.txn.put(Table::StartKey, &key, &row)?;
+        }
+        self.effects.push(Effect::Note(Note::Started {
+            saga,
+            definition: start.definition.clone(),
+            key: start.key.clone(),
+        }));
+        self.take_turn(saga, now, Fact::Started(start), State::default())
+    }
+
+    fn take_turn(
+        &mut self,
+        saga: SagaId,
+        now: Time,
+        fact: Fact,
+        state: State,
+    ) -> Result<(), StoreError> {
+        let at = now.max(state.updated_at);
+        let turn = self.turn(&state, at, &fact)?;
+        self.append(saga, state, Entry { position: self.txn.next(), at, fact, turn })
+    }
+
+    /// What the code, or the core in its place, decides on a fact that the state accepts.
+    fn turn(&mut self, state: &State, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
+        if !fact.is_for_code() {
+            return Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) });
+        }
+        if state.paused {
+            return Ok(Turn::Held(Hold::Paused));
+        }
+        if !state.held.is_empty() {
+            return Ok(Turn::Held(Hold::Behind));
+        }
+        let start = match fact {
+            Fact::Started(start) => Some(start),
+            _ => state.start.as_ref(),
+        };
+        let Some(start) = start else { return Ok(Turn::Held(Hold::Behind)) };
+        if self.limits.entries_max <= state.entries {
+            return Ok(stuck(&ReplayError::Full));
+        }
+        match self.apply(start, fact, at, at)? {
+            Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
+            Ok(Applied::NotOpen) => Ok(Turn::Done { at, decisions: Vec::new() }),
+            Err(err) => Ok(stuck(&err)),
+        }
+    }
+
+    /// Lets the driver make a turn.
+    fn apply(
+        &mut self,
+        start: &Start,
+        fact: &Fact,
+        at: Time,
+        turn_at: Time,
+    ) -> Result<Result<Applied, ReplayError>, StoreError> {
+        let linked = self.registry.get(&start.definition);
+        let Some(definition) = linked.filter(|it| it.version == start.version) else {
+            let (definition, version) = (start.definition.clone(), start.version);
+            return Ok(Err(ReplayError::NotLinked { definition, version }));
+        };
+        let (saga, code) = (start.saga, definition.code);
+        let job = Job { saga, code, fact, at, turn_at };
+        let txn = &self.txn;
+        let applied = self.driver.turn(&job, || txn.journal(saga))?;
+        Ok(match applied {
+            Ok(Applied::Decided(decisions)) => match too_large(&decisions) {
+                None => Ok(Applied::Decided(decisions)),
+                Some(err) => {
+                    self.driver.forget(saga);
+                    Err(err)
+                }
+            },
+            other => other,
+        })
+    }
+
+    /// Writes the entry, and everything that follows from it.
+    fn append(&mut self, saga: SagaId, mut state: State, entry: Entry) -> Result<(), StoreError> {
+        let (before, seq, had_held) = (Facets::of(&state), state.entries, !state.held.is_empty());
+        let size = self.txn.put_entry(saga, seq, &entry)?;
+        self.driver.grew(saga, size);
+        state.append(seq, &entry);
+        if let Fact::Received { step, .. } = &entry.fact {
+            self.note_decided(saga, step, &state)?;
+        }
+        if had_held && state.held.is_empty() {
+            self.give_back_held(saga)?;
+        }
+        if state.end.is_some() {
+            self.driver.forget(saga);
+        }
+        self.follow(saga, &before, state)
+    }
+
+    /// Applies the facts that were held, one turn each, in order, until one cannot be applied.
+    pub(super) fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
+        let Some(start) = state.start.clone() else { return Ok(()) };
+        let before = Facets::of(&state);
+        let mut journal = self.txn.journal(saga)?;
+        for seq in state.held {
+            let Some(entry) = journal.get_mut(seq as usize) else { break };
+            let applied = match &entry.fact {
+                // The state's copy of a start leaves its bodies out.
+                Fact::Started(start) => self.apply(&start.clone(), &entry.fact, entry.at, now)?,
+                fact => self.apply(&start, fact, entry.at, now)?,
+            };
+            let is_done = applied.is_ok();
+            entry.turn = match applied {
+                Ok(Applied::Decided(decisions)) => Turn::Done { at: now, decisions },
+                Ok(Applied::NotOpen) => {
+                    self.give_back(&start.definition, &start.key, &entry.fact)?;
+                    Turn::Done { at: now, decisions: Vec::new() }
+                }
+                Err(err) => stuck(&err),
+            };
+            entry.position = self.txn.next();
+            let size = self.txn.put_entry(saga, seq, entry)?;
+            self.driver.grew(saga, size);
+            if !is_done {
+                break;
+            }
+        }
+        self.follow(saga, &before, fold(&journal))
+    }
+
+    /// Brings rows, indexes and effects in line with the new state.
+    fn follow(&mut self, saga: SagaId, before: &Facets, state: State) -> Result<(), StoreError> {
+        let position = self.txn.next() - 1;
+        let Some(head) = Head::of(&state, position) else { return Ok(()) };
+        let after = Facets::of(&state);
+        self.follow_waits(&head, before, &after);
+        for timer in before.timers.iter().filter(|it| !after.timers.contains(it)) {
+            self.timers.remove(&(timer.0, saga, timer.1.clone()));
+        }
+        for timer in after.timers.iter().filter(|it| !before.timers.contains(it)) {
+            self.timers.insert((timer.0, saga, timer.1.clone()));
+        }
+        for lane in after.lanes.iter().filter(|it| !before.lanes.contains(it)) {
+            *self.touched.entry(Lane::of(&head.definition, &lane.0, &lane.1)).or_default() += 1;
+        }
+        self.follow_effects(before, &after);
+        if before.status != after.status || before.paused != after.paused {
+            self.effects.push(Effect::Note(Note::Status {
+                saga,
+                definition: head.definition.clone(),
+                status: head.status,
+                reason: head.reason.clone(),
+                started_at: head.started_at,
+            }));
+        }
+        if state.ended_at.is_some() {
+            return self.end(&head);
+        }
+        self.txn.put(Table::Open, saga.as_bytes(), &head)?;
+        self.states.insert(saga, state);
+        Ok(())
+    }
+
+    fn follow_waits(&mut self, head: &Head, before: &Facets, after: &Facets) {
+        for wait in before.waits.iter().filter(|it| !after.waits.contains(it)) {
+            self.waits.remove(&head.definition, wait);
+        }
+        for wait in after.waits.iter().filter(|it| !before.waits.contains(it)) {
+            self.waits.insert(&head.definition, head.id, wait);
+            if wait.ask.is_none() {
+                self.opened.push_back((head.id, wait.step.clone()));
+            }
+        }
+    }
+
+    fn follow_effects(&mut self, before: &Facets, after: &Facets) {
+        for effect in before.wanted.iter().filter(|it| !after.wanted.contains(it)) {
+            if let Effect::Send(request) = effect {
+                self.effects.push(Effect::Forget(request.id.clone()));
+            }
+        }
+        let new = after.wanted.iter().filter(|it| !before.wanted.contains(it));
+        self.effects.extend(new.cloned());
+    }
+
+    /// The answer to a question is found by the event and key under which services know it.
+    fn note_decided(&mut self, saga: SagaId, step: &Path, state: &State) -> Result<(), StoreError> {
+        let position = self.txn.next() - 1;
+        let epoch = state.start.as_ref().map_or(0, |it| it.epoch);
+        for asked in state.asked.iter().filter(|it| it.step == *step) {
+            let Some(decided) = &asked.decided else { continue };
+            let row = DecidedRow {
+                position,
+                saga,
+                step: step.clone(),
+                approved: decided.approved,
+                by: decided.by.clone(),
+                id: call_key(saga, epoch, step),
+            };
+            let key = short_hash(&[&asked.event, &asked.key]);
+            self.txn.put(Table::Decided, &key, &row)?;
+        }
+        Ok(())
+    }
+}
+
+fn stuck(error: &ReplayError) -> Turn {
+    Turn::Held(Hold::Stuck { message: error.to_string() })
+}
+
+fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
+    let commands = decisions.iter().flat_map(|decision| match decision {
+        Decision::Call { command, undo, .. } => [Some(command), undo.as_ref()],
+        Decision::Publish { command, .. } | Decision::Undo { command, .. } => [Some(command), None],
+        _ => [None, None],
+    });
+    let is_too_large = |it: &&Command| PAYLOAD_BYTES_MAX < it.body.text().len();
+    let command = commands.flatten().find(is_too_large)?;
+    let (subject, bytes) = (command.subject.clone(), command.body.text().len());
+    Some(ReplayError::TooLarge { subject, bytes })
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

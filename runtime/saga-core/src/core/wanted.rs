@@ -1,0 +1,54 @@
+//! What a saga owes the world: a pure function of its state, so that recovery is no second path.
+
+use crate::{
+    effect::{Effect, Request, RequestId, UndoOf},
+    fold::State,
+    id::{call_key, undo_key},
+    journal::RetryMs,
+};
+
+/// Everything that should be under way for a saga in this state. A paused one sends nothing.
+pub(super) fn wanted(state: &State) -> Vec<Effect> {
+    let Some(start) = state.start.as_ref().filter(|_| !state.paused) else { return Vec::new() };
+    let (saga, epoch) = (start.saga, start.epoch);
+    let calls = state.calls.iter().filter(|(_, it)| it.exhausted.is_none());
+    let calls = calls.map(|(step, call)| {
+        Effect::Send(Request {
+            id: RequestId { saga, step: step.clone(), is_undo: false },
+            epoch,
+            subject: call.command.subject.clone(),
+            key: call_key(saga, epoch, step),
+            body: call.command.body.clone(),
+            undo: None,
+            attempt_class: call.attempt_class,
+            since: call.since,
+            retry: call.retry,
+            saga_key: start.key.clone(),
+        })
+    });
+    let undo = state.owed.first().filter(|it| it.failed.is_none());
+    let undo = undo.and_then(|undo| {
+        let call_key = undo.of_call.then(|| call_key(saga, epoch, &undo.step));
+        Some(Effect::Send(Request {
+            id: RequestId { saga, step: undo.step.clone(), is_undo: true },
+            epoch,
+            subject: undo.command.subject.clone(),
+            key: undo_key(saga, epoch, &undo.step),
+            body: undo.command.body.clone(),
+            undo: Some(UndoOf { call_key, abort: undo.why.clone()? }),
+            attempt_class: undo.attempt_class,
+            since: undo.since,
+            retry: RetryMs::undo(),
+            saga_key: start.key.clone(),
+        }))
+    });
+    let publishes = state.publishes.iter().map(|it| Effect::Publish {
+        saga,
+        step: it.step.clone(),
+        id: call_key(saga, epoch, &it.step),
+        subject: it.command.subject.clone(),
+        key: it.key.clone(),
+        body: it.command.body.clone(),
+    });
+    calls.chain(undo).chain(publishes).collect()
+}

@@ -1,0 +1,133 @@
+//! The head of a saga: the row that lists and indexes are made of. A pure function of its state.
+
+use crate::{
+    fold::{Asked, Attention, End, OpenSleep, OpenWait, State, Status},
+    id::{Path, Position, SagaId, Time},
+    payload::Payload,
+};
+use serde::{Deserialize, Serialize};
+
+/// What is known of a saga without its journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The log position that wrote it.
+    pub position: Position,
+    /// The saga.
+    pub id: SagaId,
+    /// Its definition.
+    pub definition: String,
+    /// The version with which it keeps.
+    pub version: u32,
+    /// Its business key.
+    pub key: String,
+    /// Counts rewinds and restores.
+    pub epoch: u32,
+    /// The saga whose late event it handles.
+    pub origin: Option<SagaId>,
+    /// Where it stands.
+    pub status: Status,
+    /// An operator has paused it.
+    pub paused: bool,
+    /// It has passed its pivot.
+    pub committed: bool,
+    /// Why it ended, or needs a person.
+    pub reason: Option<String>,
+    /// Why it cannot go on without a person.
+    pub attention: Option<Attention>,
+    /// When it began.
+    pub started_at: Time,
+    /// When its last fact was appended.
+    pub updated_at: Time,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+    /// How many entries its journal has.
+    pub entries: u32,
+    /// What it holds for.
+    pub waits: Vec<OpenWait>,
+    /// For how long it holds.
+    pub sleeps: Vec<OpenSleep>,
+    /// Requests without an answer.
+    pub calls: Vec<HeadCall>,
+    /// Undos registered or owed.
+    pub undo_depth: usize,
+    /// Everything that time will bring.
+    pub timers: Vec<(Time, Path)>,
+    /// What people were asked.
+    pub asked: Vec<Asked>,
+    /// Every (event, key) on which it ever held.
+    pub lanes: Vec<(String, String)>,
+    /// Something has to be sent for it.
+    pub owes: bool,
+    /// What it left behind.
+    pub output: Option<Payload>,
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadCall {
+    /// The step.
+    pub step: Path,
+    /// Whether it is the step's undo.
+    pub is_undo: bool,
+    /// Where it goes.
+    pub subject: String,
+    /// Since when.
+    pub since: Time,
+    /// Why it is not asked again by itself.
+    pub stopped: Option<String>,
+}
+
+impl Head {
+    /// The head of a saga that has started.
+    pub fn of(state: &State, position: Position) -> Option<Head> {
+        let start = state.start.as_ref()?;
+        Some(Head {
+            position,
+            id: start.saga,
+            definition: start.definition.clone(),
+            version: start.version,
+            key: start.key.clone(),
+            epoch: start.epoch,
+            origin: start.origin,
+            status: state.status(),
+            paused: state.paused,
+            committed: state.committed,
+            reason: state.reason(),
+            attention: state.attention(),
+            started_at: state.started_at,
+            updated_at: state.updated_at,
+            ended_at: state.ended_at,
+            entries: state.entries,
+            waits: state.waits.clone(),
+            sleeps: state.sleeps.clone(),
+            calls: calls(state),
+            undo_depth: state.undos.len() + state.owed.len(),
+            timers: state.timers(),
+            asked: state.asked.clone(),
+            lanes: state.lanes.iter().cloned().collect(),
+            owes: !(state.calls.is_empty() && state.owed.is_empty() && state.publishes.is_empty()),
+            output: match &state.end {
+                Some(End::Completed(output)) => Some(output.clone()),
+                _ => None,
+            },
+        })
+    }
+}
+
+fn calls(state: &State) -> Vec<HeadCall> {
+    let calls = state.calls.iter().map(|(step, it)| HeadCall {
+        step: step.clone(),
+        is_undo: false,
+        subject: it.command.subject.clone(),
+        since: it.since,
+        stopped: it.exhausted.clone(),
+    });
+    let undo = state.owed.first().map(|it| HeadCall {
+        step: it.step.clone(),
+        is_undo: true,
+        subject: it.command.subject.clone(),
+        since: it.since,
+        stopped: it.failed.clone(),
+    });
+    calls.chain(undo).collect()
+}

@@ -1,0 +1,146 @@
+//! The batch being made: it reads through to the store, and is written as one.
+
+use crate::{
+    codec::{decode, encode},
+    id::{Position, SagaId},
+    journal::Entry,
+    store::{Batch, KeyValue, Kind, Record, Row, Scan, Slot, Store, StoreError, Table},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+pub(crate) struct Txn<S> {
+    store: S,
+    records: Vec<Record>,
+    rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    entries: BTreeMap<(SagaId, u32), Entry>,
+}
+
+impl<S: Store> Txn<S> {
+    pub(crate) fn new(store: S) -> Txn<S> {
+        let (records, rows, entries) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Txn { store, records, rows, entries }
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The position that the next record gets.
+    pub(crate) fn next(&self) -> Position {
+        self.records.last().map_or(self.store.position(), |it| it.position) + 1
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.rows.is_empty()
+    }
+
+    pub(crate) fn put_record<T: Serialize>(
+        &mut self,
+        kind: Kind,
+        it: &T,
+    ) -> Result<Position, StoreError> {
+        let (position, bytes) = (self.next(), encode(it)?);
+        self.records.push(Record { position, slot: Slot::At(kind), bytes });
+        Ok(position)
+    }
+
+    /// Writes an entry; its position must be the next one. Gives its size in bytes.
+    pub(crate) fn put_entry(
+        &mut self,
+        saga: SagaId,
+        seq: u32,
+        entry: &Entry,
+    ) -> Result<usize, StoreError> {
+        let bytes = crate::codec::encode_entry(entry)?;
+        let size = bytes.len();
+        let (position, slot) = (entry.position, Slot::Entry { saga, seq });
+        self.records.push(Record { position, slot, bytes });
+        self.entries.insert((saga, seq), entry.clone());
+        Ok(size)
+    }
+
+    pub(crate) fn put<T: Serialize>(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        it: &T,
+    ) -> Result<(), StoreError> {
+        let value = Some(encode(it)?);
+        self.rows.insert((table, key.to_vec()), value);
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {
+        self.rows.insert((table, key.to_vec()), None);
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        let bytes = match self.rows.get(&(table, key.to_vec())) {
+            Some(pending) => pending.clone(),
+            None => self.store.row(table, key)?,
+        };
+        bytes.map(|it| decode(&it)).transpose()
+    }
+
+    pub(crate) fn record<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        at: Position,
+    ) -> Result<Option<T>, StoreError> {
+        let is_it = |it: &&Record| it.position == at && it.slot == Slot::At(kind);
+        let bytes = match self.records.iter().rev().find(is_it) {
+            Some(pending) => Some(pending.bytes.clone()),
+            None => self.store.record(kind, at)?,
+        };
+        bytes.map(|it| decode(&it)).transpose()
+    }
+
+    /// All rows whose key begins so, ascending.
+    pub(crate) fn all(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
+        let scan = Scan { table, prefix, beyond: None, is_backward: false, limit: usize::MAX };
+        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = self.store.rows(&scan)?.into_iter().collect();
+        let pending = self.rows.range((table, prefix.to_vec())..);
+        for ((_, key), value) in
+            pending.take_while(|((it, key), _)| *it == table && key.starts_with(prefix))
+        {
+            match value {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
+        }
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The whole journal of a saga.
+    pub(crate) fn journal(&self, saga: SagaId) -> Result<Vec<Entry>, StoreError> {
+        let stored = self.store.slice(saga, 0)?;
+        let mut journal = Vec::with_capacity(stored.len() + 1);
+        for it in &stored {
+            journal.push(crate::codec::decode_entry(it)?);
+        }
+        for ((_, seq), entry) in self.entries.range((saga, 0)..=(saga, u32::MAX)) {
+            match journal.get_mut(*seq as usize) {
+                Some(old) => *old = entry.clone(),
+                None => journal.push(entry.clone()),
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Makes everything durable, and begins anew.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        self.entries.clear();
+        let records = std::mem::take(&mut self.records);
+        let rows = std::mem::take(&mut self.rows).into_iter();
+        let rows = rows.map(|((table, key), value)| Row { table, key, value }).collect();
+        self.store.append(Batch { records, rows })
+    }
+}

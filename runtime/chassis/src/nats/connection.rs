@@ -39,7 +39,7 @@ impl NatsConfig {
         let url = source.secret(&variable, URL_EXPECTED);
         let ca_file = source.optional(&format!("{process}_NATS_CA_FILE"), "the path of a file");
         let url = url?;
-        if user_of(&url).is_none() {
+        if login_of(&url).is_none() {
             let found = "found something else (hidden)".into();
             return source.fault(&variable, found, URL_EXPECTED);
         }
@@ -111,11 +111,13 @@ impl Nats {
         health: &Health,
         metrics: &Metrics,
     ) -> Result<Nats, NatsError> {
-        let user = user_of(&config.url).ok_or(NatsError::Url)?;
+        let Login { user, password } = login_of(&config.url).ok_or(NatsError::Url)?;
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let mut options = ConnectOptions::new()
             .name(&config.name)
             .custom_inbox_prefix(format!("_INBOX_{user}"))
+            // The client does not take them from the URL by itself.
+            .user_and_password(user, password)
             .retry_on_initial_connect()
             .max_reconnects(None)
             .request_timeout(Some(REQUEST_TIMEOUT))
@@ -196,8 +198,52 @@ fn reconnect_delay(attempts: usize) -> Duration {
     Duration::from_millis((RECONNECT_MS_MIN << doublings).min(RECONNECT_MS_MAX))
 }
 
-fn user_of(url: &Secret) -> Option<String> {
+struct Login {
+    user: String,
+    password: String,
+}
+
+/// The user's name becomes part of subjects, so it is one plain token.
+fn login_of(url: &Secret) -> Option<Login> {
     let url = ServerAddr::from_str(url.expose()).ok()?;
-    let user = url.username().filter(|_| url.has_user_pass())?;
-    user.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-').then(|| user.into())
+    let (user, password) = (url.username()?, url.password()?);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let login = || Login { user: user.into(), password: percent_decoded(password) };
+    (!user.is_empty() && user.bytes().all(plain)).then(login)
+}
+
+/// A password in a URL has its reserved characters escaped.
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
+        let escaped = digits.and_then(|it| hex::decode(it).ok()).and_then(|it| it.first().copied());
+        decoded.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_read_from_the_url() {
+        let url = |text: &str| Secret::new(text.into());
+        let login = login_of(&url("nats://order:a%40b+%2F=c&d%@127.0.0.1:4222")).expect("a login");
+        assert_eq!((login.user.as_str(), login.password.as_str()), ("order", "a@b+/=c&d%"));
+        for bad in ["", "nats://h:4222", "nats://a.b:c@h", "nats://a*:c@h", "nats://a@h"] {
+            assert!(login_of(&url(bad)).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_waits_between_attempts_double_up_to_a_second() {
+        let delays: Vec<_> = [0, 1, 2, 5, 6, usize::MAX].map(reconnect_delay).into();
+        let wanted = [50, 50, 100, 800, 1_000, 1_000].map(Duration::from_millis);
+        assert_eq!(delays, wanted);
+    }
 }

@@ -1,5 +1,7 @@
 //! Turns the client's asynchronous events into state, counts and log lines.
 
+use std::time::Duration;
+
 use async_nats::{Client, Event, ServerError};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
@@ -9,6 +11,9 @@ use crate::http::{Gate, Metrics};
 /// Atomic batches, scheduled messages and the stream settings that we compare came with 2.12.
 const VERSION_MIN: (u64, u64) = (2, 12);
 const VERSION_MIN_TEXT: &str = "2.12.0";
+
+/// Only a connection that is lost at once lets this pass.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,15 +64,15 @@ impl Watcher {
         };
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                watcher.on(event);
+                watcher.on(event).await;
             }
         });
         receiver
     }
 
-    fn on(&self, event: Event) {
+    async fn on(&self, event: Event) {
         match event {
-            Event::Connected => self.connected(),
+            Event::Connected => self.connected().await,
             Event::Disconnected => {
                 tracing::warn!("lost the connection to NATS; reconnecting");
                 self.gate.close("disconnected");
@@ -82,19 +87,19 @@ impl Watcher {
                 self.slow_consumers.inc();
                 tracing::warn!(subscription, "a NATS subscription was full: messages were lost");
             }
-            Event::ServerError(ServerError::AuthorizationViolation) => {
-                tracing::error!("NATS refuses our user or password");
-                self.gate.close("the broker refuses our user or password");
-            }
+            Event::ServerError(ServerError::AuthorizationViolation) => self.refused_login(),
             Event::ServerError(ServerError::Other(text)) => self.server_error(&text),
-            Event::ClientError(error) => tracing::debug!(%error, "NATS"),
+            Event::ClientError(error) => self.client_error(&error.to_string()),
             Event::LameDuckMode => tracing::warn!("the NATS server is going down"),
             Event::Draining => tracing::debug!("leaving NATS"),
         }
     }
 
-    fn connected(&self) {
+    async fn connected(&self) {
         self.reconnects.inc();
+        // The event comes before what the server said of itself is at hand; the connection's
+        // task answers a flush after it has stored that.
+        let _settled_or_gone = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await;
         let found = self.client.server_info().version;
         if is_new_enough(&found) {
             tracing::info!(version = found, "connected to NATS");
@@ -104,6 +109,20 @@ impl Watcher {
             tracing::error!(version = found, needed = VERSION_MIN_TEXT, "the NATS server is old");
             self.gate.close(format!("the broker is {found}, needed is {VERSION_MIN_TEXT}"));
             self.link.send_replace(Link::TooOld { found, wanted: VERSION_MIN_TEXT });
+        }
+    }
+
+    fn refused_login(&self) {
+        tracing::error!("NATS refuses our user or password");
+        self.gate.close("the broker refuses our user or password");
+    }
+
+    /// While a connection is being made, a refused login comes as an error of the client.
+    fn client_error(&self, text: &str) {
+        if text.contains("authorization violation") {
+            self.refused_login();
+        } else {
+            tracing::debug!(error = text, "NATS");
         }
     }
 

@@ -8,8 +8,8 @@
 //! A secret `X` may also be given as `X_FILE`, the path of a file that holds it.
 //!
 //! Production is the default. It refuses every secret that carries the mark of the development
-//! set-up: `dev-` at its start or after a character that is no letter or digit (`dev-viewer`,
-//! `whsec_dev-stripe`). All secrets of the checked-in development file carry it.
+//! set-up: the word `dev` between characters that are no letters or digits (`viewer-dev-x`,
+//! `whsec_dev_x`). All secrets of the checked-in development file carry it, and a test looks.
 
 mod file;
 mod secret;

@@ -33,7 +33,7 @@ fn a_secrets_value_is_never_shown() {
 
 #[test]
 fn production_is_the_default_and_refuses_development_secrets() {
-    for value in ["dev-viewer", "whsec_dev-stripe", "nats://order:dev-order@127.0.0.1:4222"] {
+    for value in ["dev-viewer", "whsec_dev_x", "nats://order:dev-order@127.0.0.1:4222"] {
         let mut source = Source::from_pairs([("KEY", value)]);
         assert_eq!(source.environment(), Environment::Production);
         assert!(source.secret("KEY", "a key").is_none(), "{value}");
@@ -41,7 +41,7 @@ fn production_is_the_default_and_refuses_development_secrets() {
         let mut source = Source::from_pairs([("KEY", value), ("FERMATA_ENV", "development")]);
         assert_eq!(source.secret("KEY", "a key").expect("allowed").expose(), value);
     }
-    for value in ["bootdev-1", "s3cr3t", "nats://order:s3cr3t@dev-1.example:4222"] {
+    for value in ["bootdev-1", "devel_2", "s3cr3t", "nats://order:s3cr3t@dev-1.example:4222"] {
         let mut source = Source::from_pairs([("KEY", value)]);
         assert!(source.secret("KEY", "a key").is_some(), "{value}");
     }
@@ -99,4 +99,23 @@ fn a_duration_of_zero_is_a_fault_and_the_default_is_kept_otherwise() {
     assert_eq!(source.milliseconds("B_MS", Duration::from_secs(2)), Some(Duration::from_secs(2)));
     assert!(source.milliseconds("A_MS", Duration::from_secs(2)).is_none());
     assert!(faults(source).contains("A_MS: found 0; expected a number of milliseconds"));
+}
+
+#[test]
+fn production_refuses_every_secret_of_the_checked_in_development_file() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/dev.env");
+    let mut faults = Vec::new();
+    let settings = file::read(path.as_ref(), &mut faults);
+    assert_eq!(faults, [], "the file is well-formed");
+    let is_secret = |name: &str| {
+        ["_SECRET", "_TOKEN", "_PASSWORD", "_API_KEY", "NATS_URL"]
+            .iter()
+            .any(|it| name.ends_with(it))
+    };
+    let secrets: Vec<_> = settings.iter().filter(|(name, _)| is_secret(name)).collect();
+    assert!(secrets.len() > 10, "they are there: {settings:?}");
+    for (name, value) in secrets {
+        let mut source = Source::from_pairs([(name, value)]);
+        assert!(source.secret(name, "a secret").is_none(), "{name}");
+    }
 }

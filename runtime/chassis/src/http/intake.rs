@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use tracing::Instrument as _;
-use uuid::Uuid;
+use uuid::Builder;
 
 use super::door::Limits;
 use super::metrics::Metrics;
@@ -139,7 +139,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
             && value.as_bytes().iter().all(u8::is_ascii_graphic)
     };
     let given = headers.get(REQUEST_ID).filter(fits).cloned();
-    let new = || HeaderValue::from_str(&Uuid::new_v4().to_string());
+    let random = || Builder::from_random_bytes(rand::random()).into_uuid();
+    let new = || HeaderValue::from_str(&random().to_string());
     given.or_else(|| new().ok()).unwrap_or(HeaderValue::from_static("none"))
 }
 

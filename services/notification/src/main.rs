@@ -1,3 +1,8 @@
-//! The notification service.
+//! The notification service as a process.
 
-fn main() {}
+use notification::{PROCESS, Settings, app};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::launch(PROCESS, Settings::read, app)
+}

@@ -1,3 +1,8 @@
-//! The warehouse service.
+//! The warehouse as a process.
 
-fn main() {}
+use std::process::ExitCode;
+use warehouse::{PROCESS, Settings, app};
+
+fn main() -> ExitCode {
+    service_kit::launch(PROCESS, Settings::read, app)
+}

@@ -318,8 +318,9 @@ pub struct Risk {
 pub struct UpdateStatus {
     /// The order.
     pub order_id: OrderId,
-    /// Where it stands now.
-    pub status: OrderStatus,
+    /// Where it stands now; unchanged when only something is added to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<OrderStatus>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = REASON_CHARS_MAX))]
@@ -346,14 +347,14 @@ pub struct UpdateStatus {
 impl UpdateStatus {
     /// The order stands at `status` from now on; what came with it is set on the value.
     pub fn of(order: &OrderCreated, status: OrderStatus) -> UpdateStatus {
-        UpdateStatus::to(&order.order_id, status)
+        UpdateStatus { status: Some(status), ..UpdateStatus::on(&order.order_id) }
     }
 
-    /// As [`UpdateStatus::of`], by the order's id.
-    pub fn to(order_id: &OrderId, status: OrderStatus) -> UpdateStatus {
+    /// Nothing yet about this order: set what is to be recorded.
+    pub fn on(order_id: &OrderId) -> UpdateStatus {
         UpdateStatus {
             order_id: order_id.clone(),
-            status,
+            status: None,
             reason: None,
             risk_score: None,
             payment_session_id: None,

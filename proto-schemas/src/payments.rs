@@ -255,12 +255,50 @@ impl Payment {
     }
 }
 
+/// `payments.trigger.refunded`: money goes back. The payment service publishes it once for each
+/// refund, with the refund's id as its key, so that the order can show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentRefunded {
+    /// The order.
+    pub order_id: OrderId,
+    /// The provider's id of the session that was paid.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub session_id: String,
+    /// The provider's id of the refund.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub refund_id: String,
+    /// How much.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// What the provider says of it.
+    pub status: RefundStatus,
+}
+
+fn check_refunded(refunded: &PaymentRefunded, faults: &mut Vec<Fault>) {
+    check_amount(refunded.amount, refunded.currency, faults);
+}
+
 /// An amount that the currency cannot have was not paid.
 fn check_paid(paid: &PaymentDetails, faults: &mut Vec<Fault>) {
     check_amount(paid.amount, paid.currency, faults);
 }
 
 body!(event PaymentDetails, check check_paid);
+
+body!(event PaymentRefunded, check check_refunded);
+
+impl Event for PaymentRefunded {
+    const SUBJECTS: &'static [&'static str] = &["payments.trigger.refunded"];
+    const KEY: &'static str = "/refundId";
+
+    fn decode(_: &str, body: &str) -> serde_json::Result<PaymentRefunded> {
+        read_event(body)
+    }
+}
 
 impl Event for Payment {
     const SUBJECTS: &'static [&'static str] = &[Payment::COMPLETED, Payment::FAILED];

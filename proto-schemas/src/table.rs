@@ -115,5 +115,6 @@ messages! {
     decision orders::OrderApproved "orders.trigger.approved";
     outcome payments::PaymentDetails "payments.trigger.completed";
     outcome payments::PaymentDetails "payments.trigger.failed";
+    outcome payments::PaymentRefunded "payments.trigger.refunded";
     event delivery::DeliveryUpdated "delivery.trigger.status-updated";
 }

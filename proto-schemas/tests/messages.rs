@@ -11,7 +11,9 @@ use proto_schemas::{
         CalculateRisk, CreateOrder, OpenTicket, Order, OrderApproved, OrderCreated, OrderStatus,
         UpdateStatus,
     },
-    payments::{CreateSession, Payment, ProcessPayment, RefundPayment, VoidSession},
+    payments::{
+        CreateSession, Payment, PaymentRefunded, ProcessPayment, RefundPayment, VoidSession,
+    },
     read,
 };
 use saga_core::message::{Event, Request};
@@ -58,7 +60,7 @@ fn the_table_has_each_subject_once() {
             message.subject
         );
     }
-    assert_eq!(MESSAGES.len(), 17 + 5);
+    assert_eq!(MESSAGES.len(), 17 + 6);
 }
 
 #[test]
@@ -68,20 +70,21 @@ fn each_event_has_its_key_and_its_subjects() {
         of(OrderCreated::SUBJECTS),
         of(OrderApproved::SUBJECTS),
         of(Payment::SUBJECTS),
+        of(PaymentRefunded::SUBJECTS),
         of(DeliveryUpdated::SUBJECTS),
     ];
     let table = MESSAGES.iter().filter(|it| !matches!(it.kind, Kind::Request { .. }));
     let table: BTreeSet<_> = table.map(|it| it.subject.to_owned()).collect();
     assert_eq!(events.concat().into_iter().collect::<BTreeSet<_>>(), table);
-    let keys = [OrderCreated::KEY, OrderApproved::KEY, Payment::KEY, DeliveryUpdated::KEY];
-    assert_eq!(keys, ["/orderId"; 4]);
-    let decisions = [
-        OrderCreated::DECISION,
-        OrderApproved::DECISION,
-        Payment::DECISION,
-        DeliveryUpdated::DECISION,
+    let keys = [
+        (OrderCreated::KEY, OrderCreated::DECISION),
+        (OrderApproved::KEY, OrderApproved::DECISION),
+        (Payment::KEY, Payment::DECISION),
+        (PaymentRefunded::KEY, PaymentRefunded::DECISION),
+        (DeliveryUpdated::KEY, DeliveryUpdated::DECISION),
     ];
-    assert_eq!(decisions, [false, true, false, false]);
+    assert_eq!(keys.map(|(key, _)| key), ["/orderId"; 5]);
+    assert_eq!(keys.map(|(_, decision)| decision), [false, true, false, false, false]);
 }
 
 /// What a saga builds from an order passes the door, and is the same when it is read again, also

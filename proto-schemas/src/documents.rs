@@ -147,7 +147,8 @@ fn event_headers() -> Value {
             ("ce-id", "CloudEvents (binary mode): the id of the event."),
             (
                 "Fermata-Key",
-                "The business key; without it ce-subject counts, then /orderId of the body.",
+                "The business key; without it ce-subject counts, then a field of the body: /orderId, or \
+            /refundId of a refund.",
             ),
             (
                 "Fermata-Receipt",

@@ -34,8 +34,9 @@ pub enum Kind {
 }
 
 /// A line makes a type a message: `request` a [`Request`] with its reply and a body read at the
-/// door, `event` an [`Event`], `decision` an event that only the runtime makes, `outcome` one of the
-/// subjects of an event that has several and its own `impl`.
+/// door, `event` an [`Event`] with the key `/orderId`, `decision` an event that only the runtime
+/// makes, `outcome` an event with an `impl` of its own, beside the type: it has several subjects, or
+/// another key.
 macro_rules! messages {
     ($($kind:ident $module:ident::$name:ident $subject:literal
         $(-> $reply_module:ident::$reply:ident)? $(check $check:ident)?;)*) => {

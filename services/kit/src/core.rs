@@ -258,13 +258,19 @@ impl Core {
             tracing::warn!(key, ?pause, "outside work failed and is tried again");
             out.push(Output::RetryLater { key: key.to_owned(), pause });
         }
-        for (waiter, reply) in self.waiting.remove(key).unwrap_or_default() {
-            // What waits under another key is an undo of this call.
-            if is_over && waiter.key.as_deref() != Some(key) {
+        // What waits under another key is an undo of this call; repeats of the call come first.
+        let waiting = self.waiting.remove(key).unwrap_or_default();
+        let (repeats, undos): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(waiter, _)| waiter.key.as_deref() == Some(key));
+        for (waiter, reply) in repeats {
+            out.push(Output::Answer { reply, answer: answer.clone(), subject: waiter.subject });
+        }
+        for (waiter, reply) in undos {
+            if is_over {
                 self.request(tx, waiter, reply, now, out)?;
             } else {
-                let subject = waiter.subject;
-                out.push(Output::Answer { reply, answer: answer.clone(), subject });
+                let answer = Answer::failed("the call that it undoes is not over yet");
+                out.push(Output::Answer { reply, answer, subject: waiter.subject });
             }
         }
         Ok(())

@@ -135,6 +135,8 @@
 //! are for.
 
 mod call;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod core;
 mod endpoints;
 mod handle;

@@ -149,24 +149,27 @@ async fn a_wrong_password_keeps_the_gate_closed() {
 
 #[tokio::test]
 async fn what_was_sent_before_the_close_arrives() {
+    const COUNT: usize = 20_000;
     let server = Server::start();
-    let (from, to) = (
-        connect(&server.config("admin", "pw")).await,
-        connect(&server.config("admin", "pw")).await,
-    );
-    to.nats.ready().await.expect("connects");
-    let mut inbox = to.nats.client().subscribe("test.>").await.expect("subscribes");
-    to.nats.client().flush().await.expect("flushed");
-    from.nats.ready().await.expect("connects");
-    const COUNT: usize = 5_000;
-    for _ in 0..COUNT {
-        from.nats.client().publish("test.x", "payload".into()).await.expect("buffered");
+    // `order` may not publish into its own inbox, `admin` may: either is proof of arrival.
+    for user in ["admin", "order"] {
+        let to = connect(&server.config("admin", "pw")).await;
+        to.nats.ready().await.expect("connects");
+        let mut inbox = to.nats.client().subscribe("orders.trigger.>").await.expect("subscribes");
+        // A request is answered (nobody serves it) after the subscription was taken.
+        let _nobody = to.nats.client().request("nobody", "".into()).await;
+        let from = connect(&server.config(user, "pw")).await;
+        from.nats.ready().await.expect("connects");
+        for _ in 0..COUNT {
+            let payload = vec![b'x'; 256].into();
+            from.nats.client().publish("orders.trigger.x", payload).await.expect("buffered");
+        }
+        assert!(from.nats.close(PATIENCE).await, "closes in time");
+        assert!(!from.health.is_ready());
+        let arriving = async { (&mut inbox).take(COUNT).count().await };
+        let count = tokio::time::timeout(PATIENCE, arriving).await.expect("all arrive");
+        assert_eq!(count, COUNT);
     }
-    assert!(from.nats.close(PATIENCE).await, "closes in time");
-    assert!(!from.health.is_ready());
-    let arriving = async { (&mut inbox).take(COUNT).count().await };
-    let count = tokio::time::timeout(PATIENCE, arriving).await.expect("all arrive");
-    assert_eq!(count, COUNT);
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, ServerAddr, jetstream};
+use bytes::Bytes;
+use futures::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
-use super::watch::{Link, Watcher};
+use super::watch::{CLOSING, Link, Watcher};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
 
@@ -98,6 +100,8 @@ pub enum NatsError {
 pub struct Nats {
     client: Client,
     link: watch::Receiver<Link>,
+    /// The subject on which [`Nats::close`] hears itself.
+    closing: String,
 }
 
 impl Nats {
@@ -112,6 +116,7 @@ impl Nats {
         metrics: &Metrics,
     ) -> Result<Nats, NatsError> {
         let Login { user, password } = login_of(&config.url).ok_or(NatsError::Url)?;
+        let closing = format!("_INBOX_{user}{CLOSING}");
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let mut options = ConnectOptions::new()
             .name(&config.name)
@@ -135,7 +140,7 @@ impl Nats {
         let client = options.connect(config.url.expose()).await?;
         let gate = health.gate("nats");
         let link = Watcher::start(client.clone(), inbox, gate, metrics);
-        Ok(Nats { client, link })
+        Ok(Nats { client, link, closing })
     }
 
     /// The client, for core messages.
@@ -164,7 +169,7 @@ impl Nats {
         let mut link = self.link.clone();
         let settled = |link: &Link| !matches!(link, Link::Down);
         match link.wait_for(settled).await.as_deref() {
-            Ok(Link::Up) => Ok(()),
+            Ok(Link::Up | Link::Refused) => Ok(()),
             Ok(Link::TooOld { found, wanted }) => {
                 Err(NatsError::Version { found: found.clone(), wanted })
             }
@@ -172,14 +177,14 @@ impl Nats {
         }
     }
 
-    /// Ends the subscriptions, sends what is buffered, and waits until the connection is closed:
-    /// at most `within`, after which `false` says that something may not have left.
+    /// Ends the subscriptions, and waits until the server has what was sent and the connection is
+    /// closed: at most `within`, after which `false` says that something may not have left.
     ///
     /// Stop pulls and await publish acknowledgements first.
     pub async fn close(&self, within: Duration) -> bool {
         let closing = async {
-            // Both fail only when the connection is gone already.
-            let _gone = self.client.flush().await;
+            self.arrived().await;
+            // It fails only when the connection is gone already.
             let _gone = self.client.drain().await;
             let mut link = self.link.clone();
             let closed = link.wait_for(|link| matches!(link, Link::Closed)).await;
@@ -190,6 +195,22 @@ impl Nats {
             tracing::warn!("the NATS connection did not close in time");
         }
         closed
+    }
+
+    /// Waits until the server has taken all that was published before. The client's `flush` does
+    /// not say that: under load it returns before its buffer is empty, and `drain` then drops the
+    /// rest. A message to ourselves does, and so does the server's refusal of it, as both come
+    /// after everything before them.
+    async fn arrived(&self) {
+        let mut link = self.link.clone();
+        let Ok(mut echo) = self.client.subscribe(self.closing.clone()).await else { return };
+        if self.client.publish(self.closing.clone(), Bytes::new()).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            _ = echo.next() => (),
+            _ = link.wait_for(|link| matches!(link, Link::Refused | Link::Closed)) => (),
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::http::{Gate, Metrics};
 const VERSION_MIN: (u64, u64) = (2, 12);
 const VERSION_MIN_TEXT: &str = "2.12.0";
 
+/// Ends the subject, within a user's own inbox, of the last message of a connection.
+pub(super) const CLOSING: &str = ".closing";
+
 /// Only a connection that is lost at once lets this pass.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -29,6 +32,8 @@ pub(super) enum Link {
         /// What we need.
         wanted: &'static str,
     },
+    /// Up, and the server has refused the message by which a closing connection hears itself.
+    Refused,
     /// Closed for good, by us.
     Closed,
 }
@@ -128,11 +133,13 @@ impl Watcher {
 
     /// The text of a violation names the operation and the subject; neither is secret.
     fn server_error(&self, text: &str) {
-        if text.to_ascii_lowercase().starts_with("permissions violation") {
+        if !text.to_ascii_lowercase().starts_with("permissions violation") {
+            tracing::warn!(error = text, "NATS");
+        } else if text.contains(CLOSING) {
+            self.link.send_replace(Link::Refused);
+        } else {
             self.refusals.inc();
             tracing::error!(refusal = text, "NATS refuses a subject: see this user's permissions");
-        } else {
-            tracing::warn!(error = text, "NATS");
         }
     }
 }

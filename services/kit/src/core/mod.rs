@@ -1,21 +1,24 @@
 //! What a service does with one command after the other, over a transaction and without a clock, a
 //! broker or a task: inputs go in, and what must happen after the commit comes out.
 
+mod act;
+#[cfg(test)]
+mod tests;
+
 use crate::{
-    call::provider_key,
     keys::{self, State},
     outbox::{self, Receipt},
-    outcome::{Outcome, Refusal, Rejection},
-    procedure::{Attempt, Begun, Done, Procedure, WorkError, Working},
+    outcome::{Refusal, Rejection},
+    procedure::{Done, Procedure, WorkError, Working},
     rows::Space,
     wire::{Answer, PAYLOAD_BYTES_MAX, Request},
 };
+use act::{Next, act, attempt, guarded, refuse, rejected, settle, store_failed, too_large, undo};
 use chassis::db::{DbError, Tx};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
@@ -25,8 +28,6 @@ use tokio::sync::oneshot;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two runs of outside work.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// The reply to an undo for which there is nothing to do.
-const NOTHING: &str = "null";
 
 /// Everything that can happen to a service.
 pub(crate) enum Input {
@@ -324,179 +325,8 @@ impl Core {
     }
 }
 
-/// What follows a request.
-enum Next {
-    Answer(Answer),
-    /// Its outside work has begun; the answer comes after it.
-    Begun {
-        key: String,
-        working: Working,
-    },
-    /// It waits for the outside work of this key, which is its own or the one that it undoes.
-    Wait {
-        key: String,
-    },
-}
-
 /// What follows the end of outside work.
 enum Ended {
     Over(Answer),
     Later(Answer),
-}
-
-/// Undoes a call: waits for it, compensates it, or makes sure that it never happens.
-fn undo(
-    tx: &mut Tx,
-    procedure: &Arc<dyn Procedure>,
-    request: &Request,
-    of: &str,
-    hash: String,
-    now: DateTime<Utc>,
-) -> Result<Next, DbError> {
-    let nothing = Next::Answer(Answer::Ok { body: NOTHING.to_owned() });
-    let row = keys::get(tx, Space::Nats, of)?;
-    match row.map(|row| row.state) {
-        Some(State::Answered { answer: Answer::Ok { .. }, .. }) => {
-            act(tx, procedure, request, Some(hash), now)
-        }
-        Some(State::Pending { .. }) => Ok(Next::Wait { key: of.to_owned() }),
-        Some(State::Undone | State::Answered { .. }) => Ok(nothing),
-        None => {
-            keys::put(tx, Space::Nats, of, None, State::Undone, now)?;
-            Ok(nothing)
-        }
-    }
-}
-
-/// Runs a procedure for a call that has not been acted on. A hash means that the key is kept.
-fn act(
-    tx: &mut Tx,
-    procedure: &Arc<dyn Procedure>,
-    request: &Request,
-    hash: Option<String>,
-    now: DateTime<Utc>,
-) -> Result<Next, DbError> {
-    let before = tx.savepoint();
-    let outcome = guarded(|| procedure.begin(tx, request, now));
-    let key = request.key.as_deref().filter(|_| hash.is_some());
-    match outcome {
-        Ok(Begun::Done(body)) if body.len() > PAYLOAD_BYTES_MAX => {
-            tx.roll_back(before);
-            Ok(Next::Answer(too_large()))
-        }
-        Ok(Begun::Done(body)) => {
-            let answer = Answer::Ok { body };
-            if key.is_some() {
-                settle(tx, request, &answer, now)?;
-            }
-            Ok(Next::Answer(answer))
-        }
-        Ok(Begun::Work(intent)) => begun(tx, procedure, request, intent, hash, now),
-        Err(Refusal::Rejected(rejection)) => {
-            tx.roll_back(before);
-            let answer = Answer::rejected(&rejection);
-            if key.is_some() && rejection.is_remembered {
-                refuse(tx, request, &answer, now)?;
-            }
-            Ok(Next::Answer(answer))
-        }
-        Err(Refusal::Failed(why)) => {
-            tx.roll_back(before);
-            Ok(Next::Answer(Answer::failed(why)))
-        }
-        Err(Refusal::Store(error)) => {
-            tx.roll_back(before);
-            store_failed(error).map(Next::Answer)
-        }
-    }
-}
-
-/// Makes the intent durable, to be worked on after the commit.
-fn begun(
-    tx: &mut Tx,
-    procedure: &Arc<dyn Procedure>,
-    request: &Request,
-    intent: String,
-    hash: Option<String>,
-    now: DateTime<Utc>,
-) -> Result<Next, DbError> {
-    let Some(key) = request.key.clone() else {
-        return Ok(Next::Answer(Answer::failed("outside work needs a key")));
-    };
-    let working = Arc::clone(procedure).work(&intent, attempt(request, &key, false));
-    let intent = match RawValue::from_string(intent) {
-        Ok(intent) => intent,
-        Err(error) => return Ok(Next::Answer(Answer::failed(error.to_string()))),
-    };
-    let state = State::Pending { request: request.clone(), intent };
-    keys::put(tx, Space::Nats, &key, hash, state, now)?;
-    Ok(Next::Begun { key, working })
-}
-
-/// Remembers a reply; after an undo also that the call is undone.
-fn settle(
-    tx: &mut Tx,
-    request: &Request,
-    answer: &Answer,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    if let Some(of) = &request.undo_of {
-        keys::put(tx, Space::Nats, of, None, State::Undone, now)?;
-    }
-    remember(tx, request, answer, now)
-}
-
-/// Remembers the refusal of a call. That of an undo is forgotten, so that a retry is a real one.
-fn refuse(
-    tx: &mut Tx,
-    request: &Request,
-    answer: &Answer,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    match &request.key {
-        Some(key) if request.is_undo() => keys::forget(tx, Space::Nats, key),
-        _ => remember(tx, request, answer, now),
-    }
-}
-
-fn remember(
-    tx: &mut Tx,
-    request: &Request,
-    answer: &Answer,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    let Some(key) = &request.key else { return Ok(()) };
-    let attempt_class = request.attempt_class;
-    let state = State::Answered { answer: answer.clone(), attempt_class };
-    let hash = keys::hash(&request.subject, &request.body);
-    keys::put(tx, Space::Nats, key, Some(hash), state, now)
-}
-
-fn attempt(request: &Request, key: &str, may_have_happened: bool) -> Attempt {
-    Attempt {
-        key: provider_key(key, request.attempt_class),
-        class: request.attempt_class,
-        may_have_happened: may_have_happened || request.attempt_class > 1,
-    }
-}
-
-/// A panic in a procedure is a failure of this one call.
-fn guarded<T>(procedure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(procedure)).unwrap_or_else(|_| {
-        tracing::error!("a procedure panicked");
-        Err(Refusal::failed("the procedure panicked"))
-    })
-}
-
-/// A broken store ends the process; a row that cannot be read fails the one call.
-fn store_failed(error: DbError) -> Result<Answer, DbError> {
-    if error.is_fatal() { Err(error) } else { Ok(Answer::failed(error.to_string())) }
-}
-
-fn rejected(rejection: &Rejection) -> Next {
-    Next::Answer(Answer::rejected(rejection))
-}
-
-fn too_large() -> Answer {
-    Answer::failed("reply too large")
 }

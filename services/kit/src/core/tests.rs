@@ -1,0 +1,405 @@
+use super::*;
+use crate::{Call, NewEvent, Outcome, Service, publish};
+use chassis::db::{Db, DbOptions};
+use proto_schemas::inventory::{
+    Availability, Available, CheckAvailability, Moved, Pieces, Release, Reserve, Ship,
+};
+use serde_json::{Value, json};
+use std::panic::catch_unwind;
+use tempfile::TempDir;
+
+/// A service that is driven by hand.
+struct Driven {
+    dir: TempDir,
+    db: Db,
+    core: Core,
+    now: DateTime<Utc>,
+    /// What the last input owed beside answers.
+    owed: Vec<Output>,
+}
+
+fn at(day: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + chrono::Duration::days(20_000 + day)
+}
+
+/// Rejects more than 9 pieces, panics at 13, fails at 14, replies with too much at 15.
+fn reserve(tx: &mut Tx, call: Call<Reserve>) -> Outcome<Moved> {
+    let pieces = call.body.items[0].quantity;
+    let acted: u32 = tx.get_json(b"acted")?.unwrap_or(0);
+    tx.put_json("acted", &(acted + 1))?;
+    match pieces {
+        0..=9 => (),
+        13 => panic!("thirteen"),
+        14 => return Err(Refusal::failed("the shelf is on fire")),
+        15 => {
+            let sku = "x".repeat(PAYLOAD_BYTES_MAX);
+            let items = vec![proto_schemas::inventory::Held { sku, quantity: 1 }];
+            return Ok(Moved { order_id: call.body.order_id, items });
+        }
+        _ if call.attempt_class > 1 => (),
+        _ => {
+            let no = Rejection::new("out_of_stock", "not so many").detail("left", 9);
+            return Err(no.into());
+        }
+    }
+    let event = NewEvent {
+        id: format!("{}/reserved", call.body.order_id),
+        subject: "inventory.trigger.reserved".to_owned(),
+        key: call.body.order_id.to_string(),
+        body: json!({ "class": call.attempt_class }),
+        at: call.at,
+    };
+    publish(tx, event)?;
+    Ok(Moved { order_id: call.body.order_id, items: Vec::new() })
+}
+
+/// Rejects until an operator retries.
+fn release(tx: &mut Tx, call: Call<Release>) -> Outcome<Moved> {
+    let asked: u32 = tx.get_json(b"asked")?.unwrap_or(0);
+    tx.put_json("asked", &(asked + 1))?;
+    if call.attempt_class < 2 {
+        return Err(Refusal::rejected("stuck", "the shelf is stuck"));
+    }
+    assert_eq!(call.provider_key(), format!("{}.2", call.key));
+    tx.put_json("released", &call.undo.and_then(|undo| undo.reason))?;
+    Ok(Moved { order_id: call.body.order_id, items: Vec::new() })
+}
+
+fn check(_: &Tx, asked: CheckAvailability) -> Outcome<Availability> {
+    let of = |pieces: Pieces| Available {
+        requested: pieces.quantity.into(),
+        sku: pieces.sku,
+        available: 9,
+    };
+    Ok(Availability { available: true, items: asked.items.into_iter().map(of).collect() })
+}
+
+fn service() -> Service {
+    Service::new("test", "for tests").procedure(reserve).procedure(release).query(check)
+}
+
+impl Driven {
+    fn new() -> Driven {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), DbOptions::default()).unwrap();
+        Driven { db, dir, core: service().into_core(), now: at(0), owed: Vec::new() }
+    }
+
+    fn reopened(self) -> Driven {
+        let Driven { dir, db, now, .. } = self;
+        drop(db);
+        let db = Db::open(dir.path(), DbOptions::default()).unwrap();
+        Driven { db, dir, core: service().into_core(), now, owed: Vec::new() }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let mut tx = Tx::over(&self.db);
+        let mut outputs = Vec::new();
+        self.core.handle(&mut tx, input, self.now, &mut outputs).unwrap();
+        self.db.commit(tx.into_batch(), self.db.position() + 1).unwrap();
+        for output in outputs {
+            match output {
+                Output::Answer { reply, answer, .. } => drop(reply.send(answer)),
+                other => self.owed.push(other),
+            }
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> Answer {
+        let (reply, mut answer) = oneshot::channel();
+        self.feed(Input::Request { request, reply });
+        answer.try_recv().unwrap()
+    }
+
+    /// The answer as `class` and body, or reason where there is no body.
+    fn told(&mut self, request: Request) -> (&'static str, Value) {
+        let answer = self.ask(request);
+        let class = answer.class();
+        let body = match answer {
+            Answer::Ok { body } | Answer::Rejected { body, .. } => {
+                serde_json::from_str(&body).unwrap()
+            }
+            Answer::Failed { why } => why.into(),
+        };
+        (class, body)
+    }
+
+    fn row(&self, key: &str) -> Value {
+        let value = self.db.get(key.as_bytes()).unwrap();
+        value.map_or(Value::Null, |value| serde_json::from_slice(&value).unwrap())
+    }
+
+    fn events(&self) -> usize {
+        self.db.scan(crate::rows::OUTSTANDING, None, 99).unwrap().len()
+    }
+
+    /// Rows of the key table and its indexes.
+    fn key_rows(&self) -> usize {
+        let rows = self.db.scan(&[crate::KIT_PREFIX], None, 99).unwrap();
+        rows.iter().filter(|(key, _)| [b'k', b'x', b'p'].contains(&key[1])).count()
+    }
+}
+
+fn call(key: &str, quantity: u32) -> Request {
+    let items = vec![Pieces { sku: "A-1".to_owned(), quantity }];
+    let body = Reserve { order_id: "ORD-1".parse().unwrap(), items };
+    request("inventory.reserve", &serde_json::to_string(&body).unwrap(), Some(key))
+}
+
+fn undo(of: &str) -> Request {
+    let body = Release { order_id: "ORD-1".parse().unwrap() };
+    let body = serde_json::to_string(&body).unwrap();
+    let request = request("inventory.release", &body, Some(&format!("{of}/undo")));
+    Request { undo_of: Some(of.to_owned()), abort_reason: Some("too late".to_owned()), ..request }
+}
+
+fn request(subject: &str, body: &str, key: Option<&str>) -> Request {
+    Request {
+        subject: subject.to_owned(),
+        body: body.to_owned(),
+        key: key.map(str::to_owned),
+        undo_of: None,
+        abort_kind: None,
+        abort_reason: None,
+        attempt_class: 1,
+    }
+}
+
+fn code<'a>(told: &'a (&'static str, Value)) -> (&'a str, &'a str) {
+    (told.0, told.1["code"].as_str().unwrap_or_default())
+}
+
+#[test]
+fn a_repeat_gets_the_recorded_reply_and_its_event_is_told_once() {
+    let mut it = Driven::new();
+    let first = it.told(call("k", 1));
+    assert_eq!(first.0, "ok");
+    assert_eq!(it.told(call("k", 1)), first);
+    let mut it = it.reopened();
+    assert_eq!(it.told(call("k", 1)), first);
+    // Blanks are not another body.
+    let Request { body, .. } = call("k", 1);
+    assert_eq!(it.told(request("inventory.reserve", &format!(" {body} "), Some("k"))), first);
+    assert_eq!(it.row("acted"), 1);
+    assert_eq!(it.events(), 1);
+}
+
+#[test]
+fn a_known_key_with_another_body_or_subject_is_refused() {
+    let mut it = Driven::new();
+    it.told(call("k", 1));
+    assert_eq!(code(&it.told(call("k", 2))), ("rejected", "key_reused"));
+    let release = Request { undo_of: None, ..undo("x") };
+    let other = it.told(Request { key: Some("k".to_owned()), ..release });
+    assert_eq!(code(&other), ("rejected", "key_reused"));
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+}
+
+#[test]
+fn a_rejection_is_remembered_and_takes_back_what_was_written() {
+    let mut it = Driven::new();
+    let no = it.told(call("k", 10));
+    let body = json!({ "code": "out_of_stock", "reason": "not so many", "left": 9 });
+    assert_eq!(no, ("rejected", body));
+    assert_eq!(it.told(call("k", 10)), no);
+    assert_eq!(it.row("acted"), Value::Null);
+    // An operator's retry is looked at anew.
+    assert_eq!(it.told(Request { attempt_class: 2, ..call("k", 10) }).0, "ok");
+    assert_eq!(it.told(call("k", 10)).0, "ok");
+}
+
+#[test]
+fn what_failed_is_not_remembered() {
+    let mut it = Driven::new();
+    for (quantity, why) in
+        [(13, "the procedure panicked"), (14, "the shelf is on fire"), (15, "reply too large")]
+    {
+        assert_eq!(it.told(call("k", quantity)), ("failed", why.into()));
+        assert_eq!(it.row("acted"), Value::Null);
+    }
+    assert_eq!(it.key_rows(), 0);
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+}
+
+#[test]
+fn a_malformed_body_is_refused_with_pointers_and_binds_nobody() {
+    let mut it = Driven::new();
+    let no = it.told(request("inventory.reserve", r#"{"orderId":7,"more":1}"#, Some("k")));
+    assert_eq!(code(&no), ("rejected", "invalid"));
+    let pointers: Vec<_> =
+        no.1["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(pointers, ["/items", "/more", "/orderId"]);
+    let no = it.told(request("inventory.reserve", "not json", Some("k")));
+    assert_eq!(code(&no), ("rejected", "invalid"));
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+}
+
+#[test]
+fn a_change_needs_a_key_and_a_query_does_not() {
+    let mut it = Driven::new();
+    let Request { body, .. } = call("k", 1);
+    let no = it.told(request("inventory.reserve", &body, None));
+    assert_eq!(code(&no), ("rejected", "key_missing"));
+    let asked = r#"{"items":[{"sku":"A-1","quantity":2}]}"#;
+    for key in [None, Some("k"), Some("k")] {
+        let yes = it.told(request("inventory.check-availability", asked, key));
+        assert_eq!((yes.0, &yes.1["items"][0]["requested"]), ("ok", &json!(2)));
+    }
+    assert_eq!(it.key_rows(), 0);
+    assert_eq!(it.told(request("no.such", "{}", None)).0, "failed");
+}
+
+#[test]
+fn an_undo_that_overtakes_its_call_stops_it() {
+    let mut it = Driven::new();
+    assert_eq!(it.told(undo("k")), ("ok", Value::Null));
+    let mut it = it.reopened();
+    assert_eq!(code(&it.told(call("k", 1))), ("rejected", "undone"));
+    assert_eq!(it.told(undo("k")), ("ok", Value::Null));
+    assert_eq!((it.row("acted"), it.row("asked")), (Value::Null, Value::Null));
+}
+
+#[test]
+fn a_rejected_undo_is_tried_again_and_its_call_stays_done() {
+    let mut it = Driven::new();
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+    for _ in 0..2 {
+        assert_eq!(code(&it.told(undo("k"))), ("rejected", "stuck"));
+    }
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+    let retried = Request { attempt_class: 2, ..undo("k") };
+    assert_eq!(it.told(retried.clone()).0, "ok");
+    assert_eq!(it.row("released"), "too late");
+    // Now it is recorded, for either class.
+    assert_eq!(it.told(retried).0, "ok");
+    assert_eq!(it.told(undo("k")).0, "ok");
+    assert_eq!(it.row("asked"), 1);
+    assert_eq!(code(&it.told(call("k", 1))), ("rejected", "undone"));
+}
+
+#[test]
+fn an_undo_of_a_rejected_call_does_nothing() {
+    let mut it = Driven::new();
+    assert_eq!(it.told(call("k", 10)).0, "rejected");
+    assert_eq!(it.told(undo("k")), ("ok", Value::Null));
+    assert_eq!(it.row("asked"), Value::Null);
+}
+
+#[test]
+fn an_undo_that_a_fact_gave_rise_to_runs_and_its_rejection_is_forgotten() {
+    let mut it = Driven::new();
+    let bound = Request { undo_of: None, ..undo("s/0/0") };
+    assert_eq!(code(&it.told(bound.clone())), ("rejected", "stuck"));
+    assert_eq!(it.key_rows(), 0);
+    assert_eq!(it.told(Request { attempt_class: 2, ..bound }).0, "ok");
+}
+
+#[test]
+fn keys_are_kept_for_ninety_days_after_their_last_change() {
+    let mut it = Driven::new();
+    it.told(call("a", 1));
+    it.told(call("b", 1));
+    it.now = at(80);
+    it.told(Request { attempt_class: 2, ..undo("b") });
+    it.now = at(91);
+    it.feed(Input::Sweep);
+    // Of `a` nothing is left; `b` is undone since day 80, and its undo recorded.
+    assert_eq!(it.key_rows(), 4);
+    assert_eq!(code(&it.told(call("b", 1))), ("rejected", "undone"));
+    it.now = at(171);
+    it.feed(Input::Sweep);
+    assert_eq!(it.key_rows(), 0);
+}
+
+#[test]
+fn a_receipt_settles_an_event_and_a_restore_owes_it_again() {
+    let mut it = Driven::new();
+    it.told(call("k", 1));
+    let receipt = |epoch, position, ids: &[&str]| {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Input::Receipt(Receipt { ids, epoch, position })
+    };
+    it.feed(receipt(0, 50, &["ORD-1/reserved", "of another life"]));
+    assert!(matches!(it.owed.as_slice(), [Output::Receipted(numbers)] if *numbers == [1]));
+    assert_eq!(it.events(), 0);
+    // The same again changes nothing.
+    it.feed(receipt(0, 60, &["ORD-1/reserved"]));
+
+    // Restored to a position after the receipt's: it is there.
+    restored(&mut it, 1, 70);
+    assert_eq!(it.events(), 0);
+    // Restored to one before it: it is owed again.
+    restored(&mut it, 2, 49);
+    assert_eq!(it.events(), 1);
+    // Whoever still lives in an older epoch cannot settle it.
+    it.feed(receipt(1, 90, &["ORD-1/reserved"]));
+    assert_eq!(it.events(), 1);
+    it.feed(receipt(2, 51, &["ORD-1/reserved"]));
+    assert_eq!(it.events(), 0);
+
+    // It is forgotten after a week, with its id.
+    it.now = at(6);
+    it.feed(Input::Sweep);
+    it.told(call("later", 1));
+    assert_eq!(it.events(), 0);
+    it.now = at(8);
+    it.feed(Input::Sweep);
+    it.told(call("much later", 1));
+    assert_eq!(it.events(), 1);
+}
+
+fn restored(it: &mut Driven, epoch: u64, position: u64) {
+    it.owed.clear();
+    it.feed(Input::Receipt(Receipt { ids: Vec::new(), epoch, position }));
+    let again = it.owed.drain(..).find_map(|output| match output {
+        Output::Again(input) => Some(input),
+        _ => None,
+    });
+    it.feed(again.unwrap());
+}
+
+#[test]
+fn a_restore_owes_thousands_again_in_steps() {
+    let mut it = Driven::new();
+    let mut ids = Vec::new();
+    for n in 0..1_200 {
+        let id = format!("event {n}");
+        let event = NewEvent {
+            id: id.clone(),
+            subject: "inventory.trigger.n".to_owned(),
+            key: "k".to_owned(),
+            body: n,
+            at: at(0),
+        };
+        ids.push(id);
+        let write = move |tx: &mut Tx, _| {
+            assert!(publish(tx, event).unwrap());
+            Box::new(|| ()) as Released
+        };
+        it.feed(Input::Write(Box::new(write)));
+    }
+    it.feed(Input::Receipt(Receipt { ids, epoch: 0, position: 9 }));
+    it.owed.clear();
+    it.feed(Input::Receipt(Receipt { ids: Vec::new(), epoch: 1, position: 3 }));
+    let mut owed = 0;
+    while let Some(output) = it.owed.pop() {
+        match output {
+            Output::Again(input) => it.feed(input),
+            Output::Owed(numbers) => owed += numbers.len(),
+            _ => (),
+        }
+    }
+    assert_eq!(owed, 1_200);
+    assert_eq!(it.db.scan(crate::rows::OUTSTANDING, None, 9_999).unwrap().len(), 1_200);
+}
+
+#[test]
+fn two_procedures_of_one_subject_are_a_mistake_of_the_author() {
+    let ship = |_: &mut Tx, call: Call<Ship>| {
+        Ok(Moved { order_id: call.body.order_id, items: Vec::new() })
+    };
+    let twice = catch_unwind(|| {
+        drop(Service::new("test", "for tests").procedure(ship).procedure(ship));
+    });
+    assert!(twice.is_err());
+}

@@ -67,3 +67,6 @@ impl Send {
 fn row(name: &str) -> Vec<u8> {
     [&[MAIL], name.as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,14 +23,20 @@ pub const PROCESS: Process = Process {
 
 /// The service, ready for [`service_kit::run`].
 pub fn app(settings: Settings) -> App {
-    let service = Service::new(PROCESS.name, PROCESS.description)
+    App::new(service())
+        .first(move |tx, _| fill::fill_empty(tx, settings.fill))
+        .routes(|context| api::routes(context.handle))
+}
+
+fn service() -> Service {
+    Service::new(PROCESS.name, PROCESS.description)
         .query(|tx, ask: CheckAvailability| stock::availability(tx, &ask.items))
         .procedure::<Reserve>(|tx, call| stock::reserve(tx, &call.body.order_id, &call.body.items))
         .procedure::<Release>(|tx, call| {
             stock::release(tx, &call.body.order_id, call.undo.is_some())
         })
-        .procedure::<Ship>(|tx, call| stock::ship(tx, &call.body.order_id));
-    App::new(service)
-        .first(move |tx, _| fill::fill_empty(tx, settings.fill))
-        .routes(|context| api::routes(context.handle))
+        .procedure::<Ship>(|tx, call| stock::ship(tx, &call.body.order_id))
 }
+
+#[cfg(test)]
+mod tests;

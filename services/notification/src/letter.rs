@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use lettre::{
     Address, Message,
-    message::{Mailbox, header::ContentType},
+    message::{
+        Mailbox,
+        header::{ContentType, MIME_VERSION_1_0},
+    },
 };
 use proto_schemas::{
     Amount, Currency, OrderId, Personal,
@@ -60,6 +63,7 @@ impl Letter {
             .from(from.clone())
             .to(to)
             .subject(self.subject())
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(self.text())
             .map_err(|_| refused("the mail cannot be built"))
@@ -160,6 +164,7 @@ pub(crate) mod tests {
         let mail = written(&letter("ada@example.com", "Ada", Some("payment timed out")));
         assert!(mail.contains("Message-ID: <order_cancelled.o-1@shop.example>\r\n"), "{mail}");
         assert!(mail.contains("To: Ada <ada@example.com>\r\n"), "{mail}");
+        assert!(mail.contains("MIME-Version: 1.0\r\n"), "{mail}");
         assert!(mail.contains("The reason: payment timed out"), "{mail}");
     }
 

@@ -1,1 +1,31 @@
-//! Definitions, and the fermata binary that links them.
+//! Our definitions: an order from click to doorstep, and what belongs to it.
+//!
+//! - [`process_order`]: the order saga.
+//! - [`late_payment`]: money that comes when its order has ended.
+//! - [`record_refund`]: the order shows what was paid back.
+//!
+//! A definition is one module: its settings, its events, its code. Here is nothing but definitions;
+//! what runs them is the `fermata` binary beside them.
+
+pub mod late_payment;
+pub mod process_order;
+pub mod record_refund;
+
+use saga_core::saga::{Registry, RegistryError};
+
+/// The settings of all definitions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Those of the order saga.
+    pub process_order: process_order::Limits,
+}
+
+/// All definitions, with these settings for the sagas that start from now on.
+///
+/// # Errors
+/// Two definitions do not fit together.
+pub fn register(registry: &mut Registry, settings: &Settings) -> Result<(), RegistryError> {
+    registry.register::<process_order::ProcessOrder>(&settings.process_order)?;
+    registry.register::<late_payment::LatePayment>(&())?;
+    registry.register::<record_refund::RecordRefund>(&())
+}

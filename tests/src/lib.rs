@@ -1,1 +1,41 @@
-//! Everything that crosses crates.
+//! Everything that crosses crates: real processes, seen from outside.
+//!
+//! - [`client`]: the public APIs, as a stranger would call them.
+//! - [`scenarios`]: the ways of an order, from the customer's click to its end.
+//! - [`stack`]: a whole system of its own on free ports, to kill and to freeze.
+//!
+//! The demonstration (`demo`) runs the scenarios against any running system.
+
+pub mod client;
+pub mod scenarios;
+pub mod stack;
+
+use std::{future::Future, time::Duration};
+use tokio::time::Instant;
+
+/// What went wrong, in words for whoever reads the test's output.
+pub type Failure = String;
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks until the condition gives something. This is the only place that lets time pass.
+///
+/// # Errors
+/// It did not in that time; the message names what was awaited, and what was seen last.
+pub async fn until<T, F, Fut>(what: &str, within: Duration, mut look: F) -> Result<T, Failure>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Failure>>,
+{
+    let deadline = Instant::now() + within;
+    loop {
+        match look().await {
+            Ok(it) => return Ok(it),
+            Err(seen) if deadline < Instant::now() => {
+                return Err(format!("not within {} s: {what}; {seen}", within.as_secs()));
+            }
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Money that comes when its order has ended: it goes back, unless it is what the order was paid
+//! with.
+
+use crate::process_order::Output;
+use proto_schemas::payments::{PaymentDetails, RefundPayment};
+use saga_core::{
+    abort::Abort,
+    ctx::Ctx,
+    saga::{Declared, LateInput, Saga},
+};
+use serde::{Deserialize, Serialize};
+
+/// The late arm of [`process_order`](crate::process_order).
+pub struct LatePayment;
+
+/// What was done with the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settled {
+    /// It goes back to the customer.
+    Refunded,
+    /// It had paid for the goods: the provider only told it again.
+    KnownAlready,
+}
+
+impl Saga for LatePayment {
+    const NAME: &'static str = "process-order.late";
+    type Input = LateInput;
+    type Output = Settled;
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        Vec::new()
+    }
+
+    async fn run(ctx: Ctx, late: LateInput) -> Result<Settled, Abort> {
+        let unreadable = |err| Abort::failed(format!("the late payment cannot be read: {err}"));
+        let paid: PaymentDetails = late.event.body.decode().map_err(unreadable)?;
+        let output: Option<Output> = late.ended.output.and_then(|it| it.decode().ok());
+        if output.is_some_and(|it| it.session_id == paid.session_id) {
+            return Ok(Settled::KnownAlready);
+        }
+        ctx.call(RefundPayment::of(&paid)).await?;
+        Ok(Settled::Refunded)
+    }
+}

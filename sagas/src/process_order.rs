@@ -1,0 +1,260 @@
+//! An order from click to doorstep. It waits for a manager, for the customer's money and for the
+//! courier; whatever goes wrong before the goods leave is undone.
+
+use proto_schemas::{
+    OrderId,
+    delivery::{
+        CancelShipment, CreateShipment, DeliveryStatus, DeliveryUpdated, ShipmentCreated,
+        ShipmentStatus,
+    },
+    inventory::{Release, Reserve, Ship},
+    notifications::{NotificationKind, NotificationSent, SendNotification},
+    orders::{
+        CalculateRisk, OpenTicket, OrderApproved, OrderCreated, OrderStatus, Risk, Shipment,
+        UpdateStatus,
+    },
+    payments::{CreateSession, Payment, PaymentDetails, RefundPayment, Session, VoidSession},
+};
+use saga_core::{
+    abort::{Abort, Rejection},
+    ctx::Ctx,
+    id::Time,
+    saga::{Declared, Late, Saga, event, events},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// From this score on a manager is asked. Below it nobody ever is.
+pub const RISK_REVIEW_MIN: u8 = 70;
+
+/// How long the order waits for people and the world, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// For the manager.
+    pub approval_ms: u64,
+    /// For the customer's money.
+    pub payment_ms: u64,
+    /// For the courier, from the day when the goods leave.
+    pub delivery_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        const DAY_MS: u64 = 24 * 3600 * 1000;
+        Limits { approval_ms: DAY_MS, payment_ms: DAY_MS, delivery_ms: 14 * DAY_MS }
+    }
+}
+
+/// What an order saga leaves behind when the goods have left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The session that was paid: money that comes later by another one goes back.
+    pub session_id: String,
+}
+
+/// How an order ended whose goods have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// With the customer.
+    Delivered,
+    /// With the support.
+    TicketOpened,
+}
+
+/// The order saga.
+pub struct ProcessOrder;
+
+impl Saga for ProcessOrder {
+    const NAME: &'static str = "process-order";
+    type Input = OrderCreated;
+    type Output = Output;
+    type Settings = Limits;
+
+    fn events() -> Vec<Declared> {
+        events([
+            event::<OrderCreated>().starts(),
+            event::<OrderApproved>(),
+            event::<Payment>()
+                .late_on(Payment::COMPLETED, Late::Run("process-order.late"))
+                .late_on(Payment::FAILED, Late::Ignore),
+            event::<DeliveryUpdated>(),
+        ])
+    }
+
+    async fn run(ctx: Ctx<Limits>, order: OrderCreated) -> Result<Output, Abort> {
+        // Registered first, done last: the customer hears why, then the order says how it ended.
+        ctx.undo(UpdateStatus::of(&order, OrderStatus::Cancelled));
+        ctx.undo(SendNotification::of(&order, NotificationKind::OrderCancelled));
+
+        let risk = ctx.call(CalculateRisk::of(&order)).await?;
+        if risk.score >= RISK_REVIEW_MIN {
+            approve(&ctx, &order, &risk).await?;
+        }
+        ctx.call(Reserve::of(&order)).undo(Release::of(&order)).await?;
+
+        let confirm = ctx.call(SendNotification::of(&order, NotificationKind::OrderConfirmed));
+        let session = ctx.call(CreateSession::of(&order)).undo(VoidSession::of(&order));
+        let (_, session) = ctx.join(confirm, session).await?;
+
+        let paid = pay(&ctx, &order, &risk, &session).await?;
+        ctx.undo(RefundPayment::of(&paid));
+        ctx.call(UpdateStatus::of(&order, OrderStatus::Paid)).await?;
+
+        let shipment =
+            ctx.call(CreateShipment::of(&order)).undo(CancelShipment::of(&order)).await?;
+        ctx.call(Ship::of(&order)).undo(Release::of(&order)).await?;
+        ctx.commit();
+
+        let outcome = deliver(&ctx, &order, shipment).await?;
+        Ok(Output { outcome, session_id: paid.session_id })
+    }
+}
+
+/// What a manager sees before deciding: nothing personal.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    order_id: &'a OrderId,
+    total: String,
+    currency: String,
+    pieces: u64,
+    new_customer: bool,
+    country: &'a str,
+    risk_score: u8,
+    reasons: &'a [String],
+}
+
+async fn approve(ctx: &Ctx<Limits>, order: &OrderCreated, risk: &Risk) -> Result<(), Abort> {
+    let awaiting = UpdateStatus {
+        risk_score: Some(risk.score),
+        ..UpdateStatus::of(order, OrderStatus::AwaitingApproval)
+    };
+    ctx.call(awaiting).await?;
+    let review = Review {
+        order_id: &order.order_id,
+        total: order.total.to_string(),
+        currency: order.currency.to_string(),
+        pieces: order.items.iter().map(|it| u64::from(it.quantity)).sum(),
+        new_customer: order.new_customer,
+        country: &order.shipping_address.country,
+        risk_score: risk.score,
+        reasons: &risk.reasons,
+    };
+    let title = format!("Approve order {} over {} {}", order.order_id, order.total, order.currency);
+    let limit = Duration::from_millis(ctx.settings().approval_ms);
+    let asked = ctx.when::<OrderApproved>(&order.order_id).ask(title, &review).within(limit);
+    match asked.await? {
+        Some(it) if it.approved => Ok(()),
+        Some(OrderApproved { by, reason, .. }) => {
+            let reason = reason.unwrap_or_default();
+            Err(Abort::rejected(format!("rejected by {by}: {reason}")))
+        }
+        None => Err(Abort::deadline("nobody approved the order in time")),
+    }
+}
+
+/// Holds for the payment of this very session.
+async fn pay(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    risk: &Risk,
+    session: &Session,
+) -> Result<PaymentDetails, Abort> {
+    let awaiting = UpdateStatus {
+        risk_score: Some(risk.score),
+        payment_session_id: Some(session.session_id.clone()),
+        ..UpdateStatus::of(order, OrderStatus::AwaitingPayment)
+    };
+    ctx.call(awaiting).await?;
+    let payment = ctx
+        .when::<Payment>(&order.order_id)
+        .filter(Payment::session_id().eq(&session.session_id))
+        .within(Duration::from_millis(ctx.settings().payment_ms));
+    match payment.await? {
+        Some(Payment::Completed(paid)) => Ok(paid),
+        Some(Payment::Failed(failed)) => {
+            let reason = failed.reason.unwrap_or_else(|| "no reason given".to_owned());
+            Err(Abort::failed(format!("the payment failed: {reason}")))
+        }
+        None => Err(Abort::deadline("the payment did not come in time")),
+    }
+}
+
+/// Holds for the courier, and records each status on the order.
+async fn deliver(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    shipment: ShipmentCreated,
+) -> Result<Outcome, Abort> {
+    let ShipmentCreated { shipment_id, tracking_number } = shipment;
+    let at = |status, order_status| UpdateStatus {
+        status: order_status,
+        shipment: Some(Shipment {
+            shipment_id: shipment_id.clone(),
+            tracking_number: tracking_number.clone(),
+            status,
+        }),
+        ..UpdateStatus::on(&order.order_id)
+    };
+    ctx.call(at(ShipmentStatus::Created, Some(OrderStatus::Shipped))).await?;
+    let due = ctx.now().after_ms(ctx.settings().delivery_ms);
+    loop {
+        let left = until(due, ctx.now());
+        let Some(update) = ctx.when::<DeliveryUpdated>(&order.order_id).within(left).await? else {
+            let reason = "the delivery is overdue";
+            let failed = UpdateStatus {
+                reason: Some(reason.to_owned()),
+                ..UpdateStatus::of(order, OrderStatus::DeliveryFailed)
+            };
+            ctx.call(failed).await?;
+            return open_ticket(ctx, order, reason, tracking_number).await;
+        };
+        let status = ShipmentStatus::from(update.status);
+        match update.status {
+            DeliveryStatus::PickedUp
+            | DeliveryStatus::InTransit
+            | DeliveryStatus::OutForDelivery => {
+                ctx.call(at(status, None)).await?;
+            }
+            DeliveryStatus::Delivered => {
+                let mail = SendNotification {
+                    tracking_number: Some(tracking_number.clone()),
+                    ..SendNotification::of(order, NotificationKind::OrderCompleted)
+                };
+                // A mailbox that refuses the mail does not change that the goods are there.
+                let _: Result<NotificationSent, Rejection> = ctx.call(mail).await;
+                ctx.call(at(status, Some(OrderStatus::Completed))).await?;
+                return Ok(Outcome::Delivered);
+            }
+            DeliveryStatus::Failed | DeliveryStatus::Returned => {
+                let returned = update.status == DeliveryStatus::Returned;
+                let reason = if returned { "the parcel came back" } else { "the delivery failed" };
+                let mut failed = at(status, Some(OrderStatus::DeliveryFailed));
+                failed.reason = Some(reason.to_owned());
+                ctx.call(failed).await?;
+                return open_ticket(ctx, order, reason, tracking_number).await;
+            }
+        }
+    }
+}
+
+async fn open_ticket(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    reason: &str,
+    tracking_number: String,
+) -> Result<Outcome, Abort> {
+    let ticket =
+        OpenTicket { tracking_number: Some(tracking_number), ..OpenTicket::of(order, reason) };
+    ctx.call(ticket).await?;
+    Ok(Outcome::TicketOpened)
+}
+
+fn until(due: Time, now: Time) -> Duration {
+    Duration::from_millis(due.0.saturating_sub(now.0))
+}

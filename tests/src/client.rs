@@ -1,0 +1,321 @@
+//! The public APIs, as a stranger would call them: HTTP and JSON, nothing else.
+
+use crate::{Failure, until};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// How long an order may take from one step to the next before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where everything is, and who we are.
+#[derive(Clone)]
+pub struct Api {
+    http: Client,
+    urls: Urls,
+    tokens: Tokens,
+}
+
+/// The base URL of each process, without a slash at the end.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each field is the process of its name")]
+pub struct Urls {
+    pub runtime: String,
+    pub order: String,
+    pub payment: String,
+    pub warehouse: String,
+    pub delivery: String,
+    pub notification: String,
+    pub sandbox: String,
+}
+
+/// Bearer tokens by role.
+#[derive(Clone)]
+struct Tokens {
+    viewer: String,
+    approver: String,
+    operator: String,
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum As {
+    /// Nobody in particular.
+    Anyone,
+    /// Whoever may look.
+    Viewer,
+    /// A manager.
+    Approver,
+    /// An operator.
+    Operator,
+}
+
+/// A status and a body.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The body; `null` when it is not JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body, if the status is this one.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn expect(self, status: u16) -> Result<Value, Failure> {
+        if self.status.as_u16() == status {
+            return Ok(self.body);
+        }
+        Err(format!("expected {status}, got {self}"))
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.body)
+    }
+}
+
+impl Api {
+    /// From variables of the environment's form: `…_HTTP_ADDR`, `FERMATA_…_TOKEN`.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub fn of(env: &BTreeMap<String, String>) -> Result<Api, Failure> {
+        let get = |name: &str| env.get(name).cloned().ok_or_else(|| format!("{name} is not set"));
+        let url = |name: &str| get(name).map(|addr| format!("http://{addr}"));
+        // A process may install it once; a second time says no more than that it is there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Client::builder().timeout(Duration::from_secs(20)).build();
+        Ok(Api {
+            http: http.map_err(|err| format!("failed to make an HTTP client: {err}"))?,
+            urls: Urls {
+                runtime: url("FERMATA_HTTP_ADDR")?,
+                order: url("ORDER_HTTP_ADDR")?,
+                payment: url("PAYMENT_HTTP_ADDR")?,
+                warehouse: url("WAREHOUSE_HTTP_ADDR")?,
+                delivery: url("DELIVERY_HTTP_ADDR")?,
+                notification: url("NOTIFICATION_HTTP_ADDR")?,
+                sandbox: url("SANDBOX_HTTP_ADDR")?,
+            },
+            tokens: Tokens {
+                viewer: get("FERMATA_VIEWER_TOKEN")?,
+                approver: get("FERMATA_APPROVER_TOKEN")?,
+                operator: get("FERMATA_OPERATOR_TOKEN")?,
+            },
+        })
+    }
+
+    /// Where everything is.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn ask(
+        &self,
+        who: As,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.http.request(method, url);
+        request = match who {
+            As::Anyone => request,
+            As::Viewer => request.bearer_auth(&self.tokens.viewer),
+            As::Approver => request.bearer_auth(&self.tokens.approver),
+            As::Operator => request.bearer_auth(&self.tokens.operator),
+        };
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response =
+            request.send().await.map_err(|err| format!("no answer from {url}: {err}"))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|err| format!("half an answer: {err}"))?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    }
+
+    /// Reads as a viewer.
+    ///
+    /// # Errors
+    /// The answer is not 200.
+    pub async fn get(&self, url: &str) -> Result<Value, Failure> {
+        self.ask(As::Viewer, Method::GET, url, None).await?.expect(200)
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn post(&self, who: As, url: &str, body: &Value) -> Result<Answer, Failure> {
+        self.ask(who, Method::POST, url, Some(body)).await
+    }
+
+    /// Places an order, and gives its id.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub async fn place(&self, order: &Value) -> Result<String, Failure> {
+        let url = format!("{}/api/orders", self.urls.order);
+        let placed = self.post(As::Anyone, &url, order).await?.expect(201)?;
+        text(&placed, "/orderId")
+    }
+
+    /// The order as it is now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn order(&self, order_id: &str) -> Result<Value, Failure> {
+        self.get(&format!("{}/api/orders/{order_id}", self.urls.order)).await
+    }
+
+    /// Waits until the order has this status, and gives the order.
+    ///
+    /// # Errors
+    /// It did not get there.
+    pub async fn order_is(&self, order_id: &str, status: &str) -> Result<Value, Failure> {
+        until(&format!("order {order_id} is {status}"), PATIENCE, || async {
+            let order = self.order(order_id).await?;
+            if order["status"] == status { Ok(order) } else { Err(format!("it is {order}")) }
+        })
+        .await
+    }
+
+    /// Sagas of this key, the newest first.
+    ///
+    /// # Errors
+    /// No list came.
+    pub async fn sagas_of(&self, key: &str) -> Result<Vec<Value>, Failure> {
+        let list = self.get(&format!("{}/api/sagas?key={key}", self.urls.runtime)).await?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The saga of this order, which a definition names.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn saga(&self, definition: &str, key: &str) -> Result<Value, Failure> {
+        let sagas = self.sagas_of(key).await?;
+        let saga = sagas.into_iter().find(|it| it["definition"] == definition);
+        saga.ok_or_else(|| format!("no saga {definition} of {key}"))
+    }
+
+    /// Waits until the saga has this status, and gives the saga.
+    ///
+    /// # Errors
+    /// It did not get there.
+    pub async fn saga_is(
+        &self,
+        definition: &str,
+        key: &str,
+        status: &str,
+    ) -> Result<Value, Failure> {
+        until(&format!("saga {definition} of {key} is {status}"), PATIENCE, || async {
+            let saga = self.saga(definition, key).await?;
+            if saga["status"] == status { Ok(saga) } else { Err(format!("it is {saga}")) }
+        })
+        .await
+    }
+
+    /// The whole journal of a saga, oldest first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn journal(&self, saga_id: &str) -> Result<Vec<Value>, Failure> {
+        let base = format!("{}/api/sagas/{saga_id}/journal?limit=200", self.urls.runtime);
+        let (mut records, mut url) = (Vec::new(), base.clone());
+        loop {
+            let page = self.get(&url).await?;
+            records.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => url = format!("{base}&cursor={next}"),
+                None => return Ok(records),
+            }
+        }
+    }
+
+    /// A manager's decision.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn approve(&self, order_id: &str, approved: bool) -> Result<Answer, Failure> {
+        let url = format!("{}/api/orders/approve", self.urls.order);
+        let reason = if approved { Value::Null } else { Value::from("looks like fraud") };
+        let mut body = json!({ "orderId": order_id, "approved": approved });
+        if !reason.is_null() {
+            body["reason"] = reason;
+        }
+        self.post(As::Approver, &url, &body).await
+    }
+
+    /// An operator's move.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn make_move(&self, saga_id: &str, action: &str) -> Result<Answer, Failure> {
+        let url = format!("{}/api/sagas/{saga_id}/{action}", self.urls.runtime);
+        self.post(As::Operator, &url, &json!({ "reason": "the customer asked" })).await
+    }
+
+    /// Lets the customer pay, fail or let expire.
+    ///
+    /// # Errors
+    /// The provider refused.
+    pub async fn customer(&self, session: &str, does: &str, how: Value) -> Result<(), Failure> {
+        let url = format!("{}/sandbox/sessions/{session}/{does}", self.urls.sandbox);
+        self.told(&url, &how).await
+    }
+
+    /// Lets the courier say something of an order.
+    ///
+    /// # Errors
+    /// The courier refused.
+    pub async fn courier(&self, order_id: &str, status: &str, how: Value) -> Result<(), Failure> {
+        let url = format!("{}/sandbox/orders/{order_id}/{status}", self.urls.sandbox);
+        self.told(&url, &how).await
+    }
+
+    /// What stands on a shelf: available, reserved and shipped pieces.
+    ///
+    /// # Errors
+    /// There is no such shelf.
+    pub async fn stock(&self, sku: &str) -> Result<(u64, u64, u64), Failure> {
+        let stock = self.get(&format!("{}/api/stock/{sku}", self.urls.warehouse)).await?;
+        let count =
+            |field: &str| stock[field].as_u64().ok_or_else(|| format!("no {field} in {stock}"));
+        Ok((count("available")?, count("reserved")?, count("shipped")?))
+    }
+
+    async fn told(&self, url: &str, how: &Value) -> Result<(), Failure> {
+        let answer = self.post(As::Anyone, url, how).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(format!("{url} answered {answer}")) }
+    }
+}
+
+/// A text in a body.
+///
+/// # Errors
+/// There is none.
+pub fn text(body: &Value, pointer: &str) -> Result<String, Failure> {
+    let found = body.pointer(pointer).and_then(Value::as_str);
+    found.map(str::to_owned).ok_or_else(|| format!("no {pointer} in {body}"))
+}
+
+/// An order over this many pieces at 50.00; from a new customer or not.
+pub fn order_of(pieces: u32, is_new_customer: bool, name: &str) -> Value {
+    json!({
+        "items": [{ "sku": "WIDGET-001", "quantity": pieces, "price": "50.00" }],
+        "total": format!("{}.00", u64::from(pieces) * 50),
+        "customer": { "name": name, "email": format!("{name}@example.com") },
+        "newCustomer": is_new_customer,
+        "shippingAddress": {
+            "street": "Main Street 1", "city": "Springfield", "zip": "12345", "country": "US",
+        },
+    })
+}

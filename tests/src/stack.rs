@@ -1,0 +1,288 @@
+//! A whole system of its own: a real nats-server and real binaries, on free ports and in a directory
+//! of its own, to kill and to freeze.
+
+use crate::{Failure, client::Api, until};
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions, read_to_string},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How long a process may take to be ready on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The processes of a system, in the order in which they start.
+pub const PROCESSES: [&str; 8] = [
+    "nats-server",
+    "fermata",
+    "order",
+    "payment",
+    "warehouse",
+    "delivery",
+    "notification",
+    "sandbox",
+];
+
+/// A running system; dropping it kills what it started and removes its data.
+pub struct Stack {
+    dir: TempDir,
+    env: BTreeMap<String, String>,
+    api: Api,
+    running: BTreeMap<&'static str, Child>,
+}
+
+impl Stack {
+    /// Starts everything, and waits until all are ready. `settings` are variables of the
+    /// environment that win over `deploy/dev.env`.
+    ///
+    /// # Errors
+    /// Something is missing, or did not become ready: the message has the end of its log.
+    pub async fn start(settings: &[(&str, &str)]) -> Result<Stack, Failure> {
+        let dir = tempfile::tempdir().map_err(|err| format!("no temporary directory: {err}"))?;
+        let mut env = dev_env()?;
+        place(&mut env, dir.path())?;
+        let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        env.extend(settings.collect::<Vec<(String, String)>>());
+        let api = Api::of(&env)?;
+        let mut stack = Stack { dir, env, api, running: BTreeMap::new() };
+        for process in PROCESSES {
+            stack.spawn(process)?;
+        }
+        for process in PROCESSES {
+            stack.ready(process).await?;
+        }
+        Ok(stack)
+    }
+
+    /// Its public APIs.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Its environment: addresses, tokens, secrets.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts a process; what it says goes to its log.
+    ///
+    /// # Errors
+    /// Its binary is missing.
+    pub fn spawn(&mut self, process: &'static str) -> Result<(), Failure> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(process));
+        let log = log.map_err(|err| format!("no log for {process}: {err}"))?;
+        let mut command = self.command(process)?;
+        command.stdin(Stdio::null()).stdout(clone(&log)?).stderr(log);
+        let child = command.spawn().map_err(|err| format!("failed to start {process}: {err}"))?;
+        self.running.insert(process, child);
+        Ok(())
+    }
+
+    /// Waits until the process answers that it is ready.
+    ///
+    /// # Errors
+    /// It is not, after a long time, or it has ended; the message has the end of its log.
+    pub async fn ready(&mut self, process: &'static str) -> Result<(), Failure> {
+        let address = self.address(process)?;
+        let url = match process {
+            "nats-server" => None,
+            "sandbox" => Some(format!("http://{address}/livez")),
+            _ => Some(format!("http://{address}/readyz")),
+        };
+        let api = self.api.clone();
+        let what = format!("{process} is ready");
+        let ready = until(&what, READY_WITHIN, || {
+            let (api, url, address) = (api.clone(), url.clone(), address.clone());
+            async move {
+                let Some(url) = url else {
+                    let connected = tokio::net::TcpStream::connect(&address).await;
+                    return connected.map(|_| ()).map_err(|err| err.to_string());
+                };
+                let answer = api.ask(crate::client::As::Anyone, reqwest::Method::GET, &url, None);
+                answer.await?.expect(200).map(|_| ())
+            }
+        });
+        ready.await.map_err(|why| format!("{why}\n{}", self.end_of_log(process)))
+    }
+
+    /// Kills a process as a power cut would, and does not start it again.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self, process: &'static str) -> Result<(), Failure> {
+        let child = self.running.remove(process);
+        let mut child = child.ok_or_else(|| format!("{process} does not run"))?;
+        child.kill().map_err(|err| format!("failed to kill {process}: {err}"))?;
+        child.wait().map_err(|err| format!("failed to wait for {process}: {err}"))?;
+        Ok(())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, process: &'static str, signal: libc::c_int) -> Result<(), Failure> {
+        let child = self.running.get(process).ok_or_else(|| format!("{process} does not run"))?;
+        let pid = libc::pid_t::try_from(child.id()).map_err(|err| err.to_string())?;
+        #[allow(unsafe_code, reason = "the standard library has no way to stop and go on")]
+        // SAFETY: the process is our child and not yet waited for, so the id is its own.
+        let res = unsafe { libc::kill(pid, signal) };
+        if res == 0 { Ok(()) } else { Err(format!("failed to signal {process}")) }
+    }
+
+    /// Waits for the end of a process that was told to stop, and gives its exit code.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn ended(&mut self, process: &'static str) -> Result<Option<i32>, Failure> {
+        let child = self.running.remove(process);
+        let mut child = child.ok_or_else(|| format!("{process} does not run"))?;
+        loop {
+            match child.try_wait().map_err(|err| err.to_string())? {
+                Some(status) => return Ok(status.code()),
+                None => tokio::time::sleep(crate::LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// The last lines of a process's log.
+    pub fn end_of_log(&self, process: &str) -> String {
+        let log = read_to_string(self.log(process)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    fn log(&self, process: &str) -> PathBuf {
+        self.dir.path().join(format!("{process}.log"))
+    }
+
+    fn address(&self, process: &str) -> Result<String, Failure> {
+        let name = match process {
+            "nats-server" => "NATS_ADDR".to_owned(),
+            other => format!("{}_HTTP_ADDR", other.to_uppercase()),
+        };
+        self.env.get(&name).cloned().ok_or_else(|| format!("{name} is not set"))
+    }
+
+    fn command(&self, process: &'static str) -> Result<Command, Failure> {
+        let mut command = match process {
+            "nats-server" => {
+                let (_, port) = split(&self.address(process)?)?;
+                let mut command = Command::new(nats_server()?);
+                command.arg("-c").arg(root().join("deploy/nats.conf"));
+                command.args(["-a", "127.0.0.1", "-p", &port]);
+                command
+            }
+            "fermata" => {
+                let mut command = Command::new(binary(process)?);
+                command.arg("serve");
+                command
+            }
+            other => Command::new(binary(other)?),
+        };
+        command.env_clear().envs(&self.env).current_dir(root());
+        Ok(command)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        for child in self.running.values_mut() {
+            // What has ended already cannot be killed; either way it is gone afterwards.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn clone(file: &File) -> Result<File, Failure> {
+    file.try_clone().map_err(|err| format!("failed to share a log: {err}"))
+}
+
+/// The checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The plain lines of `deploy/dev.env`.
+///
+/// # Errors
+/// It cannot be read.
+pub fn dev_env() -> Result<BTreeMap<String, String>, Failure> {
+    let path = root().join("deploy/dev.env");
+    let text = read_to_string(&path).map_err(|err| format!("{}: {err}", path.display()))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    Ok(lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
+/// Gives everything a free port and a place in the directory.
+fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> {
+    let mut moved: BTreeMap<String, String> = BTreeMap::new();
+    let addresses: Vec<String> =
+        env.keys().filter(|it| it.ends_with("_HTTP_ADDR")).cloned().collect();
+    let nats = free_address()?;
+    moved.insert("127.0.0.1:4222".to_owned(), nats.clone());
+    for name in addresses {
+        let address = free_address()?;
+        if let Some(old) = env.insert(name, address.clone()) {
+            moved.insert(old, address);
+        }
+    }
+    for value in env.values_mut() {
+        for (old, new) in &moved {
+            *value = value.replace(old.as_str(), new);
+        }
+        if let Some(rest) = value.strip_prefix("target/fermata/") {
+            *value = dir.join(rest).display().to_string();
+        }
+    }
+    env.insert("NATS_ADDR".to_owned(), nats);
+    for name in ["PATH", "HOME", "RUST_BACKTRACE"] {
+        if let Ok(value) = std::env::var(name) {
+            env.insert(name.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+/// Free now; the listener is closed before the process takes it.
+fn free_address() -> Result<String, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|err| format!("no port: {err}"))?;
+    listener.local_addr().map(|it| it.to_string()).map_err(|err| format!("no address: {err}"))
+}
+
+fn split(address: &str) -> Result<(String, String), Failure> {
+    let parts = address.rsplit_once(':').ok_or_else(|| format!("{address} has no port"))?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
+}
+
+/// A binary of this workspace, beside the one that runs.
+fn binary(name: &str) -> Result<PathBuf, Failure> {
+    let ours = std::env::current_exe().map_err(|err| format!("where are we? {err}"))?;
+    let near = ours.ancestors().skip(1).take(2).map(|it| it.join(name));
+    let found = near.into_iter().find(|it| it.is_file());
+    found.ok_or_else(|| format!("no binary {name}: run `cargo build --workspace --bins` first"))
+}
+
+/// The nats-server: named by the environment, in the PATH, or where `deploy/test` puts it.
+fn nats_server() -> Result<PathBuf, Failure> {
+    let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|it| it.join("nats-server"));
+    let tools = root().join("target/tools/nats/bin/nats-server");
+    let mut candidates = named.into_iter().chain(in_path).chain([tools]);
+    let found = candidates.find(|it| it.is_file());
+    found.ok_or_else(|| "no nats-server: run deploy/test, or set NATS_SERVER".to_owned())
+}

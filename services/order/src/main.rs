@@ -1,3 +1,8 @@
-//! The order service.
+//! The order service as a process.
 
-fn main() {}
+use order::{PROCESS, Settings, app};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::launch(PROCESS, Settings::read, app)
+}

@@ -87,9 +87,10 @@ impl Saga for ProcessOrder {
     }
 
     async fn run(ctx: Ctx<Limits>, order: OrderCreated) -> Result<Output, Abort> {
-        // Registered first, done last: the customer hears why, then the order says how it ended.
-        ctx.undo(UpdateStatus::of(&order, OrderStatus::Cancelled));
+        // Registered first, done last: the order says how it ended, then the customer hears why. A
+        // mailbox that refuses the mail is for a person, and does not hold the order up.
         ctx.undo(SendNotification::of(&order, NotificationKind::OrderCancelled));
+        ctx.undo(UpdateStatus::of(&order, OrderStatus::Cancelled));
 
         let risk = ctx.call(CalculateRisk::of(&order)).await?;
         if risk.score >= RISK_REVIEW_MIN {
@@ -97,9 +98,9 @@ impl Saga for ProcessOrder {
         }
         ctx.call(Reserve::of(&order)).undo(Release::of(&order)).await?;
 
-        let confirm = ctx.call(SendNotification::of(&order, NotificationKind::OrderConfirmed));
+        let confirm = mail(&ctx, SendNotification::of(&order, NotificationKind::OrderConfirmed));
         let session = ctx.call(CreateSession::of(&order)).undo(VoidSession::of(&order));
-        let (_, session) = ctx.join(confirm, session).await?;
+        let ((), session) = ctx.join(confirm, session).await?;
 
         let paid = pay(&ctx, &order, &risk, &session).await?;
         ctx.undo(RefundPayment::of(&paid));
@@ -222,13 +223,12 @@ async fn deliver(
                 ctx.call(at(status, None)).await?;
             }
             DeliveryStatus::Delivered => {
-                let mail = SendNotification {
+                let completed = SendNotification {
                     tracking_number: Some(tracking_number.clone()),
                     ..SendNotification::of(order, NotificationKind::OrderCompleted)
                 };
-                // A mailbox that refuses the mail does not change that the goods are there.
-                let _: Result<NotificationSent, Rejection> = ctx.call(mail).await;
                 ctx.call(at(status, Some(OrderStatus::Completed))).await?;
+                mail(ctx, completed).await?;
                 return Ok(Outcome::Delivered);
             }
             DeliveryStatus::Failed | DeliveryStatus::Returned => {
@@ -253,6 +253,13 @@ async fn open_ticket(
         OpenTicket { tracking_number: Some(tracking_number), ..OpenTicket::of(order, reason) };
     ctx.call(ticket).await?;
     Ok(Outcome::TicketOpened)
+}
+
+/// Sends a mail that tells what has happened. A mailbox that refuses it changes nothing of that, so
+/// only the notification service keeps the refusal.
+async fn mail(ctx: &Ctx<Limits>, mail: SendNotification) -> Result<(), Abort> {
+    let _: Result<NotificationSent, Rejection> = ctx.call(mail).await;
+    Ok(())
 }
 
 fn until(due: Time, now: Time) -> Duration {

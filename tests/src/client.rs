@@ -4,6 +4,7 @@ use crate::{Failure, until};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt, time::Duration};
+use uuid::Uuid;
 
 /// How long an order may take from one step to the next before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,7 +114,7 @@ impl Api {
         &self.urls
     }
 
-    /// One request.
+    /// One request, whatever comes of it.
     ///
     /// # Errors
     /// No answer came.
@@ -124,7 +125,21 @@ impl Api {
         url: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
+        self.ask_with(who, method, url, body, None).await
+    }
+
+    async fn ask_with(
+        &self,
+        who: As,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let mut request = self.http.request(method, url);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
         request = match who {
             As::Anyone => request,
             As::Viewer => request.bearer_auth(&self.tokens.viewer),
@@ -146,15 +161,31 @@ impl Api {
     /// # Errors
     /// The answer is not 200.
     pub async fn get(&self, url: &str) -> Result<Value, Failure> {
-        self.ask(As::Viewer, Method::GET, url, None).await?.expect(200)
+        self.patiently(As::Viewer, Method::GET, url, None).await?.expect(200)
     }
 
-    /// Writes.
+    /// Writes, again and again while the process is away: every write is idempotent.
     ///
     /// # Errors
     /// No answer came.
     pub async fn post(&self, who: As, url: &str, body: &Value) -> Result<Answer, Failure> {
-        self.ask(who, Method::POST, url, Some(body)).await
+        self.patiently(who, Method::POST, url, Some(body)).await
+    }
+
+    async fn patiently(
+        &self,
+        who: As,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
+        let key = Uuid::new_v4().to_string();
+        until(&format!("{url} answers"), PATIENCE, || async {
+            let answer = self.ask_with(who, method.clone(), url, body, Some(&key)).await?;
+            let is_away = answer.status == StatusCode::SERVICE_UNAVAILABLE;
+            if is_away { Err(answer.to_string()) } else { Ok(answer) }
+        })
+        .await
     }
 
     /// Places an order, and gives its id.
@@ -194,6 +225,16 @@ impl Api {
     pub async fn sagas_of(&self, key: &str) -> Result<Vec<Value>, Failure> {
         let list = self.get(&format!("{}/api/sagas?key={key}", self.urls.runtime)).await?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// How many sagas are open, up to the length of a page.
+    ///
+    /// # Errors
+    /// No list came.
+    pub async fn open_sagas(&self) -> Result<usize, Failure> {
+        let list = self.get(&format!("{}/api/sagas?limit=200", self.urls.runtime)).await?;
+        let all = list["items"].as_array().cloned().unwrap_or_default();
+        Ok(all.iter().filter(|it| it["endedAt"].is_null()).count())
     }
 
     /// The saga of this order, which a definition names.
@@ -290,6 +331,14 @@ impl Api {
         let count =
             |field: &str| stock[field].as_u64().ok_or_else(|| format!("no {field} in {stock}"));
         Ok((count("available")?, count("reserved")?, count("shipped")?))
+    }
+
+    /// What the provider and the courier did for an order.
+    ///
+    /// # Errors
+    /// The sandbox did not say.
+    pub async fn effects(&self, order_id: &str) -> Result<Value, Failure> {
+        self.get(&format!("{}/sandbox/effects?orderId={order_id}", self.urls.sandbox)).await
     }
 
     async fn told(&self, url: &str, how: &Value) -> Result<(), Failure> {

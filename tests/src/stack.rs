@@ -73,6 +73,11 @@ impl Stack {
         self.dir.path()
     }
 
+    /// Where mails stand when there is no mail server.
+    pub fn spool(&self) -> PathBuf {
+        self.dir.path().join("spool")
+    }
+
     /// Starts a process; what it says goes to its log.
     ///
     /// # Errors

@@ -1,0 +1,77 @@
+//! Sixty orders of all ways, while processes are killed as by a power cut.
+
+use std::time::Duration;
+use system_tests::{
+    Failure,
+    audit::{SKU, check},
+    scenarios::Scenario,
+    stack::Stack,
+    until,
+};
+use tokio::task::JoinSet;
+
+/// Long enough that no order misses a deadline because a process was just killed.
+const SETTINGS: [(&str, &str); 3] = [
+    ("PROCESS_ORDER_APPROVAL_MS", "60000"),
+    ("PROCESS_ORDER_PAYMENT_MS", "90000"),
+    ("PROCESS_ORDER_DELIVERY_MS", "600000"),
+];
+
+const ORDERS: usize = 60;
+
+/// Who is killed, in order: the runtime ten times, all others twice.
+const KILLS: [&str; 22] = [
+    "fermata",
+    "warehouse",
+    "fermata",
+    "payment",
+    "nats-server",
+    "fermata",
+    "order",
+    "fermata",
+    "delivery",
+    "fermata",
+    "notification",
+    "warehouse",
+    "fermata",
+    "payment",
+    "fermata",
+    "order",
+    "nats-server",
+    "fermata",
+    "delivery",
+    "notification",
+    "fermata",
+    "fermata",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_end_as_they_should_while_everything_is_killed() -> Result<(), Failure> {
+    let mut stack = Stack::start(&SETTINGS).await?;
+    let stock = stack.api().stock(SKU).await?;
+    let mut runs = JoinSet::new();
+    for number in 0..ORDERS {
+        let (api, scenario) = (stack.api().clone(), Scenario::ALL[number % Scenario::ALL.len()]);
+        runs.spawn(async move {
+            let order_id = scenario.place(&api).await?;
+            let res = scenario.play(&api, &order_id).await;
+            res.map_err(|why| format!("{} {order_id}: {why}", scenario.name()))?;
+            Ok::<_, Failure>((order_id, scenario))
+        });
+    }
+    for process in KILLS {
+        let open = stack.api().open_sagas().await?;
+        println!("kill {process} with {open} sagas open");
+        stack.kill(process)?;
+        stack.spawn(process)?;
+        stack.ready(process).await?;
+    }
+    let mut ways = Vec::new();
+    while let Some(run) = runs.join_next().await {
+        ways.push(run.map_err(|err| err.to_string())??);
+    }
+    until("goods, money and mails are as they should", Duration::from_secs(30), || async {
+        check(stack.api(), &stack.spool(), stock, &ways).await
+    })
+    .await
+}

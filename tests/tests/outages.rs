@@ -1,0 +1,57 @@
+//! What happens while a process is away, or does not answer.
+
+use serde_json::json;
+use std::time::Duration;
+use system_tests::{
+    Failure,
+    audit::SKU,
+    client::{order_of, text},
+    scenarios::PROCESS_ORDER,
+    stack::Stack,
+    until,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_made_in_time_counts_though_the_runtime_was_down() -> Result<(), Failure> {
+    let mut stack = Stack::start(&[("PROCESS_ORDER_PAYMENT_MS", "6000")]).await?;
+    let api = stack.api().clone();
+    let order_id = api.place(&order_of(2, false, "bob")).await?;
+    let order = api.order_is(&order_id, "awaiting_payment").await?;
+    let saga = api.saga_is(PROCESS_ORDER, &order_id, "waiting").await?;
+    let due = text(&saga, "/waits/0/until")?;
+    stack.kill("fermata")?;
+    api.customer(&text(&order, "/paymentSessionId")?, "pay", json!({})).await?;
+    until("the deadline passes", Duration::from_secs(30), || async {
+        let now = chrono::Utc::now().to_rfc3339();
+        if due < now { Ok(()) } else { Err(format!("it is {now}, and due {due}")) }
+    })
+    .await?;
+    stack.spawn("fermata")?;
+    stack.ready("fermata").await?;
+    api.order_is(&order_id, "shipped").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reserve_in_the_socket_of_a_frozen_warehouse_is_undone() -> Result<(), Failure> {
+    let stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    let stock = api.stock(SKU).await?;
+    stack.signal("warehouse", libc::SIGSTOP)?;
+    let order_id = api.place(&order_of(2, false, "bob")).await?;
+    let saga = until("the warehouse is asked", Duration::from_secs(30), || async {
+        let saga = api.saga(PROCESS_ORDER, &order_id).await?;
+        let subject = saga["calls"][0]["subject"].clone();
+        let attempts = saga["calls"][0]["attempts"].as_u64().unwrap_or_default();
+        let is_asked = subject == "inventory.reserve" && attempts > 0;
+        if is_asked { Ok(saga) } else { Err(format!("it is {saga}")) }
+    })
+    .await?;
+    api.make_move(&text(&saga, "/id")?, "cancel").await?.expect(202)?;
+    api.saga_is(PROCESS_ORDER, &order_id, "compensating").await?;
+    stack.signal("warehouse", libc::SIGCONT)?;
+    api.order_is(&order_id, "cancelled").await?;
+    api.saga_is(PROCESS_ORDER, &order_id, "cancelled").await?;
+    assert_eq!(api.stock(SKU).await?, stock, "stock is as before");
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Every way of an order through real processes, side by side.
+
+use std::time::Duration;
+use system_tests::{
+    Failure,
+    audit::{SKU, check},
+    scenarios::Scenario,
+    stack::Stack,
+};
+use tokio::task::JoinSet;
+
+/// Deadlines that a scenario can wait for, and that none misses on a busy machine.
+const SETTINGS: [(&str, &str); 3] = [
+    ("PROCESS_ORDER_APPROVAL_MS", "20000"),
+    ("PROCESS_ORDER_PAYMENT_MS", "25000"),
+    ("PROCESS_ORDER_DELIVERY_MS", "60000"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_of_an_order_ends_as_it_should() -> Result<(), Failure> {
+    let mut stack = Stack::start(&SETTINGS).await?;
+    let stock = stack.api().stock(SKU).await?;
+    let mut runs = JoinSet::new();
+    for scenario in Scenario::ALL {
+        let api = stack.api().clone();
+        runs.spawn(async move {
+            let order_id = scenario.place(&api).await?;
+            let res = scenario.play(&api, &order_id).await;
+            res.map_err(|why| format!("{}: {why}", scenario.name()))?;
+            Ok::<_, Failure>((order_id, scenario))
+        });
+    }
+    let mut ways = Vec::new();
+    while let Some(run) = runs.join_next().await {
+        ways.push(run.map_err(|err| err.to_string())??);
+    }
+    check(stack.api(), &stack.spool(), stock, &ways).await?;
+    for process in system_tests::stack::PROCESSES.into_iter().rev() {
+        stack.signal(process, libc::SIGTERM)?;
+        let ended = tokio::time::timeout(Duration::from_secs(20), stack.ended(process)).await;
+        let code = ended.map_err(|_| format!("{process} does not stop within 20 s"))??;
+        let expected = if process == "nats-server" { [Some(0), Some(1)] } else { [Some(0); 2] };
+        assert!(expected.contains(&code), "{process} ended with {code:?}");
+    }
+    Ok(())
+}

@@ -40,7 +40,7 @@ class NatsServer:
         environment = {**os.environ, **self.settings, "NATS_STORE_DIR": self.store.name}
         self.process = subprocess.Popen(
             [server_binary(), "-c", "deploy/nats.conf", "-p", str(self.port)],
-            cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         await self._listening()
         return self
@@ -57,6 +57,7 @@ class NatsServer:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
+                await writer.wait_closed()
                 return
             except OSError:
                 await asyncio.sleep(0.02)
@@ -66,6 +67,6 @@ class NatsServer:
         setting = "NATS_URL" if user == "developer" else f"{user.upper()}_NATS_URL"
         return re.sub(r":4222$", f":{self.port}", self.settings[setting])
 
-    def password(self, user):
-        """The password of this user."""
-        return self.settings[f"{user.upper()}_NATS_PASSWORD"]
+    def login(self, user):
+        """How this user says who it is."""
+        return {"user": user, "pass": self.settings[f"{user.upper()}_NATS_PASSWORD"]}

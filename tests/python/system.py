@@ -1,0 +1,123 @@
+"""A whole system of its own, started by deploy/up: free ports, its own data, its own group."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+from nats_server import ROOT, development_settings
+
+READY_S_MAX = 600
+PROCESSES = [
+    "nats-server", "fermata", "order", "payment", "warehouse", "delivery", "notification",
+    "sandbox",
+]
+
+
+def free_ports(count):
+    """Ports that nobody has at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for it in sockets:
+        it.bind(("127.0.0.1", 0))
+    ports = [it.getsockname()[1] for it in sockets]
+    for it in sockets:
+        it.close()
+    return ports
+
+
+def until(what, condition, seconds):
+    """Looks again and again until the condition gives something; fails after this time."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+class System:
+    """`deploy/up` in a process group of its own; `with` stops it if it still runs."""
+
+    def __init__(self, home, arguments=()):
+        self.home = home
+        values = "\n".join(development_settings().values())
+        usual = sorted({*re.findall(r"127\.0\.0\.1:(\d+)", values)})
+        ports = dict(zip(usual, map(str, free_ports(len(usual)))))
+
+        def moved(value):
+            return re.sub(r"127\.0\.0\.1:(\d+)", lambda it: f"127.0.0.1:{ports[it[1]]}", value)
+
+        settings = development_settings().items()
+        self.settings = {name: moved(value) for name, value in settings if "127.0.0.1" in value}
+        self.environment = {**os.environ, **self.settings, "FERMATA_HOME": str(home)}
+        self.output = open(os.path.join(home, "up.out"), "ab+")
+        self.up = self.command(*arguments, stdout=self.output, stderr=subprocess.STDOUT)
+
+    def command(self, *arguments, **options):
+        """Another `deploy/up` with the same settings."""
+        return subprocess.Popen(
+            [ROOT / "deploy/up", *arguments], env=self.environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, **options,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.up.poll() is None:
+            self.stop(signal.SIGTERM)
+        self.output.close()
+
+    def said(self):
+        """All that it has printed."""
+        with open(self.output.name, encoding="utf-8") as output:
+            return output.read()
+
+    def ready(self):
+        """Waits for the line `ready`."""
+
+        def is_ready():
+            if self.up.poll() is not None:
+                raise AssertionError(f"deploy/up ended: {self.said()}")
+            return "ready" in self.said().splitlines()
+
+        until("deploy/up says ready", is_ready, READY_S_MAX)
+
+    def processes(self):
+        """The ids of its processes, by the names of their programs."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+                    name, rest = re.match(r"\d+ \((.*)\) . (.*)", stat.read()).groups()
+            except OSError:
+                continue
+            if name in PROCESSES and int(rest.split()[0]) == self.up.pid:
+                found[name] = int(pid)
+        return found
+
+    def answers(self, name, path="/readyz"):
+        """Whether this process answers 200 there."""
+        url = f"http://{self.settings[f'{name.upper()}_HTTP_ADDR']}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self, number):
+        """Sends this signal to the whole group and gives the exit status."""
+        os.killpg(self.up.pid, number)
+        return self.up.wait(timeout=20)
+
+
+def new_home():
+    """A directory for the data of a system."""
+    return tempfile.TemporaryDirectory(prefix="fermata-")

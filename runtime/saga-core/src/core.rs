@@ -8,6 +8,8 @@ mod commands;
 mod decide;
 mod ends;
 mod events;
+#[cfg(any(test, feature = "testing"))]
+mod inspect;
 mod reads;
 mod recovery;
 mod routes;

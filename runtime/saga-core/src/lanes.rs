@@ -8,7 +8,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 /// The open waits of all sagas.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Waits {
     by_lane: BTreeMap<Lane, BTreeMap<(Position, u32), WaitRef>>,
 }

@@ -44,5 +44,9 @@ pub mod replay;
 pub mod saga;
 pub mod scope;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod txn;
 pub mod wait;

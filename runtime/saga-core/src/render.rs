@@ -68,7 +68,10 @@ impl fmt::Display for Decision {
                 let verb = if ask.is_some() { "ask" } else { "wait" };
                 write!(f, "{step} {verb} {} of {key}", events.join(" or "))?;
                 filter.0.iter().try_for_each(|test| write!(f, ", {test}"))?;
-                within_ms.map_or(f.write_str(", forever"), |ms| write!(f, ", {}", Seconds(ms)))?;
+                match within_ms {
+                    Some(ms) => write!(f, ", {}", Seconds(*ms))?,
+                    None => f.write_str(", forever")?,
+                }
                 ask.as_ref().map_or(Ok(()), |it| write!(f, ": {}", it.title))
             }
             Decision::Sleep { step, ms } => write!(f, "{step} sleep {}", Seconds(*ms)),

@@ -1,0 +1,19 @@
+//! What tests see of the sequencer's memory: all of it must follow from the store.
+
+use super::Core;
+use crate::{fold::State, id::SagaId, store::Store};
+
+impl<S: Store> Core<S> {
+    /// The states in memory.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&SagaId, &State)> {
+        self.states.iter()
+    }
+
+    /// The indexes in memory, as text: equal for equal stores.
+    pub(crate) fn indexes(&self) -> String {
+        format!(
+            "waits {:#?}\ntimers {:#?}\ntouched {:#?}\nkept {:#?}",
+            self.waits, self.timers, self.touched, self.kept
+        )
+    }
+}

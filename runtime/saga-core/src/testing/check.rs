@@ -1,0 +1,137 @@
+//! What must always hold, whatever was put in.
+
+use super::Desk;
+use crate::{
+    core::{Core, HeadQuery, Limits},
+    effect::{Effect, Request, RequestId},
+    fold::{State, fold},
+    head::Head,
+    id::{Path, SagaId, Time},
+    journal::Entry,
+    store::{MemoryStore, Slot, Store},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Owed = (BTreeMap<RequestId, Request>, BTreeMap<(SagaId, Path), Effect>);
+
+/// Before the commit: the states in memory are folds of their journals.
+pub(super) fn states(desk: &Desk) {
+    for core in &desk.cores {
+        for (saga, state) in core.states() {
+            let journal = core.journal(*saga).expect("a memory store can be read");
+            assert_eq!(fold(&journal), *state, "the state of {saga} is the fold of its journal");
+        }
+    }
+}
+
+/// After the commit.
+pub(super) fn all(desk: &Desk) {
+    stores_are_equal(desk);
+    for saga in changed(desk) {
+        head_follows_from_journal(desk, saga);
+        replay_agrees(desk, saga);
+    }
+    reopened_is_equal(desk);
+}
+
+fn stores_are_equal(desk: &Desk) {
+    let [warm, cold] = desk.cores.each_ref().map(Core::store);
+    let records = |store: &MemoryStore| store.read(desk.checked + 1, usize::MAX);
+    assert_eq!(records(warm), records(cold), "both cores write the same log");
+    assert!(warm.all_rows().eq(cold.all_rows()), "both cores write the same rows");
+}
+
+/// The sagas to whose journals the last input wrote.
+fn changed(desk: &Desk) -> BTreeSet<SagaId> {
+    let records = desk.store().read(desk.checked + 1, usize::MAX);
+    let records = records.expect("a memory store can be read").into_iter();
+    let sagas = records.filter_map(|it| match it.slot {
+        Slot::Entry { saga, .. } => Some(saga),
+        Slot::At(_) => None,
+    });
+    sagas.collect()
+}
+
+fn journal(desk: &Desk, saga: SagaId) -> Vec<Entry> {
+    desk.core().journal(saga).expect("a memory store can be read")
+}
+
+fn head_follows_from_journal(desk: &Desk, saga: SagaId) {
+    let head = desk.head_of(saga).expect("a saga with a journal has a head");
+    let folded = Head::of(&fold(&journal(desk, saga)), head.position);
+    assert_eq!(folded, Some(head), "the head of {saga} follows from its journal");
+}
+
+/// A stored journal decides nothing new, and leads code to the state to which `fold` leads.
+fn replay_agrees(desk: &Desk, saga: SagaId) {
+    if desk.misfits.contains(&saga) {
+        return;
+    }
+    let (journal, Some(live)) = (journal(desk, saga), desk.replay(saga)) else { return };
+    let folded = fold(&journal);
+    let live = match live {
+        Ok(live) => live,
+        Err(err) => panic!("{saga}: {err}\n{}", crate::render::render(&journal)),
+    };
+    if folded.held.is_empty() {
+        let text = crate::render::render(&journal);
+        assert_eq!(seen_by_code(live.state()), seen_by_code(folded), "{saga}\n{text}");
+    }
+}
+
+/// Without what only the log knows.
+fn seen_by_code(state: State) -> State {
+    let waits = state.waits.into_iter().map(|mut it| {
+        it.opened = (0, 0);
+        it
+    });
+    State { waits: waits.collect(), entries: 0, updated_at: Time(0), ended_at: None, ..state }
+}
+
+fn reopened_is_equal(desk: &Desk) {
+    let limits: Limits = desk.limits();
+    let core = Core::open(desk.store().clone(), desk.registry().clone(), limits, desk.now);
+    let mut core = core.expect("a core opens");
+    assert_eq!(core.indexes(), desk.core().indexes(), "indexes follow from rows");
+    assert_eq!(core.indexes(), desk.cores[1].indexes(), "both cores have the same indexes");
+    let effects = core.commit().expect("a memory store takes a batch");
+    assert_eq!(core.store().position(), desk.store().position(), "opening decides nothing");
+    let (sends, publishes) = owed(&effects);
+    assert_eq!(sends, asked(desk), "what is asked is what is owed");
+    // A publish is not called back from the broker: not when its saga pauses, and not when it is
+    // terminated.
+    let active: BTreeSet<SagaId> =
+        open_heads(&core).into_iter().filter(|it| !it.paused).map(|it| it.id).collect();
+    let published = desk.published.iter().filter(|it| active.contains(&it.0.0));
+    let published = published.map(|it| (it.0.clone(), it.1.clone())).collect();
+    assert_eq!(publishes, published, "what is published is what is owed");
+}
+
+/// Requests whose time is over leave with the next tick, and are not sent anew.
+fn asked(desk: &Desk) -> BTreeMap<RequestId, Request> {
+    let is_over = |it: &Request| {
+        let state = fold(&journal(desk, it.id.saga));
+        state.due(&it.id.step, desk.now).is_some()
+    };
+    desk.asked.iter().filter(|it| !is_over(it.1)).map(|it| (it.0.clone(), it.1.clone())).collect()
+}
+
+fn owed(effects: &[Effect]) -> Owed {
+    let (mut sends, mut publishes) = Owed::default();
+    for effect in effects {
+        match effect {
+            Effect::Send(it) => drop(sends.insert(it.id.clone(), it.clone())),
+            Effect::Publish { saga, step, .. } => {
+                publishes.insert((*saga, step.clone()), effect.clone());
+            }
+            other => panic!("opening gives out {other:?}"),
+        }
+    }
+    (sends, publishes)
+}
+
+pub(super) fn open_heads(core: &Core<MemoryStore>) -> Vec<Head> {
+    let query = HeadQuery { limit: usize::MAX, ..HeadQuery::default() };
+    let heads = core.heads(&query).expect("a memory store can be read");
+    heads.into_iter().filter(|it| it.ended_at.is_none()).collect()
+}

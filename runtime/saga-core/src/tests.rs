@@ -1,0 +1,4 @@
+//! The rules of the engine, each with the tests that try to break it.
+
+mod fixtures;
+mod orders;

@@ -53,17 +53,19 @@ NOBODY = [
 ]
 EVERY_PUBLISH = [
     *REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
-    *SERVICE_PINGS, *STREAM_API, *NOBODY,
+    *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.closing" for user in USERS),
 ]
 
 
 def publishes(user):
     """Every subject of the table on which this user may publish."""
-    if user == "fermata":
-        return {*REQUESTS, *RECEIPTS, "fermata.epoch", "orders.trigger.approved", *STREAM_API}
     if user == "developer":
         return {*TRIGGERS, *SERVICE_PINGS}
-    own = {f"{PREFIXES[user]}.trigger.any"}
+    closing = f"_INBOX_{user}.closing"
+    if user == "fermata":
+        announcements = {"fermata.epoch", "orders.trigger.approved"}
+        return {*REQUESTS, *RECEIPTS, *announcements, *STREAM_API, closing}
+    own = {f"{PREFIXES[user]}.trigger.any", closing}
     return own | {"tasks.decide"} if user == "order" else own
 
 

@@ -1,0 +1,98 @@
+use crate::server::{Broker, PATIENCE, eventually};
+use chassis::{config::Source, http::Json, shutdown::Shutdown};
+use proto_schemas::inventory::{Moved, Release};
+use service_kit::{App, Call, Config, Outcome, Process, RunError, Service, Tx, run};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+};
+
+const PROCESS: Process =
+    Process { name: "warehouse", title: "Warehouse", description: "for this test", port: 3003 };
+
+fn release(_: &mut Tx, call: Call<Release>) -> Outcome<Moved> {
+    Ok(Moved { order_id: call.body.order_id, items: Vec::new() })
+}
+
+fn app() -> App {
+    let service = Service::new(PROCESS.name, PROCESS.description).procedure(release);
+    App::new(service)
+        .first(|tx, _| {
+            let starts: u32 = tx.get_json(b"starts")?.unwrap_or(0);
+            tx.put_json("starts", &(starts + 1)).map_err(Into::into)
+        })
+        .routes(|context| {
+            let starts = move || {
+                let handle = context.handle.clone();
+                async move {
+                    let starts: Option<u32> =
+                        handle.write(|tx, _| Ok(tx.get_json(b"starts")?)).await?;
+                    Ok::<_, chassis::problem::Problem>(Json(starts))
+                }
+            };
+            aide::axum::ApiRouter::new().route("/starts", axum::routing::get(starts))
+        })
+}
+
+fn config(broker: &Broker, dir: &Path, addr: SocketAddr) -> Config {
+    let mut source = Source::from_pairs([
+        ("FERMATA_ENV", "development".to_owned()),
+        ("WAREHOUSE_HTTP_ADDR", addr.to_string()),
+        ("WAREHOUSE_DATA_DIR", dir.display().to_string()),
+        ("WAREHOUSE_NATS_URL", broker.url()),
+    ]);
+    let config = Config::read(&mut source, &PROCESS);
+    source.finish(|| config).unwrap()
+}
+
+fn get(addr: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(addr).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+async fn fetched(addr: SocketAddr, path: &'static str) -> Option<String> {
+    tokio::task::spawn_blocking(move || get(addr, path)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_process_starts_serves_and_stops_when_asked() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for start in 1..=2 {
+        let shutdown = Shutdown::new();
+        let config = config(&broker, dir.path(), addr);
+        let running = tokio::spawn(run(PROCESS, config, app(), shutdown.clone()));
+        let ready = async {
+            while !fetched(addr, "/readyz").await.is_some_and(|it| it.starts_with("HTTP/1.1 200")) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.unwrap();
+        let starts = fetched(addr, "/starts").await.unwrap();
+        assert!(starts.ends_with(&format!("\r\n\r\n{start}")), "{starts}");
+        let metrics = fetched(addr, "/metrics").await.unwrap();
+        assert!(metrics.contains("fermata_outbox_outstanding 0"), "{metrics}");
+        shutdown.ask();
+        tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_store_is_refused() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let any = "127.0.0.1:0".parse().unwrap();
+    let shutdown = Shutdown::new();
+    let first = run(PROCESS, config(&broker, dir.path(), any), app(), shutdown.clone());
+    let first = tokio::spawn(first);
+    let lock = dir.path().join("sidecar");
+    eventually("the first has the store", || lock.is_file()).await;
+    let second = run(PROCESS, config(&broker, dir.path(), any), app(), Shutdown::new());
+    let refused = tokio::time::timeout(PATIENCE, second).await.unwrap();
+    assert!(matches!(refused, Err(RunError::Open(_))));
+    shutdown.ask();
+    first.await.unwrap().unwrap();
+}

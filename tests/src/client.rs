@@ -1,7 +1,7 @@
 //! The public APIs, as a stranger would call them: HTTP and JSON, nothing else.
 
 use crate::{Failure, until};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt, time::Duration};
 use uuid::Uuid;
@@ -128,6 +128,28 @@ impl Api {
         self.ask_with(who, method, url, body, None).await
     }
 
+    /// One request with these headers and this body, whatever comes of it.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn raw(
+        &self,
+        who: As,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.authorised(who, self.http.request(method, url));
+        if !headers.iter().any(|it| it.0 == "Content-Type") {
+            request = request.header("Content-Type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answered(url, request.body(body.to_owned())).await
+    }
+
     async fn ask_with(
         &self,
         who: As,
@@ -140,20 +162,19 @@ impl Api {
         if let Some(key) = idempotency_key {
             request = request.header("Idempotency-Key", key);
         }
-        request = match who {
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        answered(url, self.authorised(who, request)).await
+    }
+
+    fn authorised(&self, who: As, request: RequestBuilder) -> RequestBuilder {
+        match who {
             As::Anyone => request,
             As::Viewer => request.bearer_auth(&self.tokens.viewer),
             As::Approver => request.bearer_auth(&self.tokens.approver),
             As::Operator => request.bearer_auth(&self.tokens.operator),
-        };
-        if let Some(body) = body {
-            request = request.json(body);
         }
-        let response =
-            request.send().await.map_err(|err| format!("no answer from {url}: {err}"))?;
-        let status = response.status();
-        let text = response.text().await.map_err(|err| format!("half an answer: {err}"))?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
     }
 
     /// Reads as a viewer.
@@ -345,6 +366,13 @@ impl Api {
         let answer = self.post(As::Anyone, url, how).await?;
         if answer.status.is_success() { Ok(()) } else { Err(format!("{url} answered {answer}")) }
     }
+}
+
+async fn answered(url: &str, request: RequestBuilder) -> Result<Answer, Failure> {
+    let response = request.send().await.map_err(|err| format!("no answer from {url}: {err}"))?;
+    let status = response.status();
+    let text = response.text().await.map_err(|err| format!("half an answer: {err}"))?;
+    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
 }
 
 /// A text in a body.

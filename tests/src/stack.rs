@@ -291,3 +291,14 @@ fn nats_server() -> Result<PathBuf, Failure> {
     let found = candidates.find(|it| it.is_file());
     found.ok_or_else(|| "no nats-server: run deploy/test, or set NATS_SERVER".to_owned())
 }
+
+/// A Python that has the packages of `tests/python/requirements.txt`.
+///
+/// # Errors
+/// There is none.
+pub fn python() -> Result<PathBuf, Failure> {
+    let named = std::env::var_os("FERMATA_PYTHON").map(PathBuf::from);
+    let tools = root().join("target/tools/python/bin/python");
+    let found = named.into_iter().chain([tools]).find(|it| it.is_file());
+    found.ok_or_else(|| "no Python with the packages of the suite: run deploy/test".to_owned())
+}

@@ -13,6 +13,8 @@ import urllib.request
 from nats_server import ROOT, development_settings
 
 READY_S_MAX = 600
+REFUSED_S_MAX = 60
+STOP_S_MAX = 20
 PROCESSES = [
     "nats-server", "fermata", "order", "payment", "warehouse", "delivery", "notification",
     "sandbox",
@@ -43,10 +45,9 @@ def until(what, condition, seconds):
 
 
 class System:
-    """`deploy/up` in a process group of its own; `with` stops it if it still runs."""
+    """`deploy/up` in a process group of its own, over this directory."""
 
-    def __init__(self, home, arguments=()):
-        self.home = home
+    def __init__(self, home):
         values = "\n".join(development_settings().values())
         usual = sorted({*re.findall(r"127\.0\.0\.1:(\d+)", values)})
         ports = dict(zip(usual, map(str, free_ports(len(usual)))))
@@ -57,31 +58,32 @@ class System:
         settings = development_settings().items()
         self.settings = {name: moved(value) for name, value in settings if "127.0.0.1" in value}
         self.environment = {**os.environ, **self.settings, "FERMATA_HOME": str(home)}
-        self.output = open(os.path.join(home, "up.out"), "ab+")
-        self.up = self.command(*arguments, stdout=self.output, stderr=subprocess.STDOUT)
+        self.output = os.path.join(home, "up.out")
+        self.up = None
 
-    def command(self, *arguments, **options):
-        """Another `deploy/up` with the same settings."""
+    def run(self, stdout, **changes):
+        """A `deploy/up` with these settings and changes of its environment."""
         return subprocess.Popen(
-            [ROOT / "deploy/up", *arguments], env=self.environment, start_new_session=True,
-            stdin=subprocess.DEVNULL, **options,
+            [ROOT / "deploy/up"], env={**self.environment, **changes}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
         )
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.up.poll() is None:
-            self.stop(signal.SIGTERM)
-        self.output.close()
+    def refused(self, **changes):
+        """What a `deploy/up` says that does not start."""
+        with self.run(subprocess.PIPE, **changes) as run:
+            said = run.communicate(timeout=REFUSED_S_MAX)[0]
+        assert run.returncode == 1, f"status {run.returncode}: {said}"
+        return said
 
     def said(self):
-        """All that it has printed."""
-        with open(self.output.name, encoding="utf-8") as output:
+        """All that the started one has printed."""
+        with open(self.output, encoding="utf-8") as output:
             return output.read()
 
-    def ready(self):
-        """Waits for the line `ready`."""
+    def start(self):
+        """Starts it and waits for the line `ready`."""
+        with open(self.output, "wb") as output:
+            self.up = self.run(output)
 
         def is_ready():
             if self.up.poll() is not None:
@@ -115,7 +117,12 @@ class System:
     def stop(self, number):
         """Sends this signal to the whole group and gives the exit status."""
         os.killpg(self.up.pid, number)
-        return self.up.wait(timeout=20)
+        return self.up.wait(timeout=STOP_S_MAX)
+
+    def close(self):
+        """Stops it if it still runs."""
+        if self.up and self.up.poll() is None:
+            self.stop(signal.SIGTERM)
 
 
 def new_home():

@@ -1,9 +1,9 @@
 """deploy/up: one command that starts everything, keeps it alive and leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import socket
-import subprocess
 import unittest
 
 from system import PROCESSES, System, new_home, until
@@ -16,32 +16,25 @@ class Up(unittest.TestCase):
         home = new_home()
         self.addCleanup(home.cleanup)
         self.home = home.name
+        self.system = System(self.home)
+        self.addCleanup(self.system.close)
 
-    def start(self):
-        system = System(self.home)
-        self.addCleanup(system.__exit__)
-        return system
-
-    def assert_nothing_left(self, system, processes):
+    def assert_nothing_left(self, processes):
         for name, pid in processes.items():
             self.assertFalse(os.path.exists(f"/proc/{pid}"), f"{name} is still there")
-        for setting, value in system.settings.items():
+        for setting, value in self.system.settings.items():
             if setting.endswith("_HTTP_ADDR"):
                 host, port = value.split(":")
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((host, int(port)))
+                with socket.create_server((host, int(port))):
+                    pass
 
     def test_it_starts_all_brings_back_what_dies_and_stops_on_ctrl_c(self):
-        system = self.start()
-        system.ready()
+        system = self.system
+        system.start()
         before = system.processes()
         self.assertEqual(set(before), set(PROCESSES))
 
-        second = system.command(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said = second.communicate(timeout=60)[0]
-        self.assertEqual(second.returncode, 1, said)
-        self.assertIn("is running already", said)
+        self.assertIn("is running already", system.refused())
         self.assertEqual(system.processes(), before)
 
         for pid in before.values():
@@ -57,26 +50,29 @@ class Up(unittest.TestCase):
 
         processes = system.processes()
         self.assertEqual(system.stop(signal.SIGINT), 0, system.said())
-        self.assert_nothing_left(system, processes)
+        self.assert_nothing_left(processes)
 
     def test_a_frozen_process_does_not_hold_up_the_stop(self):
-        system = self.start()
-        system.ready()
-        processes = system.processes()
+        self.system.start()
+        processes = self.system.processes()
         os.kill(processes["warehouse"], signal.SIGSTOP)
-        self.assertEqual(system.stop(signal.SIGTERM), 0, system.said())
-        self.assert_nothing_left(system, processes)
+        self.assertEqual(self.system.stop(signal.SIGTERM), 0, self.system.said())
+        self.assert_nothing_left(processes)
 
     def test_a_taken_port_is_named_with_its_holder_and_nothing_is_started(self):
-        system = self.start()
-        system.stop(signal.SIGKILL)
-        host, port = system.settings["WAREHOUSE_HTTP_ADDR"].split(":")
+        host, port = self.system.settings["WAREHOUSE_HTTP_ADDR"].split(":")
         with socket.create_server((host, int(port))):
-            refused = system.command(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            said = refused.communicate(timeout=60)[0]
-        self.assertEqual(refused.returncode, 1, said)
+            said = self.system.refused()
         self.assertIn(f"port {port} of warehouse is taken by process {os.getpid()}", said)
         self.assertEqual(len(said.splitlines()), 1, said)
+
+    def test_a_missing_tool_is_named_with_the_way_to_get_it(self):
+        for name in ["bash", "basename", "dirname", "env", "grep"]:
+            os.symlink(shutil.which(name), os.path.join(self.home, name))
+        said = self.system.refused(PATH=self.home)
+        self.assertEqual(
+            said, "up: cargo is missing: install a Rust toolchain (https://rustup.rs)\n"
+        )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 const RECEIPTED_DAYS: i64 = 7;
 /// Rows that one sweep, receipt or resend changes in one commit.
 pub(crate) const STEP_ROWS_MAX: usize = 500;
-/// The broker's limit for a message id with room to spare.
-const ID_BYTES_MAX: usize = 256;
+/// Ids and keys are headers, of which there are some: all of them have to fit beside the payload.
+const HEADER_BYTES_MAX: usize = 256;
 
 /// Something that happened here, to be told to the world.
 #[derive(Clone, Debug)]
@@ -82,12 +82,8 @@ pub(crate) struct Receipts {
 /// The event is too large or malformed; the store fails.
 pub fn publish<B: Serialize>(tx: &mut Tx, event: NewEvent<B>) -> Outcome<bool> {
     let NewEvent { id, subject, key, body, at } = event;
-    if id.is_empty() || id.len() > ID_BYTES_MAX || id.contains(char::is_control) {
-        return Err(Refusal::failed(format!("an event's id has 1 to {ID_BYTES_MAX} characters")));
-    }
-    if key.contains(char::is_control) {
-        return Err(Refusal::failed("an event's key has no control characters"));
-    }
+    check_header("id", &id)?;
+    check_header("key", &key)?;
     let by_id = rows::id(&id);
     if tx.get(&by_id)?.is_some() {
         return Ok(false);
@@ -106,6 +102,16 @@ pub fn publish<B: Serialize>(tx: &mut Tx, event: NewEvent<B>) -> Outcome<bool> {
     Ok(true)
 }
 
+/// An id or a key travels as a header, which ends at a line break and loses blanks at its ends.
+fn check_header(name: &str, text: &str) -> Outcome<()> {
+    let fits = (1..=HEADER_BYTES_MAX).contains(&text.len());
+    if fits && text.trim() == text && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    let rule = "one line without blanks at its ends";
+    Err(Refusal::failed(format!("an event's {name} has 1 to {HEADER_BYTES_MAX} bytes, {rule}")))
+}
+
 /// The number of the newest event; 0 when there is none.
 pub(crate) fn last_number(tx: &Tx) -> Result<u64, DbError> {
     Ok(number(tx.get(rows::LAST_NUMBER)?))
@@ -122,11 +128,12 @@ pub(crate) fn receipt(
     if newest.is_none_or(|newest| receipt.epoch > newest) {
         tx.put(rows::NEWEST, receipt.epoch.to_be_bytes());
         // A store that has never had a receipt has nothing to send again.
-        changed.restored = newest.map(|_| receipt.clone());
+        changed.restored = newest.map(|_| restored(receipt));
     }
     // An instance that was superseded by a restore may still be talking: its word counts for
     // nothing.
     if newest.is_some_and(|newest| receipt.epoch < newest) {
+        tracing::warn!(epoch = receipt.epoch, ?newest, "a receipt of an older epoch is ignored");
         return Ok(changed);
     }
     let settled = Receipted { at: now, epoch: receipt.epoch, position: receipt.position };
@@ -142,6 +149,14 @@ pub(crate) fn receipt(
         changed.receipted.push(number);
     }
     Ok(changed)
+}
+
+/// A notice says to which position the runtime was restored. A receipt of a new epoch, when the
+/// notice was missed, has a later one: then everything of older epochs is owed, which costs time
+/// and nothing else.
+fn restored(receipt: &Receipt) -> Receipt {
+    let position = if receipt.ids.is_empty() { receipt.position } else { 0 };
+    Receipt { ids: Vec::new(), position, ..*receipt }
 }
 
 /// Owes again what was receipted in an epoch before `restored.epoch` after `restored.position`.

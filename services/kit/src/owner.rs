@@ -5,6 +5,7 @@ use crate::{
     core::{Core, Input, Output},
     metrics::KitMetrics,
     outbox,
+    procedure::{Done, WorkError, Working},
     relay::RelayNote,
 };
 use chassis::{
@@ -24,6 +25,8 @@ const GROUP_INPUTS_MAX: usize = 512;
 const QUEUE_INPUTS_MAX: usize = 2_048;
 /// Runs of outside work at the same time: what providers let one customer do.
 const WORK_MAX: usize = 64;
+/// One run of outside work: a provider that has not answered by then is asked again.
+const WORK_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often old rows are looked for.
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 
@@ -176,10 +179,7 @@ impl Shell {
                 let (inlet, places) = (self.inlet.clone(), Arc::clone(&self.places));
                 self.runtime.spawn(async move {
                     let _place = places.acquire_owned().await;
-                    let work = tokio::spawn(working).await;
-                    let done = work.unwrap_or_else(|error| {
-                        Err(crate::procedure::WorkError::Failed(format!("the work {error}")))
-                    });
+                    let done = work(working).await;
                     inlet.send(Input::Worked { key, done }).await;
                 });
             }
@@ -206,4 +206,18 @@ impl Shell {
     fn tell_relay(&self, note: RelayNote) {
         let _absent = self.relay.send(note);
     }
+}
+
+/// A run that panics or hangs has failed.
+async fn work(working: Working) -> Result<Done, WorkError> {
+    let mut task = tokio::spawn(working);
+    let why = match tokio::time::timeout(WORK_TIME_MAX, &mut task).await {
+        Ok(Ok(done)) => return done,
+        Ok(Err(error)) => format!("the work ended early: {error}"),
+        Err(_) => {
+            task.abort();
+            format!("no answer within {} s", WORK_TIME_MAX.as_secs())
+        }
+    };
+    Err(WorkError::Failed(why))
 }

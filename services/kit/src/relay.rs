@@ -4,7 +4,7 @@ use crate::{
     metrics::KitMetrics,
     outbox::{self, EventRow},
     rows,
-    wire::PAYLOAD_BYTES_MAX,
+    wire::{PAYLOAD_BYTES_MAX, percent_encoded},
 };
 use async_nats::{HeaderMap, jetstream};
 use chassis::{db::Db, nats::Nats};
@@ -196,17 +196,17 @@ impl Relay {
         }
     }
 
-    /// CloudEvents in binary mode (its NATS protocol binding), and what the runtime asks for.
+    /// CloudEvents in binary mode (its NATS protocol binding 1.0.3), and what the runtime asks for.
     fn headers(&self, row: &EventRow) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", row.id.as_str());
         headers.insert("Fermata-Key", row.key.as_str());
         headers.insert("Fermata-Receipt", receipt_subject(&self.service).as_str());
         headers.insert("ce-specversion", "1.0");
-        headers.insert("ce-id", row.id.as_str());
+        headers.insert("ce-id", percent_encoded(&row.id).as_str());
         headers.insert("ce-source", format!("/services/{}", self.service).as_str());
         headers.insert("ce-type", row.subject.as_str());
-        headers.insert("ce-subject", row.key.as_str());
+        headers.insert("ce-subject", percent_encoded(&row.key).as_str());
         let at = row.at.to_rfc3339_opts(SecondsFormat::Millis, true);
         headers.insert("ce-time", at.as_str());
         headers.insert("ce-datacontenttype", "application/json");

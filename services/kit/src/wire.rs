@@ -135,6 +135,19 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
+/// As CloudEvents writes attributes in NATS headers (its NATS protocol binding, 1.0.3, 3.1.3.2).
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'"' && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 /// What is sent back. Without `Debug`, like the request.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -204,6 +217,13 @@ mod tests {
         for (sent, read) in cases {
             assert_eq!(percent_decoded(sent), read);
         }
+    }
+
+    #[test]
+    fn attributes_are_encoded_as_cloud_events_asks() {
+        // The example of its NATS protocol binding.
+        assert_eq!(percent_encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
+        assert_eq!(percent_encoded("50%\"a/b\""), "50%25%22a/b%22");
     }
 
     #[test]

@@ -1,12 +1,13 @@
-use crate::server::{Broker, PATIENCE, Served, eventually, serve};
+use crate::server::{Broker, PATIENCE, Served, eventually, serve, serve_with};
 use async_nats::{
     Client,
     jetstream::{self, consumer::PullConsumer},
 };
+use chassis::db::{Fault, Faults};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde_json::json;
-use service_kit::{NewEvent, Service, publish};
+use service_kit::{NewEvent, Refusal, Service, publish};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -115,7 +116,7 @@ async fn take(client: &Client, context: &jetstream::Context, seen: &Seen) -> Opt
         let text = |name: &str| headers.get(name).unwrap().as_str().to_owned();
         let id = text("Nats-Msg-Id");
         assert_eq!(text("Fermata-Receipt"), "fermata.receipt.warehouse");
-        assert_eq!(text("ce-id"), id);
+        assert_eq!(text("ce-id"), id.replace(' ', "%20"));
         assert_eq!(text("ce-type"), SUBJECT);
         assert_eq!(text("ce-subject"), text("Fermata-Key"));
         let stored = message.info().unwrap().published;
@@ -243,6 +244,33 @@ async fn a_runtime_that_was_restored_gets_again_what_it_lost() {
     })
     .await;
     settled(&served).await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_whose_store_fails_answers_nothing_more_and_says_so() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let faults = Faults::default();
+    let served = serve_with(&broker, dir.path(), service(), &faults).await;
+    tell(&served, 0..10).await;
+    faults.plan(Fault::Sync, 0);
+    let handle = served.running.handle();
+    let write = handle.write(|tx, _| {
+        tx.put("k", "v");
+        Ok(())
+    });
+    let failed = tokio::time::timeout(PATIENCE, write).await.unwrap();
+    assert!(matches!(failed, Err(Refusal::Store(_))), "{failed:?}");
+    tokio::time::timeout(PATIENCE, served.running.broken()).await.unwrap();
+    eventually("the process is not ready", || !served.health.is_ready()).await;
+    tokio::time::timeout(PATIENCE, served.stop_without_broker()).await.unwrap();
+    drop(handle);
+
+    // What was acknowledged is there, and goes on from there.
+    let runtime = Runtime::start(&broker).await;
+    let served = serve(&broker, dir.path(), service()).await;
+    settled(&served).await;
+    assert_eq!(runtime.seen.count(), 10);
     served.stop().await;
 }
 

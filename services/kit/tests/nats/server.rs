@@ -3,7 +3,7 @@
 use async_nats::{ConnectOptions, jetstream};
 use chassis::{
     config::Secret,
-    db::{Db, DbOptions},
+    db::{Db, DbOptions, Faults},
     http::{Health, Metrics},
     nats::{Nats, NatsConfig, apply_stream, trigger_subjects, triggers_stream},
 };
@@ -136,8 +136,18 @@ pub(crate) struct Served {
 }
 
 pub(crate) async fn serve(broker: &Broker, dir: &Path, service: Service) -> Served {
+    serve_with(broker, dir, service, &Faults::default()).await
+}
+
+pub(crate) async fn serve_with(
+    broker: &Broker,
+    dir: &Path,
+    service: Service,
+    faults: &Faults,
+) -> Served {
     let (health, metrics) = (Health::new(), Metrics::new());
-    let db = Db::open(dir, DbOptions::default()).unwrap();
+    let options = DbOptions { faults: faults.clone(), ..DbOptions::default() };
+    let db = Db::open(dir, options).unwrap();
     let nats = Nats::connect(&broker.nats_config(), &health, &metrics).await.unwrap();
     let ground = Ground::new(db, nats.clone(), health.clone(), metrics.clone());
     let running = service.start(Ground { times: SHORT, ..ground }).unwrap();

@@ -35,6 +35,25 @@ impl SledStore {
         SledStore { db }
     }
 
+    /// Positions of events and notes below this one, the last first: at most `limit`.
+    pub(crate) fn records_before(
+        &self,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Kind, Position)>, StoreError> {
+        let mut found = Vec::new();
+        for kind in [Kind::Event, Kind::Note] {
+            let before = before.map(|it| record_key(kind, it));
+            let rows = self.db.scan_back(&[kind_letter(kind)], before.as_deref(), limit);
+            for (key, _) in rows.map_err(read)? {
+                found.push((kind, u64::from_be_bytes(fixed(&key[1..])?)));
+            }
+        }
+        found.sort_by_key(|it| std::cmp::Reverse(it.1));
+        found.truncate(limit);
+        Ok(found)
+    }
+
     /// Every record of a prefix, in chunks.
     fn each(
         &self,

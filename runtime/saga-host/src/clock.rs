@@ -1,0 +1,43 @@
+//! The wall clock, at the one place where the host reads it for the core.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use saga_core::id::Time;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch; 0 for a clock that stands before it.
+pub(crate) fn now() -> Time {
+    of(SystemTime::now())
+}
+
+fn of(time: SystemTime) -> Time {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The time at which the broker took a message.
+pub(crate) fn of_broker(at: DateTime<Utc>) -> Time {
+    Time(u64::try_from(at.timestamp_millis()).unwrap_or_default())
+}
+
+/// RFC 3339 in UTC with milliseconds, as the wire has it.
+pub(crate) fn rfc3339(at: Time) -> String {
+    let ms = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let at = DateTime::<Utc>::from_timestamp_millis(ms).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// How long until then; zero when it has passed.
+pub(crate) fn until(at: Time) -> Duration {
+    Duration::from_millis(at.0.saturating_sub(now().0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc_and_never_fail() {
+        assert_eq!(rfc3339(Time(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
+        assert!(rfc3339(Time::NEVER).starts_with("+262142-12-31"), "{}", rfc3339(Time::NEVER));
+    }
+}

@@ -1,0 +1,400 @@
+//! One thread owns the core. It drains what came in, applies it, makes it durable with one fsync,
+//! and only then lets anything out.
+//!
+//! ```text
+//! Handle ──▶ bounded channel ──▶ drain ≤ 256 or 2 ms ──▶ handle each ──▶ commit ──▶ release
+//! ```
+//!
+//! What is released goes into channels without bounds, so that the thread never waits for somebody
+//! who waits for it. What is in them is bounded all the same: by the open calls and publishes of
+//! the store, and by the events that the broker lets be un-acknowledged.
+
+use crate::{clock, sled_store::SledStore, telemetry::Telemetry};
+use saga_core::{
+    core::{Core, Limits, OpenError},
+    effect::{Effect, Refusal, Reply, Request, RequestId, Verdict},
+    id::{Path, SagaId, Time},
+    input::{Actor, Command, Input, Ticket},
+    saga::Registry,
+    store::StoreError,
+};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Work that waits for the engine; HTTP is refused beyond it, and the puller of events waits.
+const INBOX_MAX: usize = 1_024;
+/// Inputs of one batch: one more would make the first wait too long for its fsync.
+const BATCH_INPUTS_MAX: usize = 256;
+/// How long a batch goes on taking inputs.
+const BATCH_TIME_MAX: Duration = Duration::from_millis(2);
+
+/// Told when an event is durable.
+pub(crate) type Settled = Box<dyn FnOnce(Vec<Verdict>) + Send>;
+/// The answer to a command.
+pub(crate) type Answer = Result<Reply, Refusal>;
+type Query = Box<dyn FnOnce(&Core<SledStore>) + Send>;
+
+/// What the engine is given.
+enum Work {
+    /// Nobody waits for it.
+    Told(Input),
+    /// Its ticket is the engine's affair.
+    Event(Input, Settled),
+    Asked(Actor, Command, oneshot::Sender<Answer>),
+    /// Time has passed, and intake has passed this time.
+    Tick(Time, oneshot::Sender<Ticked>),
+    Read(Query),
+    Stop,
+}
+
+/// What timers look like after a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticked {
+    /// When the next one is due.
+    pub(crate) next_due: Option<Time>,
+    /// How many are due but held.
+    pub(crate) held: usize,
+}
+
+/// What the courier is told.
+#[derive(Debug)]
+pub(crate) enum Owed {
+    /// What a restart left open: these leave one by one.
+    Recovered(Vec<Request>),
+    /// Ask until it answers.
+    Send(Request),
+    /// Ask no more.
+    Forget(RequestId),
+}
+
+/// An event for the broker.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) saga: SagaId,
+    pub(crate) step: Path,
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) key: String,
+    pub(crate) body: String,
+}
+
+/// Where effects go.
+pub(crate) struct Outlets {
+    pub(crate) requests: mpsc::UnboundedSender<Owed>,
+    pub(crate) publications: mpsc::UnboundedSender<Publication>,
+    pub(crate) telemetry: Telemetry,
+}
+
+/// Why the engine takes nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Busy {
+    /// Too much waits already.
+    #[error("the engine has too much to do; try again")]
+    Full,
+    /// It has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// Why the engine has stopped by itself. The process must end.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody knows what is durable.
+    #[error("the engine stops: {0}")]
+    Store(#[from] StoreError),
+    /// The store does not fit the binary.
+    #[error("the engine cannot start: {0}")]
+    Open(#[from] OpenError),
+    /// A defect of ours.
+    #[error("the engine panicked; the log names the place")]
+    Panicked,
+    /// The thread could not be made.
+    #[error("the engine has no thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The way to the engine; clones share it.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    inbox: mpsc::Sender<Work>,
+    next_due: watch::Receiver<Option<Time>>,
+}
+
+/// A running engine.
+pub(crate) struct Engine {
+    pub(crate) handle: Handle,
+    /// Ends when the thread does.
+    pub(crate) ended: oneshot::Receiver<Result<(), EngineError>>,
+}
+
+/// Opens the core and starts the thread.
+///
+/// # Errors
+/// The store does not open.
+pub(crate) async fn start(
+    store: SledStore,
+    registry: Registry,
+    outlets: Outlets,
+) -> Result<Engine, EngineError> {
+    let (inbox, work) = mpsc::channel(INBOX_MAX);
+    let (due, next_due) = watch::channel(None);
+    let (opened, is_open) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new().name("engine".into()).spawn(move || {
+        let running = AssertUnwindSafe(move || {
+            let core = match Core::open(store, registry, Limits::default(), clock::now()) {
+                Ok(core) => core,
+                Err(error) => {
+                    // Only the starter listens, and it does.
+                    let _gone = opened.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let _gone = opened.send(Ok(()));
+            Loop { core, work, due, outlets, waiters: BTreeMap::new(), tickets: 0 }.run()
+        });
+        let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
+        // The server may have gone first.
+        let _gone = end.send(result);
+    })?;
+    match is_open.await {
+        Ok(Ok(())) => Ok(Engine { handle: Handle { inbox, next_due }, ended }),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(EngineError::Panicked),
+    }
+}
+
+impl Handle {
+    /// Gives an input that nobody waits for; waits while the engine is busy.
+    pub(crate) async fn tell(&self, input: Input) -> Result<(), Busy> {
+        self.inbox.send(Work::Told(input)).await.map_err(|_| Busy::Stopped)
+    }
+
+    /// Room for one event; waits while the engine is busy.
+    pub(crate) async fn room(&self) -> Result<Room, Busy> {
+        let permit = self.inbox.clone().reserve_owned().await;
+        permit.map(Room).map_err(|_| Busy::Stopped)
+    }
+
+    /// Gives a command; the answer comes when it is durable.
+    pub(crate) async fn ask(&self, actor: Actor, command: Command) -> Result<Answer, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.try_send(Work::Asked(actor, command, answer))?;
+        answered.await.map_err(|_| Busy::Stopped)
+    }
+
+    /// Reads what is durable, after everything that was given before.
+    pub(crate) async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Core<SledStore>) -> R + Send + 'static,
+    ) -> Result<R, Busy> {
+        let (answer, answered) = oneshot::channel();
+        let query: Query = Box::new(move |core| {
+            // The asker may have lost patience.
+            let _gone = answer.send(read(core));
+        });
+        self.try_send(Work::Read(query))?;
+        answered.await.map_err(|_| Busy::Stopped)
+    }
+
+    /// Fires the timers that are due at or before the watermark.
+    pub(crate) async fn tick(&self, watermark: Time) -> Result<Ticked, Busy> {
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Tick(watermark, answer);
+        self.inbox.send(work).await.map_err(|_| Busy::Stopped)?;
+        answered.await.map_err(|_| Busy::Stopped)
+    }
+
+    /// When the next timer is due, as it changes.
+    pub(crate) fn next_due(&self) -> watch::Receiver<Option<Time>> {
+        self.next_due.clone()
+    }
+
+    /// Lets the engine finish what it was given before, and end.
+    pub(crate) async fn stop(&self) {
+        // It may have stopped by itself.
+        let _gone = self.inbox.send(Work::Stop).await;
+    }
+
+    fn try_send(&self, work: Work) -> Result<(), Busy> {
+        self.inbox.try_send(work).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Busy::Full,
+            mpsc::error::TrySendError::Closed(_) => Busy::Stopped,
+        })
+    }
+}
+
+/// A place in the engine's inbox.
+pub(crate) struct Room(mpsc::OwnedPermit<Work>);
+
+impl Room {
+    /// Gives an event; `settled` is called on the engine's thread when it is durable.
+    pub(crate) fn event(self, input: Input, settled: Settled) {
+        self.0.send(Work::Event(input, settled));
+    }
+}
+
+/// Who is told about a ticket.
+enum Waiter {
+    Event(Settled),
+    Command(oneshot::Sender<Answer>),
+}
+
+/// What the thread owns.
+struct Loop {
+    core: Core<SledStore>,
+    work: mpsc::Receiver<Work>,
+    due: watch::Sender<Option<Time>>,
+    outlets: Outlets,
+    /// Written when a batch is gathered, emptied when its effects are released.
+    waiters: BTreeMap<Ticket, Waiter>,
+    /// The last ticket that was given out.
+    tickets: Ticket,
+}
+
+/// What is done after the batch is durable.
+#[derive(Default)]
+struct After {
+    inputs: usize,
+    ticks: Vec<(Time, oneshot::Sender<Ticked>)>,
+    reads: Vec<Query>,
+    stop: bool,
+}
+
+impl Loop {
+    fn run(mut self) -> Result<(), EngineError> {
+        self.recover()?;
+        while let Some(first) = self.work.blocking_recv() {
+            let after = self.gather(first)?;
+            let stop = after.stop;
+            self.finish(after)?;
+            if stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was owed when the process ended comes out of the first commit.
+    fn recover(&mut self) -> Result<(), EngineError> {
+        let mut requests = Vec::new();
+        for effect in self.core.commit()? {
+            match effect {
+                Effect::Send(request) => requests.push(request),
+                other => self.release(other),
+            }
+        }
+        if !requests.is_empty() {
+            tracing::info!(calls = requests.len(), "calls without an answer are asked again");
+            // The courier ends after the engine.
+            let _gone = self.outlets.requests.send(Owed::Recovered(requests));
+        }
+        self.due.send_replace(self.core.next_due());
+        Ok(())
+    }
+
+    fn gather(&mut self, first: Work) -> Result<After, StoreError> {
+        let (started, mut after) = (Instant::now(), After::default());
+        let mut next = Some(first);
+        while let Some(work) = next {
+            self.apply(work, &mut after)?;
+            let is_full = after.stop
+                || BATCH_INPUTS_MAX <= after.inputs
+                || BATCH_TIME_MAX <= started.elapsed();
+            next = if is_full { None } else { self.work.try_recv().ok() };
+        }
+        Ok(after)
+    }
+
+    fn apply(&mut self, work: Work, after: &mut After) -> Result<(), StoreError> {
+        let input = match work {
+            Work::Told(input) => input,
+            Work::Event(mut input, settled) => {
+                let ticket = self.ticket(Waiter::Event(settled));
+                match &mut input {
+                    Input::Arrived(arrival) => arrival.ticket = ticket,
+                    Input::Unreadable(unreadable) => unreadable.ticket = ticket,
+                    // Nothing else is an event.
+                    _ => (),
+                }
+                input
+            }
+            Work::Asked(actor, command, answer) => {
+                let ticket = self.ticket(Waiter::Command(answer));
+                Input::Asked { ticket, actor, command }
+            }
+            Work::Tick(watermark, answer) => {
+                after.ticks.push((watermark, answer));
+                Input::Tick { watermark }
+            }
+            Work::Read(query) => {
+                after.reads.push(query);
+                return Ok(());
+            }
+            Work::Stop => {
+                after.stop = true;
+                return Ok(());
+            }
+        };
+        after.inputs += 1;
+        self.core.handle(clock::now(), input)
+    }
+
+    /// Commits, releases, and answers those who only wanted to know.
+    fn finish(&mut self, after: After) -> Result<(), StoreError> {
+        if after.inputs > 0 {
+            let started = Instant::now();
+            let effects = self.core.commit()?;
+            self.outlets.telemetry.committed(after.inputs, started.elapsed());
+            effects.into_iter().for_each(|it| self.release(it));
+            let next_due = self.core.next_due();
+            self.due.send_if_modified(|it| std::mem::replace(it, next_due) != next_due);
+        }
+        for (watermark, answer) in after.ticks {
+            let held = self.core.timers_held(clock::now(), watermark);
+            let _gone = answer.send(Ticked { next_due: self.core.next_due(), held });
+        }
+        after.reads.into_iter().for_each(|read| read(&self.core));
+        Ok(())
+    }
+
+    fn ticket(&mut self, waiter: Waiter) -> Ticket {
+        self.tickets += 1;
+        self.waiters.insert(self.tickets, waiter);
+        self.tickets
+    }
+
+    /// Whoever is no longer there needs nothing any more: the store has what counts.
+    fn release(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(request) => {
+                let _gone = self.outlets.requests.send(Owed::Send(request));
+            }
+            Effect::Forget(request) => {
+                let _gone = self.outlets.requests.send(Owed::Forget(request));
+            }
+            Effect::Publish { saga, step, id, subject, key, body } => {
+                let body = body.text().to_owned();
+                let publication = Publication { saga, step, id, subject, key, body };
+                let _gone = self.outlets.publications.send(publication);
+            }
+            Effect::Ack { ticket, verdicts } => {
+                self.outlets.telemetry.verdicts(&verdicts);
+                if let Some(Waiter::Event(settled)) = self.waiters.remove(&ticket) {
+                    settled(verdicts);
+                }
+            }
+            Effect::Answer { ticket, reply } => {
+                if let Some(Waiter::Command(answer)) = self.waiters.remove(&ticket) {
+                    let _gone = answer.send(reply);
+                }
+            }
+            Effect::Note(note) => self.outlets.telemetry.note(&note),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The runtime's HTTP API. Reads answer from durable rows, between two batches of the engine.
+//!
+//! | route | role |
+//! |---|---|
+//! | `GET /api/sagas`, `/api/sagas/{id}`, `/api/sagas/{id}/journal` | viewer |
+//! | `POST /api/sagas/{id}/{pause,resume,cancel,terminate,retry}` | operator |
+//! | `POST /api/definitions/{name}/sagas` | operator |
+//! | `GET /api/tasks` | viewer |
+//! | `POST /api/tasks/{id}/decision` | approver |
+//! | `GET /api/events` | viewer |
+
+mod events;
+mod journal;
+mod sagas;
+mod tasks;
+mod view;
+
+use crate::{engine::Handle, nats_bus::CourierHandle};
+use aide::{
+    axum::{
+        ApiRouter,
+        routing::{get_with, post_with},
+    },
+    transform::TransformOperation,
+};
+use chassis::http::{Accepted, Created, Json, Page, Problem, problems};
+use saga_core::store::StoreError;
+use std::str::FromStr;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) engine: Handle,
+    pub(crate) courier: CourierHandle,
+}
+
+/// All routes.
+pub(crate) fn routes(app: App) -> ApiRouter {
+    ApiRouter::new()
+        .api_route("/api/sagas", get_with(sagas::list, |op| op.summary("Sagas, newest first")))
+        .api_route("/api/sagas/{id}", get_with(sagas::one, |op| op.summary("A saga")))
+        .api_route(
+            "/api/sagas/{id}/journal",
+            get_with(sagas::journal, |op| {
+                op.summary("What happened to a saga and what it decided, oldest first")
+                    .response::<200, Json<Page<journal::RecordView>>>()
+            }),
+        )
+        .api_route("/api/sagas/{id}/{action}", post_with(sagas::make_move, moved))
+        .api_route("/api/definitions/{name}/sagas", post_with(sagas::start, started))
+        .api_route("/api/tasks", get_with(tasks::list, |op| op.summary("What waits for people")))
+        .api_route("/api/tasks/{id}/decision", post_with(tasks::decide, decided))
+        .api_route(
+            "/api/events",
+            get_with(events::list, |op| op.summary("Events and their verdicts, newest first")),
+        )
+        .with_state(app)
+}
+
+fn moved(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    problems(op, &[409])
+        .summary("Pause, resume, cancel, terminate or retry a saga")
+        .response::<202, Accepted<view::SagaView>>()
+        .response::<200, Json<view::SagaView>>()
+}
+
+fn started(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    problems(op, &[404, 409])
+        .summary("Start a saga by hand")
+        .response::<201, Created<view::SagaView>>()
+        .response::<200, Json<view::SagaView>>()
+}
+
+fn decided(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    problems(op, &[404, 409])
+        .summary("Decide a task")
+        .response::<202, Accepted<tasks::DecidedView>>()
+        .response::<200, Json<tasks::DecidedView>>()
+}
+
+/// What a list goes on from; only a `next` that we gave reads back.
+fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
+    let refuse = |_| {
+        Problem::unprocessable("the query has a wrong parameter")
+            .field("/cursor", "must be the `next` of the page before")
+    };
+    text.map(|it| it.parse().map_err(refuse)).transpose()
+}
+
+/// A row that does not read back: the caller can do nothing about it.
+fn internal(error: &StoreError) -> Problem {
+    tracing::error!(%error, "a question could not be answered");
+    Problem::internal()
+}

@@ -1,0 +1,123 @@
+//! Every event, and what became of it.
+
+use super::{App, cursor, internal, view::EventView};
+use crate::door::busy;
+use crate::sled_store::SledStore;
+use axum::extract::State;
+use chassis::http::{Json, Page, Problem, Query, Viewer, page_items_default};
+use saga_core::{
+    codec::{NoteRecord, decode},
+    core::Core,
+    id::Position,
+    store::{Kind, Store as _, StoreError},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use validator::Validate;
+
+/// Records that one page looks at, as the engine waits meanwhile; a filter that few events pass goes
+/// on with the next page.
+const LOOKED_AT_MAX: usize = 500;
+
+/// Which events.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    /// Only those with this verdict.
+    verdict: Option<VerdictName>,
+    /// Most items of the page; with a verdict there may be fewer though there is a next page.
+    #[serde(default = "page_items_default")]
+    #[validate(range(min = 1, max = 200, message = "must be 1 to 200"))]
+    #[schemars(range(min = 1, max = 200))]
+    limit: u16,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum VerdictName {
+    Consumed,
+    Started,
+    Kept,
+    Late,
+    Ignored,
+    Unclaimed,
+    Unrouted,
+    Conflict,
+    DuplicateStart,
+    ConflictingStart,
+    Refused,
+    DeadLetter,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Viewer,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<Page<EventView>>, Problem> {
+    let before: Option<Position> = cursor(query.cursor.as_deref())?;
+    let limit = usize::from(query.limit);
+    let verdict = query.verdict.map(name);
+    let page = app.engine.read(move |core| page(core, verdict, before, limit)).await;
+    let (items, next) = page.map_err(busy)?.map_err(|error| internal(&error))?;
+    Ok(Json(Page { items, next: next.map(|it| it.to_string()) }))
+}
+
+type Found = (Vec<EventView>, Option<Position>);
+
+fn page(
+    core: &Core<SledStore>,
+    verdict: Option<&str>,
+    before: Option<Position>,
+    limit: usize,
+) -> Result<Found, StoreError> {
+    let mut items = Vec::new();
+    let positions = core.store().records_before(before, LOOKED_AT_MAX)?;
+    let was_cut = positions.len() == LOOKED_AT_MAX;
+    let last = positions.last().map(|it| it.1);
+    for (kind, position) in positions {
+        let Some(view) = event(core, kind, position)? else { continue };
+        if verdict.is_none_or(|it| view.has(it)) {
+            items.push(view);
+            if items.len() == limit {
+                return Ok((items, Some(position)));
+            }
+        }
+    }
+    Ok((items, last.filter(|_| was_cut)))
+}
+
+fn event(
+    core: &Core<SledStore>,
+    kind: Kind,
+    position: Position,
+) -> Result<Option<EventView>, StoreError> {
+    if kind == Kind::Event {
+        return Ok(core.event(position)?.map(EventView::of));
+    }
+    let Some(bytes) = core.store().record(kind, position)? else { return Ok(None) };
+    Ok(match decode(&bytes)? {
+        NoteRecord::DeadLetter { at, name, id, reason, .. } => {
+            Some(EventView::dead(position, at, name, id, reason))
+        }
+        _ => None,
+    })
+}
+
+fn name(verdict: VerdictName) -> &'static str {
+    match verdict {
+        VerdictName::Consumed => "consumed",
+        VerdictName::Started => "started",
+        VerdictName::Kept => "kept",
+        VerdictName::Late => "late",
+        VerdictName::Ignored => "ignored",
+        VerdictName::Unclaimed => "unclaimed",
+        VerdictName::Unrouted => "unrouted",
+        VerdictName::Conflict => "conflict",
+        VerdictName::DuplicateStart => "duplicate_start",
+        VerdictName::ConflictingStart => "conflicting_start",
+        VerdictName::Refused => "refused",
+        VerdictName::DeadLetter => "dead_letter",
+    }
+}

@@ -1,0 +1,254 @@
+//! Sagas: to look at, to move, to start.
+
+use super::{
+    App, cursor, internal,
+    journal::{RecordView, records},
+    view::SagaView,
+};
+use crate::door::{actor_of, busy, say};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chassis::http::{
+    Accepted, Json, Operator, Page, PageQuery, Path, Problem, Query, Viewer, page_items_default,
+};
+use saga_core::{
+    core::HeadQuery,
+    effect::RequestId,
+    fold::Status,
+    head::Head,
+    id::SagaId,
+    input::{Action, Command},
+    payload::Payload,
+    render::render,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use validator::Validate;
+
+/// Longest text of a filter: a business key has at most as many bytes.
+const FILTER_CHARS_MAX: u64 = 256;
+
+/// Which sagas.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SagasQuery {
+    /// Only those that stand here.
+    status: Option<StatusName>,
+    /// Only those of this definition.
+    #[validate(length(max = "FILTER_CHARS_MAX", message = "must have at most 256 characters"))]
+    definition: Option<String>,
+    /// Only those with this business key.
+    #[validate(length(max = "FILTER_CHARS_MAX", message = "must have at most 256 characters"))]
+    key: Option<String>,
+    /// Most items of the page.
+    #[serde(default = "page_items_default")]
+    #[validate(range(min = 1, max = 200, message = "must be 1 to 200"))]
+    #[schemars(range(min = 1, max = 200))]
+    limit: u16,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum StatusName {
+    Running,
+    Waiting,
+    Compensating,
+    Attention,
+    Completed,
+    Cancelled,
+    Failed,
+    Terminated,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub(super) struct SagaPath {
+    /// The saga's id.
+    id: Uuid,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub(super) struct MovePath {
+    /// The saga's id.
+    id: Uuid,
+    /// What is to be done.
+    action: ActionName,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ActionName {
+    Pause,
+    Resume,
+    Cancel,
+    Terminate,
+    Retry,
+}
+
+/// Why a saga is moved.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MoveBody {
+    /// For the journal and the audit.
+    #[validate(length(min = 1, max = 1000, message = "must have 1 to 1000 characters"))]
+    #[schemars(length(min = 1, max = 1000))]
+    reason: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(super) struct DefinitionPath {
+    /// The definition's name.
+    name: String,
+}
+
+/// A saga to be started by hand.
+#[derive(Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartBody {
+    /// The business key; read from the input when it is absent.
+    key: Option<String>,
+    /// What the saga is about: the body of its start event.
+    #[schemars(with = "serde_json::Value")]
+    input: Box<RawValue>,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Viewer,
+    Query(query): Query<SagasQuery>,
+) -> Result<Json<Page<SagaView>>, Problem> {
+    let limit = usize::from(query.limit);
+    let query = HeadQuery {
+        status: query.status.map(status),
+        definition: query.definition,
+        key: query.key,
+        before: cursor(query.cursor.as_deref())?,
+        limit: limit + 1,
+        ..HeadQuery::default()
+    };
+    let heads = app.engine.read(move |core| core.heads(&query)).await.map_err(busy)?;
+    let mut heads = heads.map_err(|error| internal(&error))?;
+    let is_more = heads.len() > limit;
+    heads.truncate(limit);
+    let next = heads.last().filter(|_| is_more).map(|it| it.id.to_string());
+    Ok(Json(Page { items: views(&app, &heads).await, next }))
+}
+
+pub(super) async fn one(
+    State(app): State<App>,
+    _: Viewer,
+    Path(SagaPath { id }): Path<SagaPath>,
+) -> Result<Json<SagaView>, Problem> {
+    view_of(&app, SagaId(id)).await.map(Json)
+}
+
+/// As records; as text for people with `Accept: text/plain`.
+pub(super) async fn journal(
+    State(app): State<App>,
+    _: Viewer,
+    Path(SagaPath { id }): Path<SagaPath>,
+    Query(query): Query<PageQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let saga = SagaId(id);
+    let from: usize = cursor(query.cursor.as_deref())?.unwrap_or_default();
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let is_text = accept.starts_with("text/plain");
+    let read = app.engine.read(move |core| core.journal(saga)).await.map_err(busy)?;
+    let journal = read.map_err(|error| internal(&error))?;
+    if journal.is_empty() {
+        return Err(unknown(saga));
+    }
+    if is_text {
+        return Ok((StatusCode::OK, render(&journal) + "\n").into_response());
+    }
+    let limit = usize::from(query.limit);
+    let records = records(saga, &journal);
+    let next = (from.saturating_add(limit) < records.len()).then(|| (from + limit).to_string());
+    let items: Vec<RecordView> = records.into_iter().skip(from).take(limit).collect();
+    Ok(Json(Page { items, next }).into_response())
+}
+
+/// 202 when it has an effect from now on, 200 when it had it already.
+pub(super) async fn make_move(
+    State(app): State<App>,
+    Operator(caller): Operator,
+    Path(MovePath { id, action }): Path<MovePath>,
+    Json(body): Json<MoveBody>,
+) -> Result<Response, Problem> {
+    let action = match action {
+        ActionName::Pause => Action::Pause,
+        ActionName::Resume => Action::Resume,
+        ActionName::Cancel => Action::Cancel,
+        ActionName::Terminate => Action::Terminate,
+        ActionName::Retry => Action::Retry,
+    };
+    let command = Command::Move { saga: SagaId(id), action, reason: body.reason };
+    let (is_new, saga) = say(app.engine.ask(actor_of(&caller), command).await)?;
+    let view = view_of(&app, saga).await?;
+    Ok(if is_new { Accepted(view).into_response() } else { Json(view).into_response() })
+}
+
+/// 201 when it starts, 200 when this key has started with the same input already.
+pub(super) async fn start(
+    State(app): State<App>,
+    Operator(caller): Operator,
+    Path(DefinitionPath { name }): Path<DefinitionPath>,
+    Json(body): Json<StartBody>,
+) -> Result<Response, Problem> {
+    let input = Payload::from_text(body.input.get())
+        .map_err(|_| Problem::bad_request("the input is not JSON"))?;
+    let command = Command::Start { definition: name, key: body.key, input };
+    let (is_new, saga) = say(app.engine.ask(actor_of(&caller), command).await)?;
+    let body = view_of(&app, saga).await?;
+    let location = format!("/api/sagas/{saga}");
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, [(header::LOCATION, location)], Json(body)).into_response())
+}
+
+async fn view_of(app: &App, saga: SagaId) -> Result<SagaView, Problem> {
+    let head = app.engine.read(move |core| core.head(saga)).await.map_err(busy)?;
+    let head = head.map_err(|error| internal(&error))?.ok_or_else(|| unknown(saga))?;
+    let view = views(app, std::slice::from_ref(&head)).await.pop();
+    view.ok_or_else(|| unknown(saga))
+}
+
+async fn views(app: &App, heads: &[Head]) -> Vec<SagaView> {
+    let calling = heads.iter().filter(|it| !it.calls.is_empty());
+    let calling: Vec<SagaId> = calling.map(|it| it.id).collect();
+    let told = match calling.is_empty() {
+        true => Default::default(),
+        false => app.courier.told(calling).await,
+    };
+    let view = |head: &Head| {
+        let saga = head.id;
+        SagaView::of(head, &|call| {
+            let id = RequestId { saga, step: call.step.clone(), is_undo: call.is_undo };
+            told.get(&id).copied().unwrap_or_default()
+        })
+    };
+    heads.iter().map(view).collect()
+}
+
+fn status(name: StatusName) -> Status {
+    match name {
+        StatusName::Running => Status::Running,
+        StatusName::Waiting => Status::Waiting,
+        StatusName::Compensating => Status::Compensating,
+        StatusName::Attention => Status::Attention,
+        StatusName::Completed => Status::Completed,
+        StatusName::Cancelled => Status::Cancelled,
+        StatusName::Failed => Status::Failed,
+        StatusName::Terminated => Status::Terminated,
+    }
+}
+
+fn unknown(saga: SagaId) -> Problem {
+    Problem::not_found(format!("there is no saga {saga}"))
+}

@@ -1,0 +1,81 @@
+//! What waits for people.
+
+use super::{App, cursor, internal, view::TaskView};
+use crate::door::{actor_of, busy, say};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use chassis::http::{Accepted, Approver, Json, Page, PageQuery, Path, Problem, Query, Viewer};
+use saga_core::{
+    id::{SagaId, TaskId},
+    input::{Command, Decide, Target},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(super) struct TaskPath {
+    /// The task's id, as lists give it.
+    id: String,
+}
+
+/// A decision.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecisionBody {
+    /// Yes or no.
+    approved: bool,
+    /// Why; a no needs it.
+    #[validate(length(min = 1, max = 1000, message = "must have 1 to 1000 characters"))]
+    #[schemars(length(min = 1, max = 1000))]
+    reason: Option<String>,
+}
+
+/// A decision that is durable.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DecidedView {
+    task_id: String,
+    saga_id: String,
+    approved: bool,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Viewer,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<TaskView>>, Problem> {
+    let limit = usize::from(query.limit);
+    let before: Option<SagaId> = cursor(query.cursor.as_deref())?;
+    let tasks = app.engine.read(move |core| core.tasks(before, limit)).await.map_err(busy)?;
+    let tasks = tasks.map_err(|error| internal(&error))?;
+    // A page holds so many sagas; one with several tasks is not torn apart.
+    let mut sagas: Vec<SagaId> = tasks.iter().map(|it| it.0.id).collect();
+    sagas.dedup();
+    let next = (sagas.len() == limit).then(|| sagas.last().map(SagaId::to_string)).flatten();
+    let items = tasks.iter().filter_map(|(head, wait)| TaskView::of(head, wait)).collect();
+    Ok(Json(Page { items, next }))
+}
+
+/// 202 when it is decided now, 200 when it was decided so already.
+pub(super) async fn decide(
+    State(app): State<App>,
+    Approver(caller): Approver,
+    Path(TaskPath { id }): Path<TaskPath>,
+    Json(body): Json<DecisionBody>,
+) -> Result<Response, Problem> {
+    let unknown = |_| Problem::not_found(format!("there is no task {id}"));
+    let task: TaskId = id.parse().map_err(unknown)?;
+    let decide = Decide {
+        target: Target::Task(task),
+        approved: body.approved,
+        reason: body.reason,
+        seen: None,
+    };
+    let answer = app.engine.ask(actor_of(&caller), Command::Decide(decide)).await;
+    let (is_new, saga) = say(answer)?;
+    let view = DecidedView { task_id: id, saga_id: saga.to_string(), approved: body.approved };
+    Ok(if is_new { Accepted(view).into_response() } else { Json(view).into_response() })
+}

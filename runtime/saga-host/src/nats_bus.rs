@@ -1,0 +1,225 @@
+//! Everything between the core and NATS: events in, requests and events out, decisions.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `stream` | makes the stream and the consumer, and compares them with what was asked for |
+//! | `intake`, `event` | pulls messages and reads them as events, for the core |
+//! | `acks` | acknowledges and receipts what is durable |
+//! | `tide`, `timers` | how far intake has come; fires timers when it has passed them |
+//! | `courier`, `schedule`, `reply` | requests until they are answered, and the answers |
+//! | `publisher` | the core's own events, until the broker has them |
+//! | `decide` | decisions that services forward |
+//!
+//! Each part is a task that owns its state. Channels that the engine fills have no bounds (see
+//! [`engine`](crate::engine)); into the engine everything waits its turn.
+
+mod acks;
+mod courier;
+mod decide;
+mod event;
+mod intake;
+mod publisher;
+mod reply;
+mod schedule;
+mod stream;
+mod tide;
+mod timers;
+
+pub(crate) use courier::CourierHandle;
+
+use crate::{
+    config::StreamConfig,
+    engine::{Handle, Owed, Publication},
+    telemetry::Telemetry,
+};
+use acks::Acks;
+use chassis::{
+    db::Db,
+    http::{Health, Metrics, Tokens},
+    nats::{Nats, NatsError},
+};
+use courier::{Courier, Replies};
+use decide::Decisions;
+use intake::Intake;
+use publisher::Publisher;
+use schedule::Schedule;
+use std::{sync::Arc, time::Duration};
+use tide::Tide;
+use timers::Timers;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// For the acknowledgements that are under way when the process goes down.
+const ACKS_DRAIN: Duration = Duration::from_secs(3);
+/// For the connection to take what is buffered.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Why the bus does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The connection or the stream.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// The consumer cannot be made.
+    #[error("cannot set up the consumer of events: {0}")]
+    Consumer(String),
+    /// The server applied other settings than those asked for.
+    #[error("the consumer of events has other settings than asked for: {0}")]
+    ConsumerDiffers(String),
+    /// A subject cannot be listened to.
+    #[error("cannot subscribe: {0}")]
+    Subscribe(String),
+    /// Events cannot be pulled now.
+    #[error("cannot pull events: {0}")]
+    Pull(String),
+    /// The engine takes nothing.
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl BusError {
+    /// Whether trying again cannot mend it: the server is old, or set up otherwise.
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            BusError::ConsumerDiffers(_)
+                | BusError::Nats(
+                    NatsError::Version { .. }
+                        | NatsError::StreamDiffers { .. }
+                        | NatsError::Prefix { .. }
+                )
+        )
+    }
+}
+
+/// What the bus is made of.
+pub(crate) struct Parts {
+    pub(crate) nats: Nats,
+    pub(crate) db: Db,
+    pub(crate) engine: Handle,
+    pub(crate) stream: StreamConfig,
+    pub(crate) tokens: Tokens,
+    pub(crate) owed: mpsc::UnboundedReceiver<Owed>,
+    pub(crate) publications: mpsc::UnboundedReceiver<Publication>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+}
+
+/// A running bus.
+pub(crate) struct Bus {
+    nats: Nats,
+    /// Told first: no more events, no more decisions.
+    stop_intake: CancellationToken,
+    /// Told when the engine has ended.
+    stop: CancellationToken,
+    /// The parts that end on either.
+    tasks: Vec<JoinHandle<()>>,
+    acks: JoinHandle<()>,
+    pub(crate) courier: CourierHandle,
+    /// Gives the error that ends the process.
+    pub(crate) failed: oneshot::Receiver<BusError>,
+}
+
+impl Bus {
+    /// Starts all parts. Returns before there is a connection: the parts wait for it.
+    ///
+    /// # Errors
+    /// The connection is closed already.
+    pub(crate) async fn start(parts: Parts) -> Result<Bus, BusError> {
+        let Parts { nats, db, engine, owed, publications, telemetry, health, metrics, .. } = parts;
+        let (stop_intake, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (flow, flowing) = mpsc::unbounded_channel();
+        let (settled, settling) = mpsc::unbounded_channel();
+        let (failures, failing) = mpsc::unbounded_channel();
+        let (courier, questions) = CourierHandle::new();
+        let (fail, failed) = oneshot::channel();
+        // Before the first request leaves, so that no answer comes to nobody.
+        let subscriber = Replies::subscribe(&nats).await?;
+        let acks = Acks {
+            nats: nats.clone(),
+            db,
+            flow: flow.clone(),
+            failures: metrics.counter("ack_failures", "Events whose acknowledgement got lost"),
+        };
+        let intake = Intake {
+            nats: nats.clone(),
+            config: parts.stream,
+            engine: engine.clone(),
+            flow,
+            settled,
+        };
+        let decisions = Decisions {
+            nats: nats.clone(),
+            engine: engine.clone(),
+            tokens: Arc::new(parts.tokens),
+        };
+        let timers = Timers {
+            nats: nats.clone(),
+            engine: engine.clone(),
+            caught_up: health.gate("intake"),
+            free: health.gate("timers"),
+            held: telemetry.timers_held.clone(),
+            tide: Tide::default(),
+            counted: None,
+            asked: None,
+        };
+        let replies = Replies { engine: engine.clone(), failures };
+        let sender = Courier {
+            nats: nats.clone(),
+            owed,
+            failures: failing,
+            questions,
+            telemetry: telemetry.clone(),
+            schedule: Schedule::default(),
+        };
+        let publisher = Publisher { nats: nats.clone(), engine, telemetry };
+        let taking = {
+            let (intake_stop, decide_stop) = (stop_intake.clone(), stop_intake.clone());
+            async move {
+                let both = tokio::try_join!(intake.run(intake_stop), decisions.run(decide_stop));
+                if let Err(error) = both {
+                    // The server may be going down already.
+                    let _gone = fail.send(error);
+                }
+            }
+        };
+        Ok(Bus {
+            nats,
+            tasks: vec![
+                tokio::spawn(taking),
+                tokio::spawn(timers.run(flowing, stop_intake.clone())),
+                tokio::spawn(replies.run(subscriber, stop.clone())),
+                tokio::spawn(sender.run(stop.clone())),
+                tokio::spawn(publisher.run(publications, stop.clone())),
+            ],
+            acks: tokio::spawn(acks.run(settling)),
+            stop_intake,
+            stop,
+            courier,
+            failed,
+        })
+    }
+
+    /// Takes no more events and decisions; what is under way goes on.
+    pub(crate) fn stop_intake(&self) {
+        self.stop_intake.cancel();
+    }
+
+    /// Acknowledges what the engine has finished, and leaves. The engine must have ended.
+    pub(crate) async fn close(self) {
+        self.stop_intake.cancel();
+        if tokio::time::timeout(ACKS_DRAIN, self.acks).await.is_err() {
+            tracing::warn!("left events unacknowledged; they come again and are duplicates");
+        }
+        self.stop.cancel();
+        for task in self.tasks {
+            // A part that panicked has said so.
+            let _panicked = tokio::time::timeout(ACKS_DRAIN, task).await;
+        }
+        self.nats.close(CLOSE).await;
+    }
+}

@@ -1,0 +1,111 @@
+//! Decisions that a service forwards: the request `tasks.decide`, with the caller's own token. The
+//! service needs no trust, as the runtime looks at the token itself.
+
+use super::BusError;
+use crate::{
+    door::{actor_of, say},
+    engine::Handle,
+};
+use async_nats::service::ServiceExt as _;
+use bytes::Bytes;
+use chassis::{
+    http::{FieldError, Problem, Role, Tokens},
+    nats::Nats,
+};
+use futures::StreamExt as _;
+use saga_core::input::{Command, Decide, Target};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+const SUBJECT: &str = "tasks.decide";
+/// Decisions under way at once; a person makes one at a time.
+const UNDER_WAY_MAX: usize = 64;
+
+/// The request. It has no `Debug`: it carries a token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Request {
+    /// The event under which the service knows the question.
+    name: String,
+    /// The business key.
+    key: String,
+    approved: bool,
+    reason: Option<String>,
+    /// The bearer token of whoever decides.
+    token: String,
+}
+
+/// The answer: the status that the service gives to its caller.
+#[derive(Debug, Serialize)]
+struct Reply {
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// Answers decisions until it is told to stop.
+pub(super) struct Decisions {
+    pub(super) nats: Nats,
+    pub(super) engine: Handle,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Decisions {
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), BusError> {
+        let failed = |error: async_nats::Error| BusError::Subscribe(error.to_string());
+        let client = self.nats.client().clone();
+        let service = client.service_builder().description("runs sagas, and takes decisions");
+        let service = service.start("fermata", env!("CARGO_PKG_VERSION")).await.map_err(failed)?;
+        let requests = service.endpoint(SUBJECT).await.map_err(failed)?;
+        let requests = requests.take_until(stop.cancelled_owned());
+        let this = &self;
+        requests
+            .for_each_concurrent(UNDER_WAY_MAX, |request| async move {
+                let reply = this.decide(&request.message.payload).await;
+                let body = serde_json::to_vec(&reply).unwrap_or_default();
+                if let Err(error) = request.respond(Ok(Bytes::from(body))).await {
+                    tracing::debug!(%error, "nobody waits for the answer to a decision");
+                }
+            })
+            .await;
+        // Leaves `$SRV`; a connection that is gone has left already.
+        let _gone = service.stop().await;
+        Ok(())
+    }
+
+    async fn decide(&self, body: &[u8]) -> Reply {
+        match self.try_decide(body).await {
+            Ok(reply) => reply,
+            Err(problem) => Reply {
+                status: problem.status().as_u16(),
+                detail: problem.detail().to_owned(),
+                errors: problem.errors().to_vec(),
+            },
+        }
+    }
+
+    async fn try_decide(&self, body: &[u8]) -> Result<Reply, Problem> {
+        let request: Request = serde_json::from_slice(body).map_err(|error| {
+            // The words of the decoder may repeat a value, but never the token: it is a string.
+            Problem::bad_request(format!("the request is not as agreed: {error}"))
+        })?;
+        let Some(caller) = self.tokens.caller(&request.token) else {
+            return Err(Problem::unauthorized("the token is not known here"));
+        };
+        if caller.role < Role::Approver {
+            return Err(Problem::forbidden("deciding takes the role approver"));
+        }
+        let decide = Decide {
+            target: Target::Event { name: request.name, key: request.key },
+            approved: request.approved,
+            reason: request.reason,
+            seen: None,
+        };
+        let answer = self.engine.ask(actor_of(&caller), Command::Decide(decide)).await;
+        let (is_new, _saga) = say(answer)?;
+        let (status, detail) = if is_new { (202, "decided") } else { (200, "decided so already") };
+        Ok(Reply { status, detail: detail.into(), errors: Vec::new() })
+    }
+}

@@ -1,0 +1,187 @@
+//! Events in: pulled while the engine has room, given to it one by one in the order of the stream.
+
+use super::{
+    BusError,
+    acks::{Delivery, Receipt, Settlement},
+    event::Message,
+    stream::{self, Ready},
+    tide::Flow,
+};
+use crate::{
+    clock,
+    config::StreamConfig,
+    engine::{Busy, Handle, Room},
+};
+use async_nats::jetstream::{
+    self, AckKind,
+    consumer::{PullConsumer, pull::MessagesErrorKind},
+};
+use chassis::nats::Nats;
+use futures::{FutureExt as _, StreamExt as _};
+use saga_core::effect::{Outcome, Verdict};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+/// Messages that one pull asks for: what the client holds beyond what the engine has taken.
+const PULL_MESSAGES: usize = 128;
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
+/// Silence of twice this length is a warning; the consumer is then asked whether it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// After a failure: a server that has just come back needs a moment.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// Deliveries of one message after which an operator should know.
+const DELIVERIES_NOTABLE: i64 = 5;
+const RECEIPT: &str = "Fermata-Receipt";
+/// Receipts go where services listen for them, and nowhere else.
+const RECEIPT_PREFIX: &str = "fermata.receipt.";
+
+/// Pulls events until it is told to stop.
+pub(super) struct Intake {
+    pub(super) nats: Nats,
+    pub(super) config: StreamConfig,
+    pub(super) engine: Handle,
+    pub(super) flow: UnboundedSender<Flow>,
+    pub(super) settled: UnboundedSender<Settlement>,
+}
+
+impl Intake {
+    /// Ends when it is told to, or with an error that trying again does not mend.
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), BusError> {
+        loop {
+            let session = async {
+                self.nats.ready().await?;
+                self.session(&stop).await
+            };
+            let ended = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                ended = session => ended,
+            };
+            match ended {
+                Ok(()) | Err(BusError::Engine(_)) => return Ok(()),
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "intake of events broke off; it begins anew");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(RETRY_PAUSE) => (),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn session(&self, stop: &CancellationToken) -> Result<(), BusError> {
+        let Ready { consumer, created_ns, delivered, last } =
+            stream::ensure(&self.nats, &self.config).await?;
+        self.flows(Flow::Began { delivered, last });
+        let mut messages = messages(&consumer).await?;
+        tracing::info!(last, "taking events");
+        loop {
+            let room = tokio::select! {
+                () = stop.cancelled() => break,
+                room = self.engine.room() => room?,
+            };
+            let message = tokio::select! {
+                () = stop.cancelled() => break,
+                message = messages.next() => message,
+            };
+            match message {
+                Some(Ok(message)) => self.take(room, created_ns, message),
+                Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
+                    tracing::warn!("the consumer of events is silent");
+                    self.check(&consumer).await?;
+                }
+                Some(Err(error)) => return Err(BusError::Pull(error.to_string())),
+                None => return Err(BusError::Pull("the stream of messages ended".into())),
+            }
+        }
+        give_back(&mut messages).await;
+        Ok(())
+    }
+
+    /// A broker that is away answers later; one that answers that there is no such consumer lost
+    /// it.
+    async fn check(&self, consumer: &PullConsumer) -> Result<(), BusError> {
+        match consumer.get_info().await {
+            Err(error) if self.nats.is_up() => Err(BusError::Pull(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&self, room: Room, created_ns: i64, message: jetstream::Message) {
+        let (sequence, delivery, published) = match message.info() {
+            Ok(info) => {
+                if info.delivered > DELIVERIES_NOTABLE {
+                    let (subject, deliveries) = (message.subject.as_str(), info.delivered);
+                    tracing::warn!(subject, deliveries, "an event comes again and again");
+                }
+                (info.stream_sequence, info.consumer_sequence, clock::of_broker(info.published))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a message without its place in the stream");
+                return;
+            }
+        };
+        self.flows(Flow::Came { sequence, delivery, published });
+        let (message, acker) = message.split();
+        let (input, id) = Message {
+            subject: &message.subject,
+            headers: message.headers.as_ref(),
+            body: &message.payload,
+            sequence,
+            stream_created_ns: created_ns,
+            published,
+        }
+        .read();
+        let receipt = receipt_subject(&message).map(|subject| Receipt { subject, id });
+        let delivery = Delivery { acker, receipt, sequence };
+        let settled = self.settled.clone();
+        room.event(
+            input,
+            Box::new(move |verdicts| {
+                let is_dead = !verdicts.is_empty() && verdicts.iter().all(is_dead_letter);
+                // Without anybody to acknowledge it the event comes again, and is a duplicate.
+                let _gone = settled.send(Settlement { delivery, is_dead });
+            }),
+        );
+    }
+
+    fn flows(&self, flow: Flow) {
+        // The clock that reads it ends first when the process does.
+        let _gone = self.flow.send(flow);
+    }
+}
+
+fn is_dead_letter(verdict: &Verdict) -> bool {
+    verdict.outcome == Outcome::DeadLetter
+}
+
+fn receipt_subject(message: &async_nats::Message) -> Option<String> {
+    let subject = message.headers.as_ref()?.get(RECEIPT)?.as_str();
+    let name = subject.strip_prefix(RECEIPT_PREFIX)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (!name.is_empty() && name.bytes().all(is_plain)).then(|| subject.to_owned())
+}
+
+async fn messages(consumer: &PullConsumer) -> Result<jetstream::consumer::pull::Stream, BusError> {
+    let stream = consumer.stream();
+    let stream = stream.max_messages_per_batch(PULL_MESSAGES).expires(PULL_EXPIRES);
+    let messages = stream.heartbeat(HEARTBEAT).messages().await;
+    messages.map_err(|error| BusError::Pull(error.to_string()))
+}
+
+/// What was delivered and not looked at goes to the next runtime at once, not after the time-out.
+async fn give_back(messages: &mut jetstream::consumer::pull::Stream) {
+    while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+        if message.ack_with(AckKind::Nak(None)).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl From<Busy> for BusError {
+    fn from(busy: Busy) -> BusError {
+        BusError::Engine(busy.to_string())
+    }
+}

@@ -1,0 +1,116 @@
+//! The stream of events and our consumer of it: made, and compared with what was asked for.
+
+use super::BusError;
+use crate::config::StreamConfig;
+use async_nats::jetstream::{
+    self,
+    consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull},
+};
+use chassis::nats::{Nats, TRIGGERS, apply_stream, triggers_stream};
+use std::time::Duration;
+
+/// The durable consumer's name.
+pub(super) const CONSUMER: &str = "fermata";
+/// Far beyond any commit, and soon enough after a crash: what was under way then comes again.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+/// Events that are under way at most; the engine's inbox holds as many.
+pub(super) const UNACKED_MAX: i64 = 512;
+/// For ever: a message must never be stuck, undelivered, because it was delivered too often.
+const DELIVERIES_UNLIMITED: i64 = -1;
+/// What the server sets by itself; named, so that the comparison leaves nothing out.
+const WAITING_MAX: i64 = 512;
+
+/// A consumer that is as it should be, and where it stands.
+pub(super) struct Ready {
+    pub(super) consumer: PullConsumer,
+    /// When the stream was created, in nanoseconds.
+    pub(super) created_ns: i64,
+    /// The number of its last delivery.
+    pub(super) delivered: u64,
+    /// The last sequence of the stream.
+    pub(super) last: u64,
+}
+
+/// Makes the stream and the consumer, or brings them up to date.
+pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, BusError> {
+    let jetstream = nats.jetstream();
+    let wanted = triggers_stream(config.subjects.clone(), config.bytes_max, config.replicas);
+    let stream = apply_stream(&jetstream, &wanted).await?;
+    let wanted = consumer_config();
+    let consumer: PullConsumer = jetstream
+        .create_consumer_on_stream(wanted.clone(), TRIGGERS)
+        .await
+        .map_err(|error| BusError::Consumer(error.to_string()))?;
+    let info = consumer.cached_info();
+    let differences = differences(&wanted, &info.config);
+    if !differences.is_empty() {
+        return Err(BusError::ConsumerDiffers(differences.join("; ")));
+    }
+    Ok(Ready {
+        created_ns: stream.created.timestamp_nanos_opt().unwrap_or_default(),
+        delivered: info.delivered.consumer_sequence,
+        last: stream.state.last_sequence,
+        consumer,
+    })
+}
+
+fn consumer_config() -> pull::Config {
+    pull::Config {
+        durable_name: Some(CONSUMER.into()),
+        name: Some(CONSUMER.into()),
+        description: Some("the runtime's own: it alone acknowledges events".into()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_deliver: DELIVERIES_UNLIMITED,
+        replay_policy: ReplayPolicy::Instant,
+        max_waiting: WAITING_MAX,
+        max_ack_pending: UNACKED_MAX,
+        inactive_threshold: Duration::ZERO,
+        ..pull::Config::default()
+    }
+}
+
+/// One line for each setting that the server has otherwise: field by field, since settings that are
+/// left at their default are not on the wire.
+fn differences(wanted: &pull::Config, applied: &jetstream::consumer::Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut compare = |name: &str, want: String, have: String| {
+        if want != have {
+            lines.push(format!("{name}: asked for {want}, is {have}"));
+        }
+    };
+    macro_rules! compare_fields {
+        ($($field:ident)*) => {
+            $(compare(
+                stringify!($field),
+                format!("{:?}", wanted.$field),
+                format!("{:?}", applied.$field),
+            );)*
+        };
+    }
+    compare_fields! {
+        durable_name deliver_policy ack_policy ack_wait max_deliver filter_subject replay_policy
+        rate_limit max_waiting max_ack_pending headers_only max_batch max_bytes max_expires
+        inactive_threshold memory_storage backoff
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_nats::jetstream::consumer::IntoConsumerConfig as _;
+
+    #[test]
+    fn a_consumer_that_would_go_away_or_give_up_is_refused() {
+        let wanted = consumer_config();
+        let mut applied = wanted.clone().into_consumer_config();
+        assert_eq!(differences(&wanted, &applied), Vec::<String>::new());
+        applied.inactive_threshold = Duration::from_secs(5);
+        applied.max_deliver = 5;
+        let lines = differences(&wanted, &applied).join("; ");
+        assert!(lines.contains("max_deliver: asked for -1, is 5"), "{lines}");
+        assert!(lines.contains("inactive_threshold"), "{lines}");
+    }
+}

@@ -1,0 +1,149 @@
+//! The clock: tells the core how far time and intake have come, when a timer is due.
+
+use super::{
+    stream::CONSUMER,
+    tide::{Flow, Standing, Tide},
+};
+use crate::{
+    clock,
+    engine::{Busy, Handle, Ticked},
+};
+use async_nats::jetstream::consumer::PullConsumer;
+use chassis::{
+    http::Gate,
+    nats::{Nats, TRIGGERS},
+};
+use prometheus_client::metrics::gauge::Gauge;
+use saga_core::id::Time;
+use std::time::Duration;
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The wall clock may be set: it is looked at again at least this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two questions to the consumer while intake is behind.
+const ASK_PAUSE: Duration = Duration::from_millis(50);
+/// Between two counts of the timers that are held.
+const COUNT_PAUSE: Duration = Duration::from_secs(1);
+/// A timer that is overdue by less waits for a commit or a question that is under way.
+const OVERDUE_NOTABLE_MS: u64 = 1_000;
+/// What is asked of the broker takes well under a millisecond, or is asked again.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Owns the tide, and ticks.
+pub(super) struct Timers {
+    pub(super) nats: Nats,
+    pub(super) engine: Handle,
+    /// Open once intake has caught up with what the stream held when it began.
+    pub(super) caught_up: Gate,
+    /// Closed while timers are due but held.
+    pub(super) free: Gate,
+    pub(super) held: Gauge,
+    pub(super) tide: Tide,
+    /// When held timers were last counted.
+    pub(super) counted: Option<Instant>,
+    /// When the consumer was last asked.
+    pub(super) asked: Option<Instant>,
+}
+
+impl Timers {
+    pub(super) async fn run(mut self, mut flow: UnboundedReceiver<Flow>, stop: CancellationToken) {
+        let mut next_due = self.engine.next_due();
+        self.free.open();
+        self.caught_up.close("behind the stream of events");
+        loop {
+            let due = *next_due.borrow_and_update();
+            let pause = match due.map(clock::until) {
+                // While it has not caught up the consumer is asked, timers or not.
+                _ if !self.tide.is_caught_up() => ASK_PAUSE,
+                Some(left) if left.is_zero() => ASK_PAUSE,
+                Some(left) => left.min(LOOK_EVERY),
+                None => LOOK_EVERY,
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = next_due.changed() => if changed.is_err() { return },
+                Some(it) = flow.recv() => {
+                    self.tide.flow(it);
+                    while let Ok(more) = flow.try_recv() {
+                        self.tide.flow(more);
+                    }
+                }
+                () = tokio::time::sleep(pause) => (),
+            }
+            if self.step(&mut next_due).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn step(&mut self, next_due: &mut watch::Receiver<Option<Time>>) -> Result<(), Busy> {
+        let due = next_due.borrow().filter(|due| *due <= clock::now());
+        let is_behind = |tide: &Tide| due.is_some_and(|due| tide.watermark() < Some(due));
+        if !self.tide.is_caught_up() || is_behind(&self.tide) {
+            self.ask().await;
+        }
+        if self.tide.is_caught_up() {
+            self.caught_up.open();
+        } else {
+            self.caught_up.close("behind the stream of events");
+        }
+        match (due, self.tide.watermark()) {
+            (None, _) => self.hold(0),
+            (Some(due), Some(watermark)) if due <= watermark => {
+                let Ticked { held, .. } = self.engine.tick(watermark).await?;
+                self.hold(held);
+            }
+            (Some(due), _) if clock::now().0.saturating_sub(due.0) < OVERDUE_NOTABLE_MS => (),
+            (Some(_), watermark) => self.count(watermark.unwrap_or_default()).await?,
+        }
+        Ok(())
+    }
+
+    /// One question settles an idle consumer.
+    async fn ask(&mut self) {
+        if !self.nats.is_up() || self.asked.is_some_and(|it| it.elapsed() < ASK_PAUSE) {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        let mut jetstream = self.nats.jetstream();
+        jetstream.set_timeout(ASK_TIMEOUT);
+        let asked_at = clock::now();
+        let consumer: Result<PullConsumer, _> =
+            jetstream.get_consumer_from_stream(CONSUMER, TRIGGERS).await;
+        if let Ok(consumer) = consumer {
+            let info = consumer.cached_info();
+            self.tide.standing(Standing {
+                asked_at,
+                pending: info.num_pending,
+                unacked: info.num_ack_pending,
+                floor: info.ack_floor.consumer_sequence,
+            });
+        }
+    }
+
+    async fn count(&mut self, watermark: Time) -> Result<(), Busy> {
+        if self.counted.is_some_and(|it| it.elapsed() < COUNT_PAUSE) {
+            return Ok(());
+        }
+        self.counted = Some(Instant::now());
+        let held = self.engine.read(move |core| core.timers_held(clock::now(), watermark)).await;
+        match held {
+            Ok(held) => self.hold(held),
+            Err(Busy::Full) => (),
+            Err(Busy::Stopped) => return Err(Busy::Stopped),
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, held: usize) {
+        self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
+        match held {
+            0 => self.free.open(),
+            _ => self.free.close(format!("held: intake behind ({held} timers are due)")),
+        }
+    }
+}

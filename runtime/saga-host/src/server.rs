@@ -1,0 +1,173 @@
+//! The runtime as one call: [`run`].
+
+use crate::{
+    config::Config,
+    engine::{self, EngineError, Outlets},
+    http::{self, App},
+    nats_bus::{Bus, BusError, Parts},
+    sled_store::SledStore,
+    telemetry::Telemetry,
+};
+use chassis::{
+    db::{Db, DbOptions, EXIT_POISONED, OpenError},
+    http::{Door, Health, Metrics, serve},
+    nats::{Nats, NatsError},
+    shutdown::Shutdown,
+};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{net::TcpListener, sync::mpsc};
+
+/// For the engine's last batch when the process goes down.
+const ENGINE_DRAIN: Duration = Duration::from_secs(5);
+/// Exit status of a start that cannot succeed as things are set up (`EX_CONFIG`).
+const EXIT_CONFIG: u8 = 78;
+/// Exit status of a defect of ours (`EX_SOFTWARE`).
+const EXIT_DEFECT: u8 = 70;
+const EXIT_OTHER: u8 = 1;
+
+/// Why the runtime does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The engine has stopped by itself.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The broker cannot be used as it is.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A task of ours failed.
+    #[error("a part of the runtime failed: {0}")]
+    Task(String),
+}
+
+impl From<NatsError> for ServeError {
+    fn from(error: NatsError) -> ServeError {
+        ServeError::Bus(error.into())
+    }
+}
+
+impl ServeError {
+    /// What the process tells its parent.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServeError::Engine(EngineError::Store(_)) => EXIT_POISONED,
+            ServeError::Engine(EngineError::Panicked) | ServeError::Task(_) => EXIT_DEFECT,
+            ServeError::Engine(EngineError::Open(_)) | ServeError::Bus(_) => EXIT_CONFIG,
+            ServeError::Listen { .. } | ServeError::Store(_) | ServeError::Engine(_) => EXIT_OTHER,
+        }
+    }
+}
+
+/// Runs until `shutdown` is asked, and then: not ready, no more events, the batch that is under way
+/// made durable and acknowledged, everything flushed. At most some 20 s after the asking.
+///
+/// # Errors
+/// It cannot start, or can no longer promise anything: the process must end with
+/// [`ServeError::exit_code`].
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), ServeError> {
+    let addr = config.http_addr;
+    let listener =
+        TcpListener::bind(addr).await.map_err(|source| ServeError::Listen { addr, source })?;
+    serve_on(listener, config, shutdown).await
+}
+
+/// As [`run`], on a socket that listens already: for tests, which let the system choose the port.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn serve_on(
+    listener: TcpListener,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let telemetry = Telemetry::new(&metrics);
+    let opened = health.gate("store");
+    let db = open_db(&config).await?;
+    let (requests, owed) = mpsc::unbounded_channel();
+    let (published, publications) = mpsc::unbounded_channel();
+    let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone() };
+    let store = SledStore::new(db.clone());
+    let mut engine = engine::start(store, config.registry, outlets).await?;
+    opened.open();
+    tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
+    let nats = Nats::connect(&config.nats, &health, &metrics).await?;
+    let parts = Parts {
+        nats,
+        db,
+        engine: engine.handle.clone(),
+        stream: config.stream,
+        tokens: config.tokens.clone(),
+        owed,
+        publications,
+        telemetry,
+        health: health.clone(),
+        metrics: metrics.clone(),
+    };
+    let mut bus = Bus::start(parts).await?;
+    let app = App { engine: engine.handle.clone(), courier: bus.courier.clone() };
+    let door = Door {
+        title: "Fermata",
+        description: "Runs sagas: what they wait for, what they did, and what people decide.",
+        limits: config.limits,
+        tokens: config.tokens,
+        health: health.clone(),
+        metrics,
+    };
+    let router = door.router(http::routes(app));
+    if let Ok(addr) = listener.local_addr() {
+        tracing::info!(%addr, "serving");
+    }
+    let serving = tokio::spawn(serve(listener, router, health, shutdown.clone()));
+    tokio::select! {
+        () = shutdown.asked() => (),
+        ended = &mut engine.ended => return Err(engine_ended(ended)),
+        failed = &mut bus.failed => match failed {
+            Ok(error) => return Err(error.into()),
+            Err(_) => return Err(ServeError::Task("the bus ended by itself".into())),
+        },
+    }
+    bus.stop_intake();
+    tokio::select! {
+        ended = &mut engine.ended => return Err(engine_ended(ended)),
+        served = serving => served.map_err(|error| ServeError::Task(error.to_string()))?,
+    }
+    engine.handle.stop().await;
+    match tokio::time::timeout(ENGINE_DRAIN, engine.ended).await {
+        Ok(Ok(ended)) => ended?,
+        Ok(Err(_)) => return Err(EngineError::Panicked.into()),
+        Err(_) => tracing::warn!("the engine did not end in time; nothing durable is lost"),
+    }
+    bus.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opening scans the store's files: not a matter for the threads that serve.
+async fn open_db(config: &Config) -> Result<Db, ServeError> {
+    let options = DbOptions { cache_bytes: config.cache_bytes, ..DbOptions::default() };
+    let dir = config.data_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || Db::open(&dir, options));
+    let opened = opening.await.map_err(|error| ServeError::Task(error.to_string()))?;
+    Ok(opened?)
+}
+
+type EngineEnded = Result<Result<(), EngineError>, tokio::sync::oneshot::error::RecvError>;
+
+fn engine_ended(ended: EngineEnded) -> ServeError {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) | Err(_) => EngineError::Panicked.into(),
+    }
+}

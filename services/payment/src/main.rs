@@ -1,3 +1,8 @@
-//! The payment service.
+//! The payment service as a process.
 
-fn main() {}
+use payment::{PROCESS, Settings, app};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::launch(PROCESS, Settings::read, app)
+}

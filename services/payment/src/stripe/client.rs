@@ -1,0 +1,177 @@
+//! Calls to Stripe's API: form-encoded, with a bearer key, each `POST` with an `Idempotency-Key`.
+//!
+//! One call is one attempt: repeating is the kit's affair, which keeps the key over restarts.
+//! Stripe repeats the first result of a key for at least 24 h, stored errors included.
+
+use super::{ProviderRefund, ProviderSession};
+use crate::settings::Settings;
+use chassis::config::Secret;
+use reqwest::{Method, RequestBuilder, StatusCode, redirect::Policy};
+use serde_json::Value;
+use service_kit::{Rejection, WorkError};
+use std::time::Duration;
+
+/// Stripe answers within a few seconds; beyond that the call is repeated with its key.
+const TIMEOUT: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers are some KiB; anything larger is no answer of Stripe's.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Characters that we keep of a provider's message.
+const MESSAGE_CHARS_MAX: usize = 300;
+/// Refunds of one payment that a look-up reads: Stripe's largest page.
+const REFUNDS_MAX: &str = "100";
+
+/// Form fields.
+pub(crate) type Form = Vec<(String, String)>;
+
+/// Stripe as we use it.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Secret,
+}
+
+/// Why a call had no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Stripe refused it: its status, its code and its message.
+    Refused { status: u16, code: String, message: String },
+    /// No answer, or none that one can read: try again.
+    Unclear(String),
+}
+
+impl Failure {
+    /// Whether the named object does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Failure::Refused { status: 404, .. })
+    }
+
+    /// Whether the request was refused for what it asks.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Failure::Refused { .. })
+    }
+}
+
+impl From<Failure> for WorkError {
+    fn from(failure: Failure) -> WorkError {
+        match failure {
+            Failure::Refused { code, message, .. } => Rejection::new(code, message).into(),
+            Failure::Unclear(why) => WorkError::Failed(why),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(settings: &Settings) -> Client {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would carry the key elsewhere.
+            .redirect(Policy::none())
+            .build()
+            .expect("a client without certificates of its own can be built");
+        Client { http, base: settings.api_base.clone(), key: settings.api_key.clone() }
+    }
+
+    /// `POST /v1/checkout/sessions`.
+    pub(crate) async fn create_session(
+        &self,
+        form: &Form,
+        key: &str,
+    ) -> Result<ProviderSession, Failure> {
+        let answer = self.post("/v1/checkout/sessions", form, key).await?;
+        ProviderSession::read(&answer).ok_or_else(unreadable)
+    }
+
+    /// `GET /v1/checkout/sessions/{id}`.
+    pub(crate) async fn session(&self, id: &str) -> Result<ProviderSession, Failure> {
+        let answer = self.get(&format!("/v1/checkout/sessions/{}", plain(id)?), &[]).await?;
+        ProviderSession::read(&answer).ok_or_else(unreadable)
+    }
+
+    /// `POST /v1/checkout/sessions/{id}/expire`.
+    pub(crate) async fn expire_session(
+        &self,
+        id: &str,
+        key: &str,
+    ) -> Result<ProviderSession, Failure> {
+        let path = format!("/v1/checkout/sessions/{}/expire", plain(id)?);
+        let answer = self.post(&path, &Form::new(), key).await?;
+        ProviderSession::read(&answer).ok_or_else(unreadable)
+    }
+
+    /// `POST /v1/refunds`.
+    pub(crate) async fn refund(&self, form: &Form, key: &str) -> Result<ProviderRefund, Failure> {
+        let answer = self.post("/v1/refunds", form, key).await?;
+        ProviderRefund::read(&answer).ok_or_else(unreadable)
+    }
+
+    /// `GET /v1/refunds?payment_intent=…`, newest first.
+    pub(crate) async fn refunds(&self, payment_id: &str) -> Result<Vec<ProviderRefund>, Failure> {
+        let query = [("payment_intent", payment_id), ("limit", REFUNDS_MAX)];
+        let answer = self.get("/v1/refunds", &query).await?;
+        let list = answer["data"].as_array().ok_or_else(unreadable)?;
+        list.iter().map(|it| ProviderRefund::read(it).ok_or_else(unreadable)).collect()
+    }
+
+    async fn post(&self, path: &str, form: &Form, key: &str) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, path).header("Idempotency-Key", key).form(form);
+        send(request).await
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+        send(self.request(Method::GET, path).query(query)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.base);
+        self.http.request(method, url).bearer_auth(self.key.expose())
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Value, Failure> {
+    // Errors of the client name the address, which has no secret in it.
+    let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
+    let mut response = request.send().await.map_err(unclear)?;
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unclear)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::Unclear("the provider's answer is too large".into()));
+        }
+    }
+    let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    if status.is_success() && value.is_object() {
+        return Ok(value);
+    }
+    Err(failure(status, &value["error"]))
+}
+
+/// 401 and 403 are our configuration, 409 and 429 are a matter of time, 5xx is theirs: all of these
+/// are tried again. What else is refused is refused for what it asks.
+fn failure(status: StatusCode, error: &Value) -> Failure {
+    let is_refusal = matches!(status.as_u16(), 400 | 402 | 404) && error.is_object();
+    let text = |name: &str| error[name].as_str();
+    let code = text("code").or(text("type")).unwrap_or("unknown").to_owned();
+    // A key that was used for something else is our fault, and no answer to what was asked.
+    if !is_refusal || text("type") == Some("idempotency_error") {
+        return Failure::Unclear(format!("the provider answered {status} ({code})"));
+    }
+    let message = text("message").unwrap_or("refused by the payment provider");
+    let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+    Failure::Refused { status: status.as_u16(), code, message }
+}
+
+fn unreadable() -> Failure {
+    Failure::Unclear("the provider's answer has another shape".into())
+}
+
+/// An id becomes part of a path, so it may hold nothing that a path gives a meaning to.
+fn plain(id: &str) -> Result<&str, Failure> {
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return Ok(id);
+    }
+    let message = "the session's id is none of the provider's".to_owned();
+    Err(Failure::Refused { status: 404, code: "resource_missing".into(), message })
+}

@@ -1,0 +1,14 @@
+//! Stripe on the wire: `docs.stripe.com/api`, version 2026-10-28, and its webhooks.
+
+mod client;
+mod event;
+mod session;
+mod signature;
+
+pub(crate) use client::Client;
+pub(crate) use event::{HookEvent, Meaning};
+pub(crate) use session::{ProviderRefund, ProviderSession};
+pub(crate) use signature::{SIGNATURE_HEADER, verify};
+
+#[cfg(test)]
+pub(crate) use signature::signed;

@@ -4,6 +4,7 @@
 //! [`Core::handle`] applies one input to the batch being made, [`Core::commit`] makes the batch
 //! durable and only then gives out what is owed to the world.
 
+mod answers;
 mod commands;
 mod decide;
 mod ends;
@@ -20,16 +21,15 @@ pub use reads::{HeadQuery, Seen};
 pub use recovery::OpenError;
 
 use crate::{
-    codec::NoteRecord,
     driver::Driver,
-    effect::{Effect, Note},
+    effect::Effect,
     fold::State,
     id::{Lane, Path, SagaId, Time},
-    input::{Answer, Answered, Input},
+    input::Input,
     journal::Fact,
     lanes::Waits,
     saga::Registry,
-    store::{Kind, Store, StoreError},
+    store::{Store, StoreError},
     txn::Txn,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -163,45 +163,5 @@ impl<S: Store> Core<S> {
             self.match_opened(now)?;
         }
         Ok(())
-    }
-
-    /// The first answer for an open step wins. One for an abandoned call is recorded beside the
-    /// saga and told to nobody; any other is stale.
-    fn answered(&mut self, now: Time, answered: Answered) -> Result<(), StoreError> {
-        let Answered { saga, epoch, step, is_undo, answer } = answered;
-        let is_of_epoch = |state: &State| state.start.as_ref().is_some_and(|it| it.epoch == epoch);
-        let Some(state) = self.state(saga)?.filter(|it| is_of_epoch(it)) else {
-            self.effects.push(Effect::Note(Note::StaleAnswer { saga, step }));
-            return Ok(());
-        };
-        let is_abandoned = !is_undo && state.abandoned.contains(&step);
-        let outcome = match &answer {
-            Answer::Ok(_) => "ok".to_owned(),
-            Answer::Rejected { code, .. } => code.clone(),
-            Answer::Useless { reason } => reason.clone(),
-        };
-        if is_abandoned {
-            let at = now;
-            self.txn.put_record(Kind::Note, &NoteRecord::LateAnswer { at, saga, step, outcome })?;
-            return Ok(());
-        }
-        let fact = fact_of(step.clone(), is_undo, answer);
-        if !self.offer(now, saga, fact)? {
-            self.effects.push(Effect::Note(Note::StaleAnswer { saga, step }));
-        }
-        Ok(())
-    }
-}
-
-fn fact_of(step: Path, is_undo: bool, answer: Answer) -> Fact {
-    match (is_undo, answer) {
-        (false, Answer::Ok(body)) => Fact::Replied { step, body },
-        (false, Answer::Rejected { code, reason }) => Fact::Rejected { step, code, reason },
-        (false, Answer::Useless { reason }) => Fact::Exhausted { step, reason, abort: false },
-        (true, Answer::Ok(_)) => Fact::Undone { step },
-        (true, Answer::Rejected { code, reason }) => Fact::UndoRejected { step, code, reason },
-        (true, Answer::Useless { reason }) => {
-            Fact::UndoRejected { step, code: "useless_answer".to_owned(), reason }
-        }
     }
 }

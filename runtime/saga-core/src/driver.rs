@@ -40,19 +40,22 @@ impl Driver {
         Driver { cached, order, uses: 0, bytes: 0, count_max, bytes_max }
     }
 
-    /// Makes a turn; the journal is asked for only when the saga is not in memory. After an error
+    /// Makes a turn; the journal, with the size of each entry, is asked for only when the saga is not in memory. After an error
     /// nothing of the saga stays in memory.
     pub(crate) fn turn<E>(
         &mut self,
         job: &Job<'_>,
-        journal: impl FnOnce() -> Result<Vec<Entry>, E>,
+        journal: impl FnOnce() -> Result<Vec<(Entry, usize)>, E>,
     ) -> Result<Result<Applied, ReplayError>, E> {
         let (mut live, bytes) = match self.take(job.saga) {
             Some(cached) => (cached.live, cached.bytes),
-            None => match Live::replay(job.code, &journal()?) {
-                Ok(live) => (live, 0),
-                Err(err) => return Ok(Err(err)),
-            },
+            None => {
+                let (journal, sizes): (Vec<Entry>, Vec<usize>) = journal()?.into_iter().unzip();
+                match Live::replay(job.code, &journal) {
+                    Ok(live) => (live, sizes.iter().sum()),
+                    Err(err) => return Ok(Err(err)),
+                }
+            }
         };
         let applied = live.turn(job.at, job.turn_at, job.fact);
         if applied.is_ok() {

@@ -82,6 +82,11 @@ impl Engine {
         true
     }
 
+    /// Takes a fact that the code does not see.
+    pub(crate) fn learn(&self, at: Time, fact: &Fact) {
+        self.0.borrow_mut().state.learn(at, fact);
+    }
+
     /// The decisions of the turn, if they can be believed.
     pub(crate) fn finish(&self) -> Result<Vec<Decision>, ReplayError> {
         let inner = &mut *self.0.borrow_mut();

@@ -17,64 +17,58 @@ pub enum Move {
 
 /// Where a saga stands, as far as moves are concerned. `paused` lies over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub struct Phase {
+    /// How far it is.
+    pub stage: Stage,
+    /// Something of it has failed and can be tried again: a turn, a call or an undo.
+    pub has_failed: bool,
+}
+
+/// How far a saga is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
     /// Before its pivot.
     Forward,
     /// After its pivot.
     Committed,
+    /// It gave up after its pivot: a person mends what is to be mended, and terminates it.
+    FailedAfterCommit,
     /// Its undos run.
     Compensating,
     /// Its code has succeeded, and what it left behind is being tidied up.
     Closing,
-    /// Its turn cannot be made.
-    Stuck,
-    /// The same, after its pivot.
-    StuckAfterCommit,
-    /// A call is not asked again by itself.
-    CallExhausted,
-    /// The same, after its pivot.
-    CallExhaustedAfterCommit,
-    /// A compensation failed.
-    UndoFailed,
-    /// It gave up after its pivot.
-    FailedAfterCommit,
     /// Nothing more happens.
     Ended,
 }
 
-impl Phase {
+impl Stage {
     /// All of them, for tests and documents.
-    pub const ALL: [Phase; 11] = [
-        Phase::Forward,
-        Phase::Committed,
-        Phase::Compensating,
-        Phase::Closing,
-        Phase::Stuck,
-        Phase::StuckAfterCommit,
-        Phase::CallExhausted,
-        Phase::CallExhaustedAfterCommit,
-        Phase::UndoFailed,
-        Phase::FailedAfterCommit,
-        Phase::Ended,
+    pub const ALL: [Stage; 6] = [
+        Stage::Forward,
+        Stage::Committed,
+        Stage::FailedAfterCommit,
+        Stage::Compensating,
+        Stage::Closing,
+        Stage::Ended,
     ];
+}
+
+impl Phase {
+    /// That of every saga that has ended.
+    pub const ENDED: Phase = Phase { stage: Stage::Ended, has_failed: false };
 
     /// The phase of a saga.
     pub fn of(state: &State) -> Phase {
-        if state.ended_at.is_some() {
-            return Phase::Ended;
-        }
-        match (state.attention().map(|it| it.problem), &state.end) {
-            (Some(Problem::UndoFailed), _) => Phase::UndoFailed,
-            (Some(Problem::FailedAfterCommit), _) => Phase::FailedAfterCommit,
-            (Some(Problem::Stuck), _) if state.committed => Phase::StuckAfterCommit,
-            (Some(Problem::Stuck), _) => Phase::Stuck,
-            (Some(Problem::CallExhausted), _) if state.committed => Phase::CallExhaustedAfterCommit,
-            (Some(Problem::CallExhausted), _) => Phase::CallExhausted,
-            (None, Some(End::Completed(_))) => Phase::Closing,
-            (None, Some(_)) => Phase::Compensating,
-            (None, None) if state.committed => Phase::Committed,
-            (None, None) => Phase::Forward,
-        }
+        let stage = match &state.end {
+            _ if state.ended_at.is_some() => return Phase::ENDED,
+            Some(End::Completed(_)) => Stage::Closing,
+            Some(_) if state.committed => Stage::FailedAfterCommit,
+            Some(_) => Stage::Compensating,
+            None if state.committed => Stage::Committed,
+            None => Stage::Forward,
+        };
+        let problem = state.attention().map(|it| it.problem);
+        Phase { stage, has_failed: problem.is_some_and(|it| it != Problem::FailedAfterCommit) }
     }
 }
 
@@ -83,34 +77,21 @@ impl Phase {
 /// # Errors
 /// The move is not open in this state; the refusal names those that are.
 pub fn allowed(phase: Phase, paused: bool, action: Action) -> Result<Move, Refusal> {
-    use Phase as P;
     let no = |why: &str| Err(refusal(phase, paused, why));
-    match (action, phase) {
-        (_, P::Ended) => no("it has ended"),
+    match (action, phase.stage) {
+        (_, Stage::Ended) => no("it has ended"),
         (Action::Pause, _) if paused => Ok(Move::Already),
-        (Action::Pause, _) => Ok(Move::Do),
-        (Action::Resume, _) if paused => Ok(Move::Do),
-        (Action::Resume, _) => Ok(Move::Already),
-        (Action::Cancel, P::Forward | P::Stuck | P::CallExhausted) => Ok(Move::Do),
-        (Action::Cancel, P::Compensating | P::UndoFailed) => Ok(Move::Already),
-        (Action::Cancel, P::Closing) => no("it has succeeded"),
-        (
-            Action::Cancel,
-            P::Committed | P::StuckAfterCommit | P::CallExhaustedAfterCommit | P::FailedAfterCommit,
-        ) => no("it has passed its commit"),
-        (Action::Terminate, _) => Ok(Move::Do),
-        (
-            Action::Retry,
-            P::Stuck
-            | P::StuckAfterCommit
-            | P::CallExhausted
-            | P::CallExhaustedAfterCommit
-            | P::UndoFailed,
-        ) => Ok(Move::Do),
-        (Action::Retry, P::FailedAfterCommit) => no("its code has ended"),
-        (Action::Retry, P::Forward | P::Committed | P::Compensating | P::Closing) => {
-            no("nothing of it has failed")
+        (Action::Resume, _) if !paused => Ok(Move::Already),
+        (Action::Pause | Action::Resume | Action::Terminate, _) => Ok(Move::Do),
+        (Action::Cancel, Stage::Forward) => Ok(Move::Do),
+        (Action::Cancel, Stage::Compensating) => Ok(Move::Already),
+        (Action::Cancel, Stage::Closing) => no("it has succeeded"),
+        (Action::Cancel, Stage::Committed | Stage::FailedAfterCommit) => {
+            no("it has passed its commit")
         }
+        (Action::Retry, _) if phase.has_failed => Ok(Move::Do),
+        (Action::Retry, Stage::FailedAfterCommit) => no("its code has ended"),
+        (Action::Retry, _) => no("nothing of it has failed"),
     }
 }
 
@@ -124,28 +105,22 @@ fn refusal(phase: Phase, paused: bool, why: &str) -> Refusal {
 
 /// The moves that would do something.
 pub fn open_moves(phase: Phase, paused: bool) -> Vec<&'static str> {
-    let is_open = |action: Action| match (action, phase) {
-        (_, Phase::Ended) => false,
-        (Action::Pause, _) => !paused,
-        (Action::Resume, _) => paused,
-        (Action::Terminate, _) => true,
-        (Action::Cancel, _) => {
-            matches!(phase, Phase::Forward | Phase::Stuck | Phase::CallExhausted)
-        }
-        (Action::Retry, _) => matches!(
-            phase,
-            Phase::Stuck
-                | Phase::StuckAfterCommit
-                | Phase::CallExhausted
-                | Phase::CallExhaustedAfterCommit
-                | Phase::UndoFailed
-        ),
+    let is_open = |action: Action| match action {
+        _ if phase.stage == Stage::Ended => false,
+        Action::Pause => !paused,
+        Action::Resume => paused,
+        Action::Terminate => true,
+        Action::Cancel => phase.stage == Stage::Forward,
+        Action::Retry => phase.has_failed,
     };
-    let all = [Action::Pause, Action::Resume, Action::Cancel, Action::Terminate, Action::Retry];
-    all.into_iter().filter(|it| is_open(*it)).map(Action::as_str).collect()
+    Action::ALL.into_iter().filter(|it| is_open(*it)).map(Action::as_str).collect()
 }
 
 impl Action {
+    /// All of them, in the order in which people think of them.
+    pub const ALL: [Action; 5] =
+        [Action::Pause, Action::Resume, Action::Cancel, Action::Terminate, Action::Retry];
+
     /// As the API spells it.
     pub fn as_str(self) -> &'static str {
         match self {

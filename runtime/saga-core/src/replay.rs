@@ -118,13 +118,20 @@ impl Live {
         let probe = Arc::new(WakerProbe::default());
         let waker = Waker::from(probe.clone());
         let mut live = Live { ctx: CodeCtx::default(), code, run: None, probe, waker };
+        let mut held: Vec<&Entry> = Vec::new();
         for (number, entry) in journal.iter().enumerate() {
             if (number == 0) != matches!(entry.fact, Fact::Started(_)) {
                 return Err(ReplayError::Torn { entry: number });
             }
-            if let Turn::Done { at, decisions } = &entry.turn {
-                live.apply(entry.at, *at, &entry.fact, Some(decisions))?;
+            let Turn::Done { at, decisions } = &entry.turn else {
+                held.push(entry);
+                continue;
+            };
+            if ends_without_code(&entry.fact, decisions) {
+                // What is held now has settled its steps, and will never be seen by the code.
+                held.drain(..).for_each(|it| live.ctx.0.learn(it.at, &it.fact));
             }
+            live.apply(entry.at, *at, &entry.fact, Some(decisions))?;
         }
         Ok(live)
     }
@@ -210,6 +217,11 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.drop_code();
     }
+}
+
+fn ends_without_code(fact: &Fact, decisions: &[Decision]) -> bool {
+    let aborts = decisions.iter().any(|it| matches!(it, Decision::Abort { .. }));
+    !fact.is_for_code() && (aborts || matches!(fact, Fact::Terminated { .. }))
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -13,7 +13,7 @@ pub(crate) struct Txn<S> {
     store: S,
     records: Vec<Record>,
     rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
-    entries: BTreeMap<(SagaId, u32), Entry>,
+    entries: BTreeMap<(SagaId, u32), (Entry, usize)>,
 }
 
 impl<S: Store> Txn<S> {
@@ -56,7 +56,7 @@ impl<S: Store> Txn<S> {
         let size = bytes.len();
         let (position, slot) = (entry.position, Slot::Entry { saga, seq });
         self.records.push(Record { position, slot, bytes });
-        self.entries.insert((saga, seq), entry.clone());
+        self.entries.insert((saga, seq), (entry.clone(), size));
         Ok(size)
     }
 
@@ -118,10 +118,15 @@ impl<S: Store> Txn<S> {
 
     /// The whole journal of a saga.
     pub(crate) fn journal(&self, saga: SagaId) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.sized_journal(saga)?.into_iter().map(|it| it.0).collect())
+    }
+
+    /// The same, with the size of each entry in bytes.
+    pub(crate) fn sized_journal(&self, saga: SagaId) -> Result<Vec<(Entry, usize)>, StoreError> {
         let stored = self.store.slice(saga, 0)?;
         let mut journal = Vec::with_capacity(stored.len() + 1);
         for it in &stored {
-            journal.push(crate::codec::decode_entry(it)?);
+            journal.push((crate::codec::decode_entry(it)?, it.bytes.len()));
         }
         for ((_, seq), entry) in self.entries.range((saga, 0)..=(saga, u32::MAX)) {
             match journal.get_mut(*seq as usize) {

@@ -111,7 +111,7 @@ impl<S: Store> Core<S> {
         }
         let Some(state) = self.state(saga)? else {
             return Ok(match self.is_known(saga)? {
-                true => allowed(Phase::Ended, false, action).map(|_| Reply::Same(saga)),
+                true => allowed(Phase::ENDED, false, action).map(|_| Reply::Same(saga)),
                 false => Err(refusal(RefusalKind::NotFound, &format!("no saga {saga}"))),
             });
         };
@@ -135,6 +135,9 @@ impl<S: Store> Core<S> {
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
         if held && goes_on {
             self.apply_held(now, saga)?;
+        }
+        if action == Action::Resume {
+            self.exhaust(now, saga)?;
         }
         Ok(Ok(Reply::Accepted(saga)))
     }

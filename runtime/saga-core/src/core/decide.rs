@@ -114,15 +114,27 @@ impl<S: Store> Core<S> {
     fn body_of(&self, question: &Question, actor: &Actor, decide: &Decide) -> Value {
         let event = question.wait.events.first().map_or("", String::as_str);
         let declared = self.registry.get(&question.definition).and_then(|it| it.declared(event));
-        let field = declared.map_or("key", |it| it.key.trim_start_matches('/'));
+        let pointer = declared.map_or("/key", |it| it.key);
         let mut body = Map::new();
-        body.insert(field.to_owned(), Value::from(question.wait.key.clone()));
+        put(&mut body, pointer.trim_start_matches('/'), &question.wait.key);
         body.insert("approved".to_owned(), Value::from(decide.approved));
         body.insert("by".to_owned(), Value::from(actor.name.clone()));
         if let Some(reason) = &decide.reason {
             body.insert("reason".to_owned(), Value::from(reason.clone()));
         }
         Value::Object(body)
+    }
+}
+
+/// Puts a key where a JSON pointer, without its first slash, will find it.
+fn put(body: &mut Map<String, Value>, pointer: &str, key: &str) {
+    match pointer.split_once('/') {
+        None => drop(body.insert(pointer.to_owned(), Value::from(key))),
+        Some((field, rest)) => {
+            let mut inner = Map::new();
+            put(&mut inner, rest, key);
+            body.insert(field.to_owned(), Value::Object(inner));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     codec::{EventRecord, IdentityRow, decode},
     driver::Driver,
+    effect::Effect,
     head::Head,
     id::{Lane, Position, Time, short_hash},
     lanes::Waits,
@@ -55,7 +56,7 @@ impl<S: Store> Core<S> {
             effects: Vec::new(),
         };
         core.count_kept()?;
-        core.index_heads()?;
+        core.index_heads(now)?;
         core.offer_unrouted(now)?;
         Ok(core)
     }
@@ -69,7 +70,7 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    fn index_heads(&mut self) -> Result<(), StoreError> {
+    fn index_heads(&mut self, now: Time) -> Result<(), StoreError> {
         for (_, value) in self.txn.all(Table::Open, &[])? {
             let head: Head = decode(&value)?;
             for wait in &head.waits {
@@ -82,7 +83,13 @@ impl<S: Store> Core<S> {
             if head.owes
                 && let Some(state) = self.state(head.id)?
             {
-                let owed = wanted(state);
+                // What is too old to be sent again leaves with the next tick.
+                let is_over = |it: &Effect| match it {
+                    Effect::Send(request) => state.due(&request.id.step, now).is_some(),
+                    _ => false,
+                };
+                let owed: Vec<Effect> =
+                    wanted(state).into_iter().filter(|it| !is_over(it)).collect();
                 self.effects.extend(owed);
             }
         }

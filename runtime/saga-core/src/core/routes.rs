@@ -94,7 +94,7 @@ impl<S: Store> Core<S> {
         }
         match self.late_by_claim(now, definition, &routed)? {
             Some(fate) => Ok(fate),
-            None => self.keep(&routed),
+            None => self.keep_unless_full(&routed),
         }
     }
 
@@ -157,14 +157,19 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// Kept for a wait that opens later; a full lane keeps no more.
-    fn keep(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
-        let count = self.kept.entry(routed.lane).or_default();
-        if self.limits.lane_events_max <= *count {
+    /// A full lane keeps no more.
+    fn keep_unless_full(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+        let count = self.kept.get(&routed.lane).copied().unwrap_or_default();
+        if self.limits.lane_events_max <= count {
             let why = format!("the lane of key {} is full with {count} events", routed.key);
             return Ok((Outcome::DeadLetter, None, Some(why)));
         }
-        *count += 1;
+        self.keep(routed)
+    }
+
+    /// Kept for a wait that opens later.
+    fn keep(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+        *self.kept.entry(routed.lane).or_default() += 1;
         let row = KeptRow { position: routed.position };
         self.txn.put(Table::Kept, &kept_key(&routed.lane, routed.position), &row)?;
         Ok((Outcome::Kept, None, None))
@@ -253,7 +258,8 @@ impl<S: Store> Core<S> {
             .collect()
     }
 
-    /// An event that was taken, but never seen by the code, goes back to its lane.
+    /// An event that was taken, but never seen by the code, goes back to its place in its lane, and
+    /// whoever holds for it now may have it.
     pub(super) fn give_back(
         &mut self,
         definition: &str,
@@ -265,9 +271,14 @@ impl<S: Store> Core<S> {
             return Ok(());
         };
         let declared = self.registry.get(definition).and_then(|it| it.declared(name));
+        if declared.is_some_and(|it| it.route == Route::Each) {
+            return Ok(()); // It was a copy.
+        }
         let key = declared.and_then(|it| key_of(&event, it).ok()).unwrap_or(key.to_owned());
         let lane = Lane::of(definition, name, &key);
         let routed = Routed { position: *position, event: &event, key, lane };
+        let holding = self.waits.of(&lane).filter(|it| !it.asks);
+        self.opened.extend(holding.map(|it| (it.saga, it.step.clone())));
         let fate = self.keep(&routed)?;
         self.rule(definition, &event, fate)
     }

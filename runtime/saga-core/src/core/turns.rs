@@ -141,7 +141,7 @@ impl<S: Store> Core<S> {
         let (saga, code) = (start.saga, definition.code);
         let job = Job { saga, code, fact, at, turn_at };
         let txn = &self.txn;
-        let applied = self.driver.turn(&job, || txn.journal(saga))?;
+        let applied = self.driver.turn(&job, || txn.sized_journal(saga))?;
         Ok(match applied {
             Ok(Applied::Decided(decisions)) => match too_large(&decisions) {
                 None => Ok(Applied::Decided(decisions)),
@@ -204,6 +204,17 @@ impl<S: Store> Core<S> {
         self.follow(saga, &before, fold(&journal))
     }
 
+    /// What became too old to be asked for while the saga was paused is for a person: it is not
+    /// sent even once.
+    pub(super) fn exhaust(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        while let Some(fact) = self.state(saga)?.and_then(|it| it.exhausted_at(now)) {
+            if !self.offer(now, saga, fact)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Brings rows, indexes and effects in line with the new state.
     fn follow(&mut self, saga: SagaId, before: &Facets, state: State) -> Result<(), StoreError> {
         let position = self.txn.next() - 1;
@@ -251,8 +262,11 @@ impl<S: Store> Core<S> {
 
     fn follow_effects(&mut self, before: &Facets, after: &Facets) {
         for effect in before.wanted.iter().filter(|it| !after.wanted.contains(it)) {
-            if let Effect::Send(request) = effect {
-                self.effects.push(Effect::Forget(request.id.clone()));
+            let Effect::Send(request) = effect else { continue };
+            // What has not left yet need not be called back.
+            match self.effects.iter().rposition(|it| it == effect) {
+                Some(at) => drop(self.effects.remove(at)),
+                None => self.effects.push(Effect::Forget(request.id.clone())),
             }
         }
         let new = after.wanted.iter().filter(|it| !before.wanted.contains(it));

@@ -49,6 +49,8 @@ impl State {
                 if self.owed.first().is_some_and(|it| it.step == *step) {
                     self.owed.remove(0);
                 }
+                // The next one is asked for from here on.
+                self.owed.iter_mut().take(1).for_each(|it| it.since = at);
             }
             Fact::UndoRejected { step, reason, .. } => {
                 if let Some(undo) = self.owed.first_mut().filter(|it| it.step == *step) {

@@ -280,7 +280,8 @@ impl State {
             let (problem, since) = (Problem::UndoFailed, undo.since);
             return Some(Attention { problem, message, since });
         }
-        let call = self.calls.values().find_map(|it| Some((it, it.exhausted.as_ref()?)));
+        let calls = self.calls.iter().filter(|it| !self.settles(it.0));
+        let call = calls.into_iter().find_map(|it| Some((it.1, it.1.exhausted.as_ref()?)));
         if let Some((call, why)) = call {
             let message = format!("call {}: {why}; retry or cancel", call.command.subject);
             let (problem, since) = (Problem::CallExhausted, call.since);
@@ -312,6 +313,11 @@ impl State {
             && self.waits.is_empty()
             && self.sleeps.is_empty()
             && self.closing.is_empty()
+    }
+
+    /// Whether the step is in an arm whose time to settle is its only limit.
+    fn settles(&self, step: &Path) -> bool {
+        self.closing.iter().any(|it| it.scope.contains(step))
     }
 
     /// Whether a call in the scope has no answer.
@@ -368,11 +374,20 @@ impl State {
         let closing = closing.map(|it| (it.due, it.scope.clone()));
         // What is not sent while the saga is paused is not missed either.
         let asks = !self.paused;
-        let calls = self.calls.iter().filter(|it| asks && it.1.exhausted.is_none());
+        let has_limit =
+            |step: &Path, call: &OpenCall| asks && call.exhausted.is_none() && !self.settles(step);
+        let calls = self.calls.iter().filter(|it| has_limit(it.0, it.1));
         let calls = calls.map(|(step, it)| (it.limit(), step.clone()));
         let undo = self.owed.first().filter(|it| asks && it.failed.is_none());
         let undo = undo.map(|it| (it.since.after_ms(RetryMs::undo().limit_ms), it.step.clone()));
         waits.chain(sleeps).chain(closing).chain(calls).chain(undo).collect()
+    }
+
+    /// The first request that is too old at this time to be sent again.
+    pub(crate) fn exhausted_at(&self, now: Time) -> Option<Fact> {
+        let owed = self.owed.first().map(|it| &it.step);
+        let mut facts = self.calls.keys().chain(owed).filter_map(|step| self.due(step, now));
+        facts.find(|it| matches!(it, Fact::Exhausted { .. } | Fact::UndoRejected { .. }))
     }
 
     /// The fact that the timer of this step makes at this time, if it is due.

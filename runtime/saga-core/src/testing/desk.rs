@@ -1,22 +1,18 @@
 //! A desk plays the host: it takes inputs, keeps the clock, and holds what is owed to the world.
 
+mod see;
+
 use super::check;
 use crate::{
-    abort::AbortKind,
-    core::{Core, Limits, Seen},
+    core::{Core, Limits},
     effect::{Effect, Note, Refusal, Reply, Request, RequestId, Verdict},
-    fold::{OpenWait, State, Status, fold},
-    head::Head,
     id::{Path, Position, SagaId, Time},
     input::{
         Action, Actor, Answer, Answered, Arrival, Command, Decide, Input, Role, Target, Ticket,
     },
-    journal::Entry,
     payload::Payload,
-    render::render,
-    replay::Live,
     saga::{Registry, Saga},
-    store::{MemoryStore, Slot, Store},
+    store::{MemoryStore, Store},
 };
 use serde_json::Value;
 use std::{
@@ -317,6 +313,11 @@ impl Desk {
         self.input(Input::Published { saga, step });
     }
 
+    /// The subject of the call under way with this step.
+    pub fn asked_for(&self, step: &str) -> &str {
+        &self.asked[&self.find(step, false)].subject
+    }
+
     /// The request under way with this step or subject.
     pub fn find(&self, what: &str, is_undo: bool) -> RequestId {
         let saga = self.saga();
@@ -359,141 +360,10 @@ impl Desk {
     }
 }
 
-/// What can be seen.
-impl Desk {
-    /// Turns to another saga.
-    pub fn look_at(&mut self, saga: SagaId) {
-        self.looks_at = Some(saga);
-    }
-
-    /// The saga that the desk looks at.
-    pub fn saga(&self) -> SagaId {
-        self.looks_at.expect("a saga was started")
-    }
-
-    /// What its journal leads to.
-    pub fn state(&self) -> State {
-        fold(&self.journal())
-    }
-
-    /// Its head row.
-    pub fn head(&self) -> Head {
-        self.head_of(self.saga()).expect("a saga has a head")
-    }
-
-    /// The head row of any saga.
-    pub fn head_of(&self, saga: SagaId) -> Option<Head> {
-        self.cores[0].head(saga).expect("a memory store can be read")
-    }
-
-    /// Where it stands.
-    pub fn status(&self) -> Status {
-        self.head().status
-    }
-
-    /// The waits that are open.
-    pub fn waits(&self) -> Vec<OpenWait> {
-        self.head().waits
-    }
-
-    /// Its journal.
-    pub fn journal(&self) -> Vec<Entry> {
-        self.cores[0].journal(self.saga()).expect("a memory store can be read")
-    }
-
-    /// Its journal as text.
-    pub fn text(&self) -> String {
-        self.looks_at.map(|_| render(&self.journal())).unwrap_or_default()
-    }
-
-    /// The last line of its journal.
-    pub fn last(&self) -> String {
-        self.text().lines().last().unwrap_or_default().trim().to_owned()
-    }
-
-    /// Its journal must read exactly so.
-    pub fn reads(&self, expected: &str) {
-        let actual = self.text();
-        assert_eq!(actual.trim(), expected.trim(), "\n{actual}\n");
-    }
-
-    /// What is asked of services for it now: `step subject`, with `undo` and the reason before it
-    /// for an undo.
-    pub fn owed(&self) -> Vec<String> {
-        let saga = self.saga();
-        let asked = self.asked.values().filter(|it| it.id.saga == saga);
-        let shown = asked.map(|it| match &it.undo {
-            Some(undo) => format!("{} undo {} ({})", it.id.step, it.subject, kind(undo.abort.kind)),
-            None => format!("{} {}", it.id.step, it.subject),
-        });
-        shown.collect()
-    }
-
-    /// The requests under way, of all sagas.
-    pub fn requests(&self) -> Vec<Request> {
-        self.asked.values().cloned().collect()
-    }
-
-    /// The publishes under way, of all sagas.
-    pub fn publishes(&self) -> Vec<Effect> {
-        self.published.values().cloned().collect()
-    }
-
-    /// What the last input gave out.
-    pub fn effects(&self) -> &[Effect] {
-        &self.effects
-    }
-
-    /// Every event in the log with its verdicts, in order of arrival.
-    pub fn events(&self) -> Vec<Seen> {
-        let records = self.store().read(1, usize::MAX).expect("a memory store can be read");
-        let events = records.iter().filter(|it| !matches!(it.slot, Slot::Entry { .. }));
-        let seen = events.map(|it| self.cores[0].event(it.position));
-        seen.filter_map(|it| it.expect("a memory store can be read")).collect()
-    }
-
-    /// The store of the warm core.
-    pub fn store(&self) -> &MemoryStore {
-        self.cores[0].store()
-    }
-
-    /// The warm core, for its reads.
-    pub fn core(&self) -> &Core<MemoryStore> {
-        &self.cores[0]
-    }
-
-    /// The clock.
-    pub fn now(&self) -> Time {
-        self.now
-    }
-
-    /// The definitions.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// A replay of the stored journal; nothing when its code is not linked.
-    pub(super) fn replay(&self, saga: SagaId) -> Option<Result<Live, crate::replay::ReplayError>> {
-        let head = self.head_of(saga)?;
-        let definition = self.registry.get(&head.definition)?;
-        let fits = definition.version == head.version;
-        let journal = self.cores[0].journal(saga).expect("a memory store can be read");
-        fits.then(|| Live::replay(definition.code, &journal))
-    }
-}
-
 fn payload(body: &Value) -> Payload {
     Payload::of(body).expect("a value has a JSON form")
 }
 
 fn rejected(code: &str) -> Answer {
     Answer::Rejected { code: code.to_owned(), reason: code.replace('_', " ") }
-}
-
-fn kind(kind: AbortKind) -> &'static str {
-    kind.as_str()
 }

@@ -121,7 +121,6 @@ pub(super) struct Run<'a> {
     calls: Vec<Path>,
     steps: usize,
     was_moved: bool,
-    is_paused: bool,
 }
 
 impl<'a> Run<'a> {
@@ -146,11 +145,10 @@ impl<'a> Run<'a> {
             calls: Vec::new(),
             steps: 0,
             was_moved: false,
-            is_paused: false,
         }
     }
 
-    pub(super) fn to_the_end(&mut self) {
+    pub(super) fn finish(&mut self) {
         loop {
             self.strike();
             if !self.step() {
@@ -202,10 +200,7 @@ impl<'a> Run<'a> {
         match self.mishap.clone() {
             Mishap::RestartAt(step) if step == at => self.desk.restart(),
             Mishap::PauseAt(step) if step == at => {
-                if self.make(Action::Pause) {
-                    assert_eq!(self.requests_of_saga(), 0, "a paused saga sends nothing");
-                    self.make(Action::Resume);
-                }
+                self.paused(|_| ());
             }
             Mishap::LongPauseAt(step) if step == at => self.long_pause(),
             Mishap::MoveAt(step, action) if step == at => {
@@ -220,10 +215,7 @@ impl<'a> Run<'a> {
                 self.was_moved = self.make(Action::Cancel);
             }
             Mishap::CancelWhilePausedAt(step) if step == at => {
-                if self.make(Action::Pause) {
-                    self.was_moved = self.make(Action::Cancel);
-                    self.make(Action::Resume);
-                }
+                self.paused(|run| run.was_moved = run.make(Action::Cancel));
             }
             Mishap::StrayAt(step, stray) if step == at => self.stray(stray),
             Mishap::CancelAndStrayAt(step, stray) if step == at => {
@@ -243,23 +235,29 @@ impl<'a> Run<'a> {
         self.desk.requests().iter().filter(|it| it.id.saga == self.saga).count()
     }
 
+    /// Does something while the saga is paused, if it can be.
+    fn paused(&mut self, act: impl FnOnce(&mut Self)) {
+        if self.make(Action::Pause) {
+            assert_eq!(self.requests_of_saga(), 0, "a paused saga sends nothing");
+            act(self);
+            assert_eq!(self.requests_of_saga(), 0, "a paused saga sends nothing");
+            self.make(Action::Resume);
+        }
+    }
+
     /// What was under way is answered, and what the saga holds for comes, while it is paused.
     fn long_pause(&mut self) {
         let under_way = self.desk.requests();
-        if !self.make(Action::Pause) {
-            return;
-        }
-        self.is_paused = true;
-        for request in under_way {
-            self.note_call(&request);
-            let answer = self.services.ask(&request);
-            self.desk.answer(&request.id, answer);
-        }
-        while let Some(next) = self.choices().pop() {
-            self.take(next);
-        }
-        self.is_paused = false;
-        self.make(Action::Resume);
+        self.paused(|run| {
+            for request in under_way {
+                run.note_call(&request);
+                let answer = run.services.ask(&request);
+                run.desk.answer(&request.id, answer);
+            }
+            while let Some(next) = run.choices().pop() {
+                run.take(next);
+            }
+        });
     }
 
     fn stray(&mut self, stray: usize) {

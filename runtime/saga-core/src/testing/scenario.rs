@@ -107,7 +107,7 @@ impl Scenario {
         let label = format!("{} of {}, {pick:?}: {mishap:?}", self.definition, self.key);
         let mut run = Run::new(self, (self.services)(), mishap, pick);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            run.to_the_end();
+            run.finish();
             let outcome = run.outcome();
             (self.clean)(&outcome);
             outcome

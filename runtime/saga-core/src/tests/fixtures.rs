@@ -7,6 +7,7 @@ use crate::{
     message::{Event, Request},
     saga::{Declared, Late, LateInput, Registry, Saga, event, events},
     scope::Either,
+    testing::Desk,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -173,4 +174,49 @@ pub(super) fn shop() -> Registry {
     registry.register::<Order>(&()).unwrap();
     registry.register::<RefundLate>(&()).unwrap();
     registry
+}
+
+/// Declares a saga without input, over all events of this file.
+macro_rules! saga {
+    ($(#[$doc:meta])* $name:ident($ctx:ident) -> $output:ty $body:block) => {
+        $(#[$doc])*
+        struct $name;
+        impl crate::saga::Saga for $name {
+            const NAME: &'static str = stringify!($name);
+            type Input = ();
+            type Output = $output;
+            type Settings = ();
+
+            fn events() -> Vec<crate::saga::Declared> {
+                crate::tests::fixtures::holds_for()
+            }
+
+            async fn run(
+                $ctx: crate::ctx::Ctx,
+                (): (),
+            ) -> Result<$output, crate::abort::Abort> $body
+        }
+    };
+}
+pub(super) use saga;
+
+/// What such a saga may hold for.
+pub(super) fn holds_for() -> Vec<Declared> {
+    events([event::<Approved>(), event::<Paid>(), event::<Tracked>()])
+}
+
+/// A desk at which a saga of this type has started for order `o1`.
+pub(super) fn started<S: Saga<Settings = ()>>() -> Desk {
+    let mut desk = Desk::of::<S>(&());
+    desk.start(S::NAME, "o1", serde_json::Value::Null);
+    desk
+}
+
+/// Polls once and goes on, as a combinator made by hand would.
+pub(super) async fn poll_once(step: &mut (impl Future + Unpin)) {
+    std::future::poll_fn(|cx| {
+        _ = std::pin::Pin::new(&mut *step).poll(cx);
+        std::task::Poll::Ready(())
+    })
+    .await;
 }

@@ -1,3 +1,8 @@
-//! The delivery service.
+//! The delivery service as a process.
 
-fn main() {}
+use delivery::{PROCESS, Settings, app};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service_kit::launch(PROCESS, Settings::read, app)
+}

@@ -1,0 +1,126 @@
+//! What is stored of parcels.
+//!
+//! | key | value |
+//! |---|---|
+//! | `parcel/<order id>` | [`Parcel`]: the order's newest |
+//! | `said/<order id>` | what a courier said of an order before its parcel was written down |
+//! | `hook/…` | webhooks (see `hooks`) |
+
+use chrono::{DateTime, Utc};
+use proto_schemas::OrderId;
+use proto_schemas::delivery::ShipmentStatus;
+use serde::{Deserialize, Serialize};
+use service_kit::{Outcome, Tx};
+
+/// One parcel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Parcel {
+    pub(crate) shipment_id: String,
+    pub(crate) order_id: OrderId,
+    pub(crate) tracking_number: String,
+    pub(crate) status: ShipmentStatus,
+    /// The courier's own id; absent for a parcel that no courier's API knows.
+    pub(crate) courier_id: Option<String>,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+pub(crate) fn of_order(tx: &Tx, order_id: &OrderId) -> Outcome<Option<Parcel>> {
+    Ok(tx.get_json(parcel_key(order_id).as_bytes())?)
+}
+
+/// Stores a parcel that is new. Its courier may have been faster with a webhook.
+pub(crate) fn insert(tx: &mut Tx, mut parcel: Parcel) -> Outcome<()> {
+    let said = said_key(&parcel.order_id);
+    if let Some(status) = tx.get_json(said.as_bytes())? {
+        parcel.status = status;
+        tx.delete(said);
+    }
+    put(tx, &parcel)
+}
+
+pub(crate) fn put(tx: &mut Tx, parcel: &Parcel) -> Outcome<()> {
+    Ok(tx.put_json(parcel_key(&parcel.order_id), parcel)?)
+}
+
+/// Takes what the courier says of an order's parcel. Says whether it is news.
+pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, said: ShipmentStatus) -> Outcome<bool> {
+    if let Some(mut parcel) = of_order(tx, order_id)? {
+        let is_news = moves(parcel.status, said);
+        if is_news {
+            parcel.status = said;
+            put(tx, &parcel)?;
+        }
+        return Ok(is_news);
+    }
+    let key = said_key(order_id);
+    let before = tx.get_json(key.as_bytes())?.unwrap_or(ShipmentStatus::Created);
+    let is_news = moves(before, said);
+    if is_news {
+        tx.put_json(key, &said)?;
+    }
+    Ok(is_news)
+}
+
+/// Whether a parcel goes from one status to the other. Webhooks come in any order, so what is
+/// behind is old news. A failed attempt may be followed by another one; what was delivered or came
+/// back stays so, and a parcel that was stopped can still turn out to be one of these.
+pub(crate) fn moves(from: ShipmentStatus, to: ShipmentStatus) -> bool {
+    use ShipmentStatus::{Cancelled, Created, Delivered, Failed, PickedUp, Returned};
+    match (from, to) {
+        (Delivered | Returned, _) | (_, Created) => false,
+        (_, Delivered | Returned) => true,
+        (Cancelled, _) => false,
+        (_, Cancelled) => true,
+        (Failed, PickedUp) => false,
+        (Failed, to) => to != Failed,
+        (_, Failed) => true,
+        (from, to) => rank(to) > rank(from),
+    }
+}
+
+fn rank(status: ShipmentStatus) -> u8 {
+    match status {
+        ShipmentStatus::Created => 0,
+        ShipmentStatus::PickedUp => 1,
+        ShipmentStatus::InTransit => 2,
+        ShipmentStatus::OutForDelivery => 3,
+        ShipmentStatus::Failed => 4,
+        ShipmentStatus::Delivered | ShipmentStatus::Returned | ShipmentStatus::Cancelled => 5,
+    }
+}
+
+fn parcel_key(order_id: &OrderId) -> String {
+    format!("parcel/{order_id}")
+}
+
+fn said_key(order_id: &OrderId) -> String {
+    format!("said/{order_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row for each status from which a parcel goes: `G` where it goes there.
+    #[test]
+    fn the_table_of_moves() {
+        use ShipmentStatus::*;
+        let all =
+            [Created, PickedUp, InTransit, OutForDelivery, Failed, Delivered, Returned, Cancelled];
+        let table = all.map(|from| {
+            all.map(|to| if moves(from, to) { 'G' } else { '.' }).iter().collect::<String>()
+        });
+        let wanted = [
+            ".GGGGGGG", // created
+            "..GGGGGG", // picked_up
+            "...GGGGG", // in_transit
+            "....GGGG", // out_for_delivery
+            "..GG.GGG", // failed
+            "........", // delivered
+            "........", // returned
+            ".....GG.", // cancelled
+        ];
+        assert_eq!(table, wanted);
+    }
+}

@@ -1,0 +1,94 @@
+//! `delivery.cancel-shipment`: the undo of `delivery.create-shipment`.
+//!
+//! None at all is fine, and so is one that was stopped or came back. One that was delivered cannot
+//! be stopped, and one on its way only if the courier lets it: a person has to see to these.
+
+use crate::{
+    courier::{Courier, Stopped},
+    parcels::{self, Parcel},
+};
+use proto_schemas::delivery::{CancelShipment, ShipmentCancelled, ShipmentStatus};
+use serde::{Deserialize, Serialize};
+use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
+use std::sync::Arc;
+
+pub(crate) struct Stop {
+    courier: Option<Arc<Courier>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Intent {
+    courier_id: String,
+}
+
+impl Stop {
+    pub(crate) fn new(courier: Option<Arc<Courier>>) -> Stop {
+        Stop { courier }
+    }
+}
+
+impl Effect for Stop {
+    type Request = CancelShipment;
+    type Intent = Intent;
+    type Done = Stopped;
+
+    fn begin(
+        &self,
+        tx: &mut Tx,
+        call: &Call<CancelShipment>,
+    ) -> Outcome<Begun<Intent, ShipmentCancelled>> {
+        let order_id = call.body.order_id.clone();
+        let Some(parcel) = parcels::of_order(tx, &order_id)? else {
+            return Ok(Begun::Done(ShipmentCancelled { order_id, shipment_id: None }));
+        };
+        match (parcel.status, &parcel.courier_id) {
+            (ShipmentStatus::Delivered, _) => Err(delivered(&parcel).into()),
+            (ShipmentStatus::Cancelled | ShipmentStatus::Returned, _) => {
+                Ok(Begun::Done(reply(parcel)))
+            }
+            (_, Some(courier_id)) => Ok(Begun::Work(Intent { courier_id: courier_id.clone() })),
+            (_, None) => stopped(tx, parcel).map(Begun::Done),
+        }
+    }
+
+    async fn work(&self, intent: Intent, attempt: Attempt) -> Result<Stopped, WorkError> {
+        match &self.courier {
+            Some(courier) => courier.cancel(&intent.courier_id, &attempt.key).await,
+            None => Err(WorkError::Failed("COURIER_API_BASE is not set any more".into())),
+        }
+    }
+
+    fn finish(
+        &self,
+        tx: &mut Tx,
+        call: &Call<CancelShipment>,
+        _: Intent,
+        done: Result<Stopped, Rejection>,
+    ) -> Outcome<ShipmentCancelled> {
+        let order_id = call.body.order_id.clone();
+        match (done?, parcels::of_order(tx, &order_id)?) {
+            (Stopped::Yes | Stopped::Unknown, Some(parcel)) => stopped(tx, parcel),
+            (_, None) => Ok(ShipmentCancelled { order_id, shipment_id: None }),
+        }
+    }
+}
+
+fn stopped(tx: &mut Tx, mut parcel: Parcel) -> Outcome<ShipmentCancelled> {
+    if parcel.status == ShipmentStatus::Delivered {
+        // It arrived while the courier was asked.
+        return Err(delivered(&parcel).into());
+    }
+    parcel.status = ShipmentStatus::Cancelled;
+    parcels::put(tx, &parcel)?;
+    Ok(reply(parcel))
+}
+
+fn delivered(parcel: &Parcel) -> Rejection {
+    let reason = format!("shipment {} of {} was delivered", parcel.shipment_id, parcel.order_id);
+    Rejection::new("already_delivered", reason)
+}
+
+fn reply(parcel: Parcel) -> ShipmentCancelled {
+    ShipmentCancelled { order_id: parcel.order_id, shipment_id: Some(parcel.shipment_id) }
+}

@@ -98,7 +98,22 @@ fn scans_go_both_ways_and_stay_within_their_prefix() {
     assert_eq!(keys(db.scan_back(b"b", None, 9).unwrap()), ["b3", "b2", "b1"]);
     assert_eq!(keys(db.scan_back(b"b", Some(b"b3"), 1).unwrap()), ["b2"]);
     assert_eq!(keys(db.scan_back(b"b", Some(b"a"), 9).unwrap()), [""; 0]);
-    // The store's own rows never show.
+    // The store's own rows never show, wherever a scan begins.
+    let mut long = WriteBatch::new();
+    long.put("c2", vec![1; 3 * INLINE_BYTES_MAX]);
+    db.commit(long, db.position() + 1).unwrap();
+    for hidden in [&[][..], &[RESERVED], &[RESERVED, b'c', 0, 2, b'c'], &[RESERVED, b'm']] {
+        assert_eq!(db.scan(b"", Some(hidden), 1).unwrap()[0].0, b"a1");
+        assert_eq!(db.scan_back(b"", Some(hidden), 9).unwrap(), []);
+        if !hidden.is_empty() {
+            assert_eq!(db.scan(hidden, None, 9).unwrap(), []);
+            assert_eq!(db.scan_back(hidden, None, 9).unwrap(), []);
+            assert_eq!(db.get(hidden).unwrap(), None);
+        }
+    }
+    let mut short = WriteBatch::new();
+    short.delete("c2");
+    db.commit(short, db.position() + 1).unwrap();
     assert_eq!(keys(db.scan(b"", None, 9).unwrap()), ["a1", "b1", "b2", "b3", "c1"]);
     assert_eq!(keys(db.scan_back(b"", None, 1).unwrap()), ["c1"]);
     assert_eq!(db.scan(b"", None, 9).unwrap().len(), db.scan_back(b"", None, 9).unwrap().len());
@@ -127,6 +142,32 @@ fn long_values_are_cut_into_chunks_and_leave_none_behind() {
     let tree = open_raw(dir.path());
     let left: Vec<_> = tree.iter().keys().map(Result::unwrap).collect();
     assert_eq!(left, [[RESERVED, b'm']]);
+}
+
+#[test]
+fn the_longest_values_of_all_fit_side_by_side_and_scan_both_ways() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path()).unwrap();
+    let mut batch = WriteBatch::new();
+    let longest_key = vec![b'k'; KEY_BYTES_MAX];
+    for n in 0..3_u8 {
+        batch.put([b"v", [n].as_slice()].concat(), vec![n; VALUE_BYTES_MAX]);
+    }
+    batch.put(longest_key.clone(), vec![9; VALUE_BYTES_MAX]);
+    // A key that another one begins with, and whose chunks lie next to the other's.
+    batch.put("v", vec![7; INLINE_BYTES_MAX + 1]);
+    db.commit(batch, 1).unwrap();
+    drop(db);
+    let db = open(dir.path()).unwrap();
+    assert_eq!(db.get(&longest_key).unwrap().unwrap(), vec![9; VALUE_BYTES_MAX]);
+    let up = db.scan(b"v", None, usize::MAX).unwrap();
+    let mut down = db.scan_back(b"v", None, usize::MAX).unwrap();
+    down.reverse();
+    assert!(up == down);
+    let shape: Vec<_> = up.iter().map(|(_, value)| (value[0], value.len())).collect();
+    let longest = VALUE_BYTES_MAX;
+    assert_eq!(shape, [(7, INLINE_BYTES_MAX + 1), (0, longest), (1, longest), (2, longest)]);
+    assert_eq!(fs::read_dir(dir.path().join("store/blobs")).map_or(0, Iterator::count), 0);
 }
 
 #[test]
@@ -272,11 +313,6 @@ fn one_torn_slot_is_fine_and_two_are_refused() {
         for torn in [0, 1] {
             let dir = written(commits);
             tear(dir.path(), torn);
-            // A store never written to has one slot only.
-            if commits == 0 && torn == 0 {
-                assert!(matches!(refusal(dir.path()), OpenError::Sidecar { .. }));
-                continue;
-            }
             let db = open(dir.path()).unwrap();
             assert_eq!(db.position(), commits);
             put(&db, "next", "value");
@@ -290,6 +326,61 @@ fn one_torn_slot_is_fine_and_two_are_refused() {
     assert!(matches!(refusal(dir.path()), OpenError::Sidecar { state: "damaged", .. }));
     fs::remove_file(dir.path().join("sidecar")).unwrap();
     assert!(matches!(refusal(dir.path()), OpenError::Sidecar { state: "missing", .. }));
+}
+
+/// The last slot that a commit wrote.
+fn newest_slot(before: &[u8], after: &[u8]) -> u64 {
+    if before[..4096] == after[..4096] { 1 } else { 0 }
+}
+
+#[test]
+fn power_cuts_in_a_row_that_each_tear_the_slot_being_written_never_refuse_a_whole_store() {
+    let dir = written(3);
+    let sidecar = dir.path().join("sidecar");
+    for n in 0..6 {
+        let before = fs::read(&sidecar).unwrap();
+        let db = open(dir.path()).unwrap();
+        put(&db, &format!("more{n}"), "value");
+        drop(db);
+        tear(dir.path(), newest_slot(&before, &fs::read(&sidecar).unwrap()));
+    }
+    assert_eq!(open(dir.path()).unwrap().position(), 9);
+}
+
+#[test]
+fn what_an_open_shows_is_attested_from_then_on() {
+    let dir = written(3);
+    let old = fs::read(dir.path().join("sidecar")).unwrap();
+    put(&open(dir.path()).unwrap(), "in the store", "when the process was killed");
+    fs::write(dir.path().join("sidecar"), old).unwrap();
+    // The next process may answer for what it finds, so that this must not be lost later.
+    let shown = open(dir.path()).unwrap();
+    assert!(shown.get(b"in the store").unwrap().is_some());
+    drop(shown);
+    let behind = written(0);
+    fs::remove_dir_all(behind.path().join("store")).unwrap();
+    fs::copy(dir.path().join("sidecar"), behind.path().join("sidecar")).unwrap();
+    assert!(matches!(refusal(behind.path()), OpenError::Empty { sidecar: 4, .. }));
+}
+
+#[test]
+fn a_start_that_was_killed_while_sled_wrote_its_snapshot_does_not_refuse_the_store() {
+    let dir = written(20);
+    let store = dir.path().join("store");
+    let snapshot = fs::read_dir(&store).unwrap().map(|it| it.unwrap().path());
+    let snapshot = snapshot
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("snap."))
+        .max()
+        .unwrap();
+    let whole = fs::read(&snapshot).unwrap();
+    let lsn = "snap.00000000FFFFFFFF.generating";
+    for kept in [0, 5, whole.len() / 2, whole.len() - 1] {
+        fs::write(store.join(lsn), &whole[..kept]).unwrap();
+        let alone = sled::Config::new().path(&store).segment_size(SEGMENT_BYTES).open();
+        assert!(alone.unwrap_err().to_string().to_lowercase().contains("corrupt"));
+        assert_eq!(open(dir.path()).unwrap().position(), 20);
+        assert!(!store.join(lsn).exists());
+    }
 }
 
 fn tear(dir: &Path, slot: u64) {

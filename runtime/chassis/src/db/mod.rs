@@ -7,6 +7,7 @@
 //! | `flush` on Linux ends in `sync_file_range`, which is no fsync | [`Db::commit`] fsyncs sled's file after each flush |
 //! | nodes over a quarter of a segment go to blob files that are never synced | values over [`INLINE_BYTES_MAX`] are cut into chunks, and segments are [`SEGMENT_BYTES`] |
 //! | after a crash it may open empty, or with its tail lost, without an error | a sidecar file names the instance and the last position; a store below it is refused |
+//! | a kill while it opens leaves a half-written snapshot, which it takes for a damaged one | such files are removed before it opens |
 //! | opening may panic | it is opened on a thread of its own, whose panic is an error |
 //! | the flusher thread is the only garbage collector | it stays on |
 //! | a cache of 1 GiB in every process | its size is an option with a small default |
@@ -17,7 +18,7 @@
 //! same `Db`; they see only what is durable, since a read waits for a commit that is under way.
 //!
 //! A commit that fails poisons the `Db` for ever, because after a failed fsync nobody knows what
-//! the disk holds. The process then has to end ([`EXIT_POISONED`]); the next start finds out.
+//! the disk holds; so does a read at which sled fails or panics. The process then has to end ([`EXIT_POISONED`]); the next start finds out.
 //!
 //! ```text
 //! <dir>/LOCK       the process that has the store open, and its pid as text
@@ -61,6 +62,8 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 /// Keys that begin with this byte belong to the `Db` itself.
 pub const RESERVED: u8 = 0;
+/// No key of a caller comes before this one.
+const FIRST: &[u8] = &[RESERVED + 1];
 /// Longer values are stored in chunks of this size: sixteen of them, a full leaf, stay well below a
 /// quarter of a segment, where sled would turn to files that it never syncs.
 pub const INLINE_BYTES_MAX: usize = CHUNK_BYTES as usize;
@@ -183,11 +186,11 @@ impl Db {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, DbError> {
-        let first = after.filter(|after| *after >= prefix);
-        let from = match first {
+        // Rows of the store itself come first, and never show.
+        let start = prefix.max(FIRST);
+        let from = match after.filter(|after| *after >= start) {
             Some(after) => Bound::Excluded(after.to_vec()),
-            None if prefix.is_empty() => Bound::Included(vec![RESERVED + 1]),
-            None => Bound::Included(prefix.to_vec()),
+            None => Bound::Included(start.to_vec()),
         };
         self.read(|tree| {
             let rows = tree.range((from, Bound::<Vec<u8>>::Unbounded));
@@ -214,7 +217,7 @@ impl Db {
             (None, None) => Bound::Unbounded,
         };
         // sled panics on a range that ends before it begins.
-        let from = prefix.max(&[RESERVED + 1]).to_vec();
+        let from = prefix.max(FIRST).to_vec();
         if matches!(&to, Bound::Excluded(to) if *to <= from) {
             return self.read(|_| Ok(Vec::new()));
         }
@@ -254,8 +257,7 @@ impl Db {
             Ok(Err(failure)) => failure,
             Err(_panic) => DbError::Panicked,
         };
-        inner.poisoned.store(true, Ordering::Release);
-        tracing::error!(dir = %inner.dir.display(), %failure, "store is poisoned");
+        inner.poison(&failure);
         Err(failure)
     }
 
@@ -263,7 +265,14 @@ impl Db {
     fn read<T>(&self, read: impl FnOnce(&sled::Db) -> Result<T, DbError>) -> Result<T, DbError> {
         let _gate = self.inner.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
-        catch_unwind(AssertUnwindSafe(|| read(&self.inner.tree))).unwrap_or(Err(DbError::Panicked))
+        let found = catch_unwind(AssertUnwindSafe(|| read(&self.inner.tree)))
+            .unwrap_or(Err(DbError::Panicked));
+        if let Err(failure) = found.as_ref()
+            && failure.is_fatal()
+        {
+            self.inner.poison(failure);
+        }
+        found
     }
 
     fn check(&self) -> Result<(), DbError> {
@@ -272,6 +281,11 @@ impl Db {
 }
 
 impl Inner {
+    fn poison(&self, failure: &DbError) {
+        self.poisoned.store(true, Ordering::Release);
+        tracing::error!(dir = %self.dir.display(), %failure, "store is poisoned");
+    }
+
     /// Apply, flush, fsync, sidecar: in this order, so that the sidecar never claims what the store
     /// does not hold.
     fn write(
@@ -281,8 +295,8 @@ impl Inner {
         position: u64,
     ) -> Result<(), DbError> {
         let mut encoded = values::encode(&self.tree, &self.chunked, batch)?;
-        let commits = sidecar.commits() + 1;
-        encoded.insert(meta::KEY, Meta::of(self.instance, self.epoch, position, commits).encode());
+        let meta = Meta::of(self.instance, self.epoch, position, sidecar.said().commits + 1);
+        encoded.insert(meta::KEY, meta.encode());
         self.faults.check(Fault::Apply)?;
         self.tree.apply_batch(encoded)?;
         self.faults.check(Fault::Flush)?;
@@ -290,7 +304,7 @@ impl Inner {
         self.faults.check(Fault::Sync)?;
         self.file.sync_all().map_err(DbError::Sync)?;
         self.faults.check(Fault::Sidecar)?;
-        sidecar.write(position, commits).map_err(DbError::Sidecar)
+        sidecar.attest(meta).map_err(DbError::Sidecar)
     }
 }
 

@@ -20,6 +20,9 @@ const FILE: &str = "sidecar";
 pub(super) struct Sidecar {
     file: File,
     said: Meta,
+    /// The slot that says it. The next attest goes into the other one, whatever that holds: a write
+    /// that is torn must never hit the only slot that is whole.
+    slot: u64,
 }
 
 /// What is found in place of a sidecar.
@@ -33,14 +36,11 @@ impl Sidecar {
     /// Makes the file under another name first, so that it is whole as soon as it is there.
     pub(super) fn create(dir: &Path, said: Meta) -> io::Result<Sidecar> {
         let aside = dir.join("sidecar.new");
-        let mut bytes = vec![0; 2 * SLOT_BYTES];
-        let start = slot_start(said.commits);
-        bytes[start..start + SLOT_BYTES].copy_from_slice(&slot(&said));
-        fs::write(&aside, bytes)?;
+        fs::write(&aside, [slot(&said), slot(&said)].concat())?;
         File::open(&aside)?.sync_all()?;
         fs::rename(&aside, dir.join(FILE))?;
         File::open(dir)?.sync_all()?;
-        Ok(Sidecar { file: open(dir)?, said })
+        Ok(Sidecar { file: open(dir)?, said, slot: 0 })
     }
 
     /// Reads the newer of the slots that are whole.
@@ -53,39 +53,28 @@ impl Sidecar {
         };
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut &file, &mut bytes)?;
-        let slots = bytes.chunks_exact(SLOT_BYTES).filter_map(read_slot);
-        let newer = slots.max_by_key(|said| said.commits);
-        Ok(newer.map(|said| Sidecar { file, said }).ok_or(Found::Damaged))
+        let slots = bytes.chunks_exact(SLOT_BYTES).map(read_slot).zip(0..);
+        let whole = slots.filter_map(|(said, slot)| Some((said?, slot)));
+        let newer = whole.max_by_key(|(said, _)| (said.epoch, said.commits));
+        Ok(newer.map(|(said, slot)| Sidecar { file, said, slot }).ok_or(Found::Damaged))
     }
 
-    /// Writes the older slot and syncs it.
-    pub(super) fn write(&mut self, position: u64, commits: u64) -> io::Result<()> {
-        self.said = Meta { position, commits, ..self.said };
-        let start = slot_start(commits) as u64;
-        self.file.write_all_at(&slot(&self.said), start)?;
-        self.file.sync_data()
-    }
-
-    pub(super) fn commits(&self) -> u64 {
-        self.said.commits
+    /// Writes what the store holds into the slot that is not the newest, and syncs it.
+    pub(super) fn attest(&mut self, said: Meta) -> io::Result<()> {
+        let other = 1 - self.slot;
+        self.file.write_all_at(&slot(&said), other * SLOT_BYTES as u64)?;
+        self.file.sync_data()?;
+        (self.said, self.slot) = (said, other);
+        Ok(())
     }
 
     pub(super) fn said(&self) -> Meta {
         self.said
     }
-
-    /// The store came further than the sidecar, by a crash between the two: go on from there.
-    pub(super) fn catch_up(&mut self, store: Meta) {
-        self.said = store;
-    }
 }
 
 fn open(dir: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(dir.join(FILE))
-}
-
-fn slot_start(commits: u64) -> usize {
-    if commits.is_multiple_of(2) { 0 } else { SLOT_BYTES }
 }
 
 fn slot(said: &Meta) -> [u8; SLOT_BYTES] {

@@ -1,6 +1,6 @@
 //! How values lie in sled: small ones inline, long ones in chunks beside a row that says so.
 
-use super::{CHUNK_BYTES, DbError, INLINE_BYTES_MAX, RESERVED, Row, WriteBatch};
+use super::{CHUNK_BYTES, DbError, INLINE_BYTES_MAX, RESERVED, Row, VALUE_BYTES_MAX, WriteBatch};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// First byte of a value that follows at once.
@@ -115,7 +115,7 @@ fn decode(tree: &sled::Tree, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, DbErr
     let Some((bytes, crc)) = read_head(stored) else {
         return Err(DbError::damaged(key, "its first byte is of no known kind"));
     };
-    let mut value = Vec::with_capacity(bytes as usize);
+    let mut value = Vec::with_capacity((bytes as usize).min(VALUE_BYTES_MAX));
     for number in 0..chunk_count(bytes) {
         match tree.get(chunk_key(key, number))? {
             Some(chunk) => value.extend_from_slice(&chunk),

@@ -126,6 +126,13 @@
 //! text keys like `stock/WIDGET-001` are free. Write the time of [`Call::at`], never ask a clock:
 //! procedures are pure over their transaction, and the `conformance` feature runs them as such.
 //!
+//! # Tests of a service
+//! With the feature `conformance`, `conformance::check` takes a call and its undo through every order
+//! of themselves and their repeats, with crashes between, and finds an undo that forgets something,
+//! a procedure that leaves its transaction, or a provider that does not honour keys. Each pair of a
+//! service has such a test; it needs no broker. [`Service::start`] with a [`Ground`] of the test's own
+//! runs the whole against a real one.
+//!
 //! # Reading order
 //! `core` is the heart: every command is an input, everything owed after the commit an output, and
 //! neither broker nor clock nor task is in it. `keys` and `outbox` are its rows. `owner` is the

@@ -167,12 +167,10 @@ pub async fn run(
     let (health, metrics) = (Health::new(), Metrics::new());
     let db = Db::open(&config.data_dir, DbOptions::default())?;
     tracing::info!(dir = %config.data_dir.display(), position = db.position(), "store is open");
+    first(&db, app.first)?;
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let ground = Ground::new(db, nats.clone(), health.clone(), metrics.clone());
-    let started = health.gate("start");
     let running = app.service.start(ground)?;
-    running.handle().write(app.first).await?;
-    started.open();
     let context = Context {
         handle: running.handle(),
         nats: nats.clone(),
@@ -201,6 +199,14 @@ pub async fn run(
     running.drain().await;
     nats.close(CLOSE).await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Nothing else uses the store yet.
+fn first(db: &Db, first: First) -> Outcome<()> {
+    let mut tx = Tx::over(db);
+    first(&mut tx, Utc::now())?;
+    db.commit(tx.into_batch(), db.position() + 1)?;
     Ok(())
 }
 

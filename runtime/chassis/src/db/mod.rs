@@ -18,7 +18,8 @@
 //! same `Db`; they see only what is durable, since a read waits for a commit that is under way.
 //!
 //! A commit that fails poisons the `Db` for ever, because after a failed fsync nobody knows what
-//! the disk holds; so does a read at which sled fails or panics. The process then has to end ([`EXIT_POISONED`]); the next start finds out.
+//! the disk holds; so does a read at which sled fails or panics. The process then has to end
+//! ([`EXIT_POISONED`]); the next start finds out.
 //!
 //! ```text
 //! <dir>/LOCK       the process that has the store open, and its pid as text

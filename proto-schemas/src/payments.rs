@@ -291,8 +291,13 @@ body!(event PaymentDetails, check check_paid);
 
 body!(event PaymentRefunded, check check_refunded);
 
+impl PaymentRefunded {
+    /// The subject.
+    pub const SUBJECT: &'static str = "payments.trigger.refunded";
+}
+
 impl Event for PaymentRefunded {
-    const SUBJECTS: &'static [&'static str] = &["payments.trigger.refunded"];
+    const SUBJECTS: &'static [&'static str] = &[PaymentRefunded::SUBJECT];
     const KEY: &'static str = "/refundId";
 
     fn decode(_: &str, body: &str) -> serde_json::Result<PaymentRefunded> {

@@ -11,10 +11,14 @@ use crate::{
     ledger,
     stripe::{Client, ProviderRefund},
 };
-use proto_schemas::payments::{Refund, RefundPayment, RefundStatus, SessionStatus};
+use proto_schemas::payments::{
+    PaymentRefunded, Refund, RefundPayment, RefundStatus, SessionStatus,
+};
 use proto_schemas::{Amount, Currency};
 use serde::{Deserialize, Serialize};
-use service_kit::{Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Tx, WorkError};
+use service_kit::{
+    Attempt, Begun, Call, Effect, NewEvent, Outcome, Refusal, Rejection, Tx, WorkError, publish,
+};
 use std::sync::Arc;
 
 /// Stripe's reasons are three; this one fits whatever ended the order.
@@ -172,6 +176,7 @@ impl Effect for PayBack {
         let refund = Refund { refund_id: refund.id, amount, currency, status: refund.status };
         let row = RefundRow { refund: Some(refund.clone()), ..row };
         tx.put_json(row_key(&intent.session_id), &row)?;
+        tell(tx, call, &refund)?;
         tracing::info!(
             session_id = intent.session_id,
             payment_id,
@@ -180,6 +185,17 @@ impl Effect for PayBack {
         );
         Ok(refund)
     }
+}
+
+/// The order shows its refunds, whoever asked for them.
+fn tell(tx: &mut Tx, call: &Call<RefundPayment>, refund: &Refund) -> Outcome<()> {
+    let Refund { refund_id, amount, currency, status } = refund.clone();
+    let RefundPayment { order_id, session_id, .. } = call.body.clone();
+    let (id, key) = (format!("refunded/{refund_id}"), refund_id.clone());
+    let body = PaymentRefunded { order_id, session_id, refund_id, amount, currency, status };
+    let subject = PaymentRefunded::SUBJECT.to_owned();
+    publish(tx, NewEvent { id, subject, key, body: &body, at: call.at })?;
+    Ok(())
 }
 
 fn nothing(amount: Amount, currency: Currency) -> Refund {

@@ -9,6 +9,3 @@ pub(crate) use client::Client;
 pub(crate) use event::{HookEvent, Meaning};
 pub(crate) use session::{ProviderRefund, ProviderSession};
 pub(crate) use signature::{SIGNATURE_HEADER, verify};
-
-#[cfg(test)]
-pub(crate) use signature::signed;

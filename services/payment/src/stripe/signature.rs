@@ -90,7 +90,7 @@ fn mac(secret: &Secret, time: &str, body: &[u8]) -> Hmac<Sha256> {
 
 /// A header as Stripe makes it, for tests.
 #[cfg(test)]
-pub(crate) fn signed(secret: &Secret, body: &[u8], time_s: i64) -> String {
+fn signed(secret: &Secret, body: &[u8], time_s: i64) -> String {
     let time = time_s.to_string();
     let signature = mac(secret, &time, body).finalize().into_bytes();
     format!("t={time},v1={}", hex::encode(signature))

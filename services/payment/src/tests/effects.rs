@@ -1,0 +1,332 @@
+//! The procedures: what they ask of the provider, and that they ask it once.
+
+use super::{provider::Provider, settings, store};
+use crate::{
+    ledger, open::OpenSession, process::LookUp, refund::PayBack, service, stripe::Client,
+    void::CloseSession,
+};
+use chassis::db::Db;
+use chrono::Utc;
+use proto_schemas::payments::{
+    CreateSession, ProcessPayment, Refund, RefundPayment, Session, SessionStatus, VoidSession,
+};
+use saga_core::message::Request;
+use serde_json::{Value, json};
+use service_kit::{
+    Attempt, Begun, Call, Effect, Outcome, Refusal, Service, Tx, WorkError,
+    conformance::{Pair, check},
+};
+use std::sync::Arc;
+
+fn create() -> CreateSession {
+    let body = json!({ "orderId": "o-1", "amount": "149.99", "currency": "USD" });
+    serde_json::from_value(body).unwrap()
+}
+
+fn pay_back(session_id: &str) -> RefundPayment {
+    let body = json!({
+        "orderId": "o-1", "sessionId": session_id, "amount": "149.99", "currency": "USD",
+    });
+    serde_json::from_value(body).unwrap()
+}
+
+/// A session and its void.
+struct Checkout(Provider);
+
+impl Pair for Checkout {
+    type Call = CreateSession;
+    type Undo = VoidSession;
+
+    fn service(&self) -> Service {
+        service(&settings(&self.0.base))
+    }
+
+    fn prepare(&self, _: &mut Tx) {}
+
+    fn call(&self) -> CreateSession {
+        create()
+    }
+
+    fn undo(&self) -> VoidSession {
+        VoidSession { order_id: "o-1".parse().unwrap() }
+    }
+
+    fn observe(&self, db: &Db) -> Value {
+        let row = ledger::of_order(&Tx::over(db), &"o-1".parse().unwrap()).unwrap();
+        let is_open = row.is_some_and(|row| row.status == SessionStatus::Open);
+        json!({ "open there": self.0.open_sessions(), "open here": is_open })
+    }
+}
+
+#[tokio::test]
+async fn a_session_and_its_void_act_once_in_every_order() {
+    check(|| Checkout(Provider::start())).await;
+}
+
+/// One store, one provider, and effects played by hand.
+struct Play {
+    provider: Provider,
+    db: Db,
+    stripe: Arc<Client>,
+    _dir: tempfile::TempDir,
+}
+
+impl Play {
+    fn new() -> Play {
+        let provider = Provider::start();
+        let stripe = Arc::new(Client::new(&settings(&provider.base)));
+        let (db, dir) = store();
+        Play { provider, db, stripe, _dir: dir }
+    }
+
+    fn commit(&self, tx: Tx) {
+        self.db.commit(tx.into_batch(), self.db.position() + 1).unwrap();
+    }
+
+    fn call<R>(&self, key: &str, class: u32, body: R) -> Call<R> {
+        Call { body, key: key.to_owned(), at: Utc::now(), undo: None, attempt_class: class }
+    }
+
+    /// Plays a call as the kit does, until its work has a result; `crashes` times its result is
+    /// lost after it was had.
+    async fn run<E: Effect>(
+        &self,
+        effect: &E,
+        call: Call<E::Request>,
+        mut crashes: u32,
+    ) -> Outcome<<E::Request as Request>::Reply>
+    where
+        E::Intent: Clone,
+    {
+        let mut tx = Tx::over(&self.db);
+        let intent = match effect.begin(&mut tx, &call)? {
+            Begun::Done(reply) => {
+                self.commit(tx);
+                return Ok(reply);
+            }
+            Begun::Work(intent) => intent,
+        };
+        self.commit(tx);
+        let mut may_have_happened = call.attempt_class > 1;
+        for _ in 0..10 {
+            let key = format!("{}/{}", call.key, call.attempt_class);
+            let attempt = Attempt { key, class: call.attempt_class, may_have_happened };
+            may_have_happened = true;
+            let done = match effect.work(intent.clone(), attempt).await {
+                Err(WorkError::Failed(_)) => continue,
+                _ if crashes > 0 => {
+                    crashes -= 1;
+                    continue;
+                }
+                Ok(done) => Ok(done),
+                Err(WorkError::Rejected(rejection)) => Err(rejection),
+            };
+            let mut tx = Tx::over(&self.db);
+            let outcome = effect.finish(&mut tx, &call, intent, done);
+            self.commit(tx);
+            return outcome;
+        }
+        Err(Refusal::failed("the work never ended"))
+    }
+
+    async fn session(&self) -> Session {
+        let effect = OpenSession::new(Arc::clone(&self.stripe), &settings(&self.provider.base));
+        self.run(&effect, self.call("create", 1, create()), 0).await.unwrap()
+    }
+
+    async fn refund(&self, key: &str, class: u32, session_id: &str) -> Outcome<Refund> {
+        let effect = PayBack::new(Arc::clone(&self.stripe));
+        self.run(&effect, self.call(key, class, pay_back(session_id)), 0).await
+    }
+
+    async fn void(&self) -> Outcome<Option<SessionStatus>> {
+        let effect = CloseSession::new(Arc::clone(&self.stripe));
+        let body = VoidSession { order_id: "o-1".parse().unwrap() };
+        Ok(self.run(&effect, self.call("void", 1, body), 0).await?.status)
+    }
+
+    /// The subjects and bodies of the events in the outbox.
+    fn events(&self) -> Vec<Value> {
+        let rows = self.db.scan(&[service_kit::KIT_PREFIX, b'o'], None, 100).unwrap();
+        rows.iter().map(|(_, row)| serde_json::from_slice(row).unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_provider_is_told_the_order_the_amount_and_the_end() {
+    let play = Play::new();
+    let session = play.session().await;
+    assert_eq!(session.session_id, "cs_test_1");
+    assert_eq!(session.url.as_deref(), Some("https://checkout.example/cs_test_1"));
+    let form = play.provider.with(|world| world.forms[0].clone());
+    let expires_s: i64 = form["expires_at"].parse().unwrap();
+    let ahead_s = expires_s - Utc::now().timestamp();
+    assert!((23 * 3600..24 * 3600).contains(&ahead_s), "{ahead_s}");
+    let rest: Vec<_> = form.iter().filter(|(name, _)| *name != "expires_at").collect();
+    let wanted = [
+        ("cancel_url", "https://shop.example/o-1"),
+        ("client_reference_id", "o-1"),
+        ("line_items[0][price_data][currency]", "usd"),
+        ("line_items[0][price_data][product_data][name]", "Order o-1"),
+        ("line_items[0][price_data][unit_amount]", "14999"),
+        ("line_items[0][quantity]", "1"),
+        ("metadata[order_id]", "o-1"),
+        ("mode", "payment"),
+        ("payment_intent_data[metadata][order_id]", "o-1"),
+        ("success_url", "https://shop.example/o-1/paid"),
+    ];
+    let rest: Vec<_> = rest.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(rest, wanted);
+}
+
+#[tokio::test]
+async fn a_lost_answer_opens_no_second_session() {
+    let play = Play::new();
+    play.provider.with(|world| world.lose_answers = 1);
+    assert_eq!(play.session().await.session_id, "cs_test_1");
+    assert_eq!(play.provider.open_sessions(), 1);
+    // Another call for the order finds it open, whatever its key.
+    assert_eq!(play.session().await.session_id, "cs_test_1");
+    assert_eq!(play.provider.open_sessions(), 1);
+}
+
+#[tokio::test]
+async fn a_void_ends_well_whatever_the_session_is() {
+    let play = Play::new();
+    assert_eq!(play.void().await.unwrap(), None, "there never was one");
+    play.session().await;
+    assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Expired));
+    assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Expired), "again");
+    assert_eq!(play.provider.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_void_that_finds_the_session_paid_tells_the_world() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Paid));
+    let events = play.events();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["subject"], "payments.trigger.completed");
+    let body = json!({
+        "orderId": "o-1", "sessionId": "cs_test_1", "paymentId": "pi_of_cs_test_1",
+        "amount": "149.99", "currency": "USD",
+    });
+    assert_eq!(events[0]["body"], body);
+}
+
+#[tokio::test]
+async fn a_look_up_publishes_a_payment_once() {
+    let play = Play::new();
+    let effect = LookUp::new(Arc::clone(&play.stripe));
+    let look_up = |key| {
+        let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+        play.run(&effect, play.call(key, 1, body), 0)
+    };
+    let unknown = look_up("a").await.unwrap_err();
+    assert!(matches!(unknown, Refusal::Rejected(it) if it.code() == "unknown_session"));
+    let session = play.session().await;
+    assert_eq!(look_up("b").await.unwrap().status, SessionStatus::Open);
+    assert_eq!(play.events().len(), 0);
+    play.provider.pay(&session.session_id);
+    for key in ["c", "d"] {
+        let state = look_up(key).await.unwrap();
+        assert_eq!(state.status, SessionStatus::Paid);
+        assert_eq!(state.payment_id.as_deref(), Some("pi_of_cs_test_1"));
+        assert_eq!(play.events().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refund_is_made_once_however_often_and_under_whatever_key() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    let first = play.refund("a", 1, &session.session_id).await.unwrap();
+    for (key, class) in [("a", 1), ("b", 1), ("late/saga", 1), ("b", 2)] {
+        assert_eq!(play.refund(key, class, &session.session_id).await.unwrap(), first);
+    }
+    assert_eq!(play.provider.refunded(), [14_999]);
+    let events = play.events();
+    let told: Vec<_> = events.iter().map(|it| (&it["subject"], &it["key"])).collect();
+    assert_eq!(told, [(&json!("payments.trigger.refunded"), &json!("re_1"))]);
+    assert_eq!((first.refund_id.as_str(), first.amount.to_string()), ("re_1", "149.99".into()));
+}
+
+#[tokio::test]
+async fn two_that_ask_at_the_same_time_get_one_refund() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    let (a, b) = tokio::join!(
+        play.refund("a", 1, &session.session_id),
+        play.refund("b", 1, &session.session_id)
+    );
+    assert_eq!(a.unwrap(), b.unwrap());
+    assert_eq!(play.provider.refunded(), [14_999]);
+}
+
+#[tokio::test]
+async fn a_refund_survives_lost_answers_crashes_and_forgotten_keys() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    play.provider.with(|world| (world.lose_answers, world.forget_keys) = (1, true));
+    let effect = PayBack::new(Arc::clone(&play.stripe));
+    let call = play.call("a", 1, pay_back(&session.session_id));
+    let refund = play.run(&effect, call, 2).await.unwrap();
+    assert_eq!(refund.refund_id, "re_1");
+    assert_eq!(play.provider.refunded(), [14_999]);
+}
+
+#[tokio::test]
+async fn a_refund_that_was_refused_is_made_after_a_retry() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    play.provider.with(|world| world.refuse_refunds = 1);
+    let refused = play.refund("a", 1, &session.session_id).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "balance_insufficient"));
+    assert_eq!(play.provider.refunded(), [0; 0]);
+    let made = play.refund("a", 2, &session.session_id).await.unwrap();
+    assert_eq!(made.refund_id, "re_1");
+    assert_eq!(play.provider.refunded(), [14_999]);
+}
+
+#[tokio::test]
+async fn a_stored_error_of_the_provider_is_passed_by_an_operators_retry() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    play.provider.with(|world| world.fail_stored = 1);
+    let stuck = play.refund("a", 1, &session.session_id).await.unwrap_err();
+    assert!(matches!(stuck, Refusal::Failed(_)), "{stuck}");
+    let made = play.refund("a", 2, &session.session_id).await.unwrap();
+    assert_eq!(made.refund_id, "re_1");
+    assert_eq!(play.provider.refunded(), [14_999]);
+}
+
+#[tokio::test]
+async fn what_was_not_paid_or_is_not_known_is_not_refunded() {
+    let play = Play::new();
+    let session = play.session().await;
+    let refused = play.refund("a", 1, &session.session_id).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "not_paid"));
+    for unknown in ["cs_unknown", "../v1/refunds", "cs_test_1/expire"] {
+        let refused = play.refund("b", 1, unknown).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Rejected(_)), "{unknown}: {refused}");
+    }
+    assert_eq!(play.provider.refunded(), [0; 0]);
+}
+
+#[tokio::test]
+async fn the_payments_of_one_order_are_not_paid_back_for_another() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    let body = RefundPayment { order_id: "o-2".parse().unwrap(), ..pay_back(&session.session_id) };
+    let effect = PayBack::new(Arc::clone(&play.stripe));
+    let refused = play.run(&effect, play.call("a", 1, body), 0).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "other_order"));
+}

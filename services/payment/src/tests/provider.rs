@@ -1,0 +1,216 @@
+//! A provider with Stripe's manners: keys, stored answers, sessions that end once, refunds that
+//! count. Its knobs make it refuse, fail, or act and not answer.
+
+use axum::{
+    Form, Json, Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+};
+
+pub(in crate::tests) const API_KEY: &str = "sk_test_dev_of_a_test";
+
+type Answer = (StatusCode, Json<Value>);
+type Fields = BTreeMap<String, String>;
+
+#[derive(Default)]
+pub(in crate::tests) struct World {
+    sessions: BTreeMap<String, Value>,
+    /// What was paid back, newest last.
+    refunds: Vec<Value>,
+    answers: HashMap<String, (Fields, StatusCode, Value)>,
+    /// Forms of sessions that were created, in order.
+    pub(in crate::tests) forms: Vec<Fields>,
+    /// This many next calls fail with a 500 that is stored under their key.
+    pub(in crate::tests) fail_stored: u32,
+    /// This many next calls act, and their answer is lost.
+    pub(in crate::tests) lose_answers: u32,
+    /// This many next refunds are refused for want of money.
+    pub(in crate::tests) refuse_refunds: u32,
+    /// Forgets what was answered under a key, as Stripe may after 24 hours.
+    pub(in crate::tests) forget_keys: bool,
+}
+
+#[derive(Clone)]
+pub(in crate::tests) struct Provider {
+    pub(in crate::tests) base: String,
+    world: Arc<Mutex<World>>,
+}
+
+impl Provider {
+    pub(in crate::tests) fn start() -> Provider {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let world = Arc::<Mutex<World>>::default();
+        let router = Router::new()
+            .route("/v1/checkout/sessions", post(create))
+            .route("/v1/checkout/sessions/{id}", get(show))
+            .route("/v1/checkout/sessions/{id}/expire", post(expire))
+            .route("/v1/refunds", post(refund).get(refunds))
+            .with_state(Arc::clone(&world));
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Provider { base, world }
+    }
+
+    pub(in crate::tests) fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        act(&mut self.world.lock().unwrap())
+    }
+
+    pub(in crate::tests) fn open_sessions(&self) -> usize {
+        let open = |session: &&Value| session["status"] == "open";
+        self.with(|world| world.sessions.values().filter(open).count())
+    }
+
+    pub(in crate::tests) fn refunded(&self) -> Vec<u64> {
+        self.with(|world| world.refunds.iter().map(|it| it["amount"].as_u64().unwrap()).collect())
+    }
+
+    /// The customer pays the one session.
+    pub(in crate::tests) fn pay(&self, session_id: &str) {
+        self.with(|world| {
+            let session = world.sessions.get_mut(session_id).unwrap();
+            session["status"] = json!("complete");
+            session["payment_status"] = json!("paid");
+            session["payment_intent"] = json!(format!("pi_of_{session_id}"));
+        });
+    }
+}
+
+fn refused(status: u16, code: &str, message: &str) -> Answer {
+    let error = json!({ "type": "invalid_request_error", "code": code, "message": message });
+    (StatusCode::from_u16(status).unwrap(), Json(json!({ "error": error })))
+}
+
+/// Acts once for a key, as Stripe does: also a stored 500 is repeated.
+fn keyed(
+    world: &Mutex<World>,
+    headers: &HeaderMap,
+    path: &str,
+    fields: Fields,
+    act: impl FnOnce(&mut World, &Fields) -> Answer,
+) -> Answer {
+    let world = &mut *world.lock().unwrap();
+    assert_eq!(headers["authorization"], format!("Bearer {API_KEY}"));
+    let key = format!("{path} {}", headers["idempotency-key"].to_str().unwrap());
+    assert!(key.len() <= 255 + path.len() + 1, "Stripe takes 255 characters: {key}");
+    if world.forget_keys {
+        world.answers.clear();
+    }
+    if let Some((known, status, body)) = world.answers.get(&key) {
+        if *known != fields {
+            let error = json!({ "type": "idempotency_error", "message": "other parameters" });
+            return (StatusCode::BAD_REQUEST, Json(json!({ "error": error })));
+        }
+        return (*status, Json(body.clone()));
+    }
+    let (status, body) = if world.fail_stored > 0 {
+        world.fail_stored -= 1;
+        let error = json!({ "type": "api_error", "message": "sorry" });
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": error })))
+    } else {
+        act(world, &fields)
+    };
+    world.answers.insert(key, (fields, status, body.0.clone()));
+    if world.lose_answers > 0 {
+        world.lose_answers -= 1;
+        return (StatusCode::BAD_GATEWAY, Json(Value::Null));
+    }
+    (status, body)
+}
+
+async fn create(
+    State(world): State<Arc<Mutex<World>>>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Answer {
+    keyed(&world, &headers, "create", fields, |world, fields| {
+        world.forms.push(fields.clone());
+        let id = format!("cs_test_{}", world.sessions.len() + 1);
+        let amount: u64 = fields["line_items[0][price_data][unit_amount]"].parse().unwrap();
+        let expires_s: i64 = fields["expires_at"].parse().unwrap();
+        let session = json!({
+            "id": id,
+            "object": "checkout.session",
+            "amount_total": amount,
+            "client_reference_id": fields["client_reference_id"],
+            "currency": fields["line_items[0][price_data][currency]"],
+            "expires_at": expires_s,
+            "payment_intent": null,
+            "payment_status": "unpaid",
+            "status": "open",
+            "url": format!("https://checkout.example/{id}"),
+        });
+        world.sessions.insert(id, session.clone());
+        (StatusCode::OK, Json(session))
+    })
+}
+
+async fn show(State(world): State<Arc<Mutex<World>>>, Path(id): Path<String>) -> Answer {
+    match world.lock().unwrap().sessions.get(&id) {
+        Some(session) => (StatusCode::OK, Json(session.clone())),
+        None => refused(404, "resource_missing", "No such checkout.session"),
+    }
+}
+
+async fn expire(
+    State(world): State<Arc<Mutex<World>>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Form(fields): Form<Fields>,
+) -> Answer {
+    keyed(&world, &headers, &format!("expire {id}"), fields, |world, _| {
+        let Some(session) = world.sessions.get_mut(&id) else {
+            return refused(404, "resource_missing", "No such checkout.session");
+        };
+        if session["status"] != "open" {
+            return refused(400, "invalid", "Only open Checkout Sessions can be expired");
+        }
+        session["status"] = json!("expired");
+        session["url"] = Value::Null;
+        (StatusCode::OK, Json(session.clone()))
+    })
+}
+
+async fn refund(
+    State(world): State<Arc<Mutex<World>>>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Answer {
+    keyed(&world, &headers, "refund", fields, |world, fields| {
+        if world.refuse_refunds > 0 {
+            world.refuse_refunds -= 1;
+            return refused(400, "balance_insufficient", "Insufficient funds in your account");
+        }
+        let payment = &fields["payment_intent"];
+        if world.refunds.iter().any(|it| it["payment_intent"] == payment.as_str()) {
+            return refused(400, "charge_already_refunded", "already refunded");
+        }
+        let amount: u64 = fields["amount"].parse().unwrap();
+        let refund = json!({
+            "id": format!("re_{}", world.refunds.len() + 1),
+            "object": "refund",
+            "amount": amount,
+            "payment_intent": payment,
+            "status": "succeeded",
+        });
+        world.refunds.push(refund.clone());
+        (StatusCode::OK, Json(refund))
+    })
+}
+
+async fn refunds(
+    State(world): State<Arc<Mutex<World>>>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Answer {
+    let world = world.lock().unwrap();
+    let of = |it: &&Value| it["payment_intent"] == query["payment_intent"].as_str();
+    let data: Vec<_> = world.refunds.iter().filter(of).cloned().collect();
+    (StatusCode::OK, Json(json!({ "object": "list", "data": data })))
+}

@@ -122,8 +122,8 @@ impl<S: Store> Core<S> {
         }
         let (by, reason) = (actor.name.clone(), reason.to_owned());
         let (paused, held) = (state.paused, !state.held.is_empty());
-        let abandoned: Vec<Path> =
-            state.owed.iter().chain(&state.undos).map(|it| it.step.clone()).collect();
+        let undos = state.owed.iter().chain(state.undos.iter().rev());
+        let abandoned: Vec<Path> = undos.map(|it| it.step.clone()).collect();
         let fact = match action {
             Action::Pause => Fact::Paused { by, reason },
             Action::Resume => Fact::Resumed { by, reason },

@@ -2,6 +2,7 @@
 
 use super::Desk;
 use crate::{
+    codec::{AuditRecord, NoteRecord, decode},
     core::{Core, Limits, Seen},
     effect::{Effect, Request},
     fold::{OpenWait, State, Status, fold},
@@ -11,8 +12,9 @@ use crate::{
     render::render,
     replay::{Live, ReplayError},
     saga::Registry,
-    store::{MemoryStore, Slot, Store},
+    store::{Kind, MemoryStore, Slot, Store},
 };
+use serde::de::DeserializeOwned;
 
 impl Desk {
     /// Turns to another saga.
@@ -106,6 +108,22 @@ impl Desk {
         let events = records.iter().filter(|it| !matches!(it.slot, Slot::Entry { .. }));
         let seen = events.map(|it| self.cores[0].event(it.position));
         seen.filter_map(|it| it.expect("a memory store can be read")).collect()
+    }
+
+    /// Who did what, in order.
+    pub fn audits(&self) -> Vec<AuditRecord> {
+        self.records(Kind::Audit)
+    }
+
+    /// What is recorded beside sagas, in order.
+    pub fn notes(&self) -> Vec<NoteRecord> {
+        self.records(Kind::Note)
+    }
+
+    fn records<T: DeserializeOwned>(&self, kind: Kind) -> Vec<T> {
+        let records = self.store().read(1, usize::MAX).expect("a memory store can be read");
+        let records = records.iter().filter(|it| it.slot == Slot::At(kind));
+        records.map(|it| decode(&it.bytes).expect("a record can be read")).collect()
     }
 
     /// The store of the warm core.

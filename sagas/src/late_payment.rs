@@ -34,13 +34,25 @@ impl Saga for LatePayment {
     }
 
     async fn run(ctx: Ctx, late: LateInput) -> Result<Settled, Abort> {
-        let unreadable = |err| Abort::failed(format!("the late payment cannot be read: {err}"));
-        let paid: PaymentDetails = late.event.body.decode().map_err(unreadable)?;
+        let paid: PaymentDetails = match late.event.body.decode() {
+            Ok(paid) => paid,
+            Err(err) => {
+                // Money is never silent: after a commit a failure is for a person.
+                ctx.commit();
+                return Err(Abort::failed(format!("the late payment cannot be read: {err}")));
+            }
+        };
         let output: Option<Output> = late.ended.output.and_then(|it| it.decode().ok());
         if output.is_some_and(|it| it.session_id == paid.session_id) {
             return Ok(Settled::KnownAlready);
         }
-        ctx.call(RefundPayment::of(&paid)).await?;
-        Ok(Settled::Refunded)
+        match ctx.call(RefundPayment::of(&paid)).await {
+            Ok(_) => Ok(Settled::Refunded),
+            Err(refused) => {
+                // An undo that is refused stays owed: a person can have it tried again.
+                ctx.undo(RefundPayment::of(&paid));
+                Err(refused.into())
+            }
+        }
     }
 }

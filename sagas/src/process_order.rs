@@ -35,7 +35,7 @@ pub struct Limits {
     pub approval_ms: u64,
     /// For the customer's money.
     pub payment_ms: u64,
-    /// For the courier, from the day when the goods leave.
+    /// For the courier, from the moment when the goods leave.
     pub delivery_ms: u64,
 }
 
@@ -202,8 +202,8 @@ async fn deliver(
         }),
         ..UpdateStatus::on(&order.order_id)
     };
-    ctx.call(at(ShipmentStatus::Created, Some(OrderStatus::Shipped))).await?;
     let due = ctx.now().after_ms(ctx.settings().delivery_ms);
+    ctx.call(at(ShipmentStatus::Created, Some(OrderStatus::Shipped))).await?;
     loop {
         let left = until(due, ctx.now());
         let Some(update) = ctx.when::<DeliveryUpdated>(&order.order_id).within(left).await? else {

@@ -1,5 +1,8 @@
 //! The rules of the engine, each with the tests that try to break it.
 
+mod answers;
+mod claims;
+mod decisions;
 mod fixtures;
 mod moves;
 mod orders;

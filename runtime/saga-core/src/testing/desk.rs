@@ -250,6 +250,11 @@ impl Desk {
         self.now = self.now.after(time);
     }
 
+    /// The clock is set back.
+    pub fn clock_steps_back(&mut self, ms: u64) {
+        self.now = Time(self.now.0.saturating_sub(ms));
+    }
+
     /// Timers fire up to the clock and the watermark.
     pub fn tick(&mut self) {
         let watermark = self.watermark.unwrap_or(self.now);

@@ -1,0 +1,446 @@
+//! Rule 2: calls without an answer, and their undos. Rule 9: what is tried again. Rule 20: what
+//! services say. Rule 1 and 18: who wins.
+
+use super::fixtures::{
+    CancelOrder, DAY, Mail, OpenSession, Refund, Release, Reserve, Tracked, VoidSession, poll_once,
+    saga, started,
+};
+use crate::{
+    abort::AbortKind,
+    codec::NoteRecord,
+    core::PAYLOAD_BYTES_MAX,
+    effect::{Effect, Note, UndoOf},
+    fold::Status,
+    input::{Action, Answer},
+    journal::RESEND_MAX,
+    message::{OnExhausted, Request, Retry},
+    payload::Payload,
+    testing::Desk,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn ok() -> Answer {
+    Answer::Ok(Payload::null())
+}
+
+saga!(Plain(ctx) -> () {
+    ctx.undo(CancelOrder::of("o1"));
+    ctx.call(Mail::of("o1")).await?;
+    ctx.call(Reserve::of("o1")).undo(Release::of("o1")).await?;
+    Ok(())
+});
+
+fn late_answers(desk: &Desk) -> Vec<String> {
+    let late = desk.notes().into_iter().filter_map(|it| match it {
+        NoteRecord::LateAnswer { step, outcome, .. } => Some(format!("{step} {outcome}")),
+        NoteRecord::DeadLetter { .. } => None,
+    });
+    late.collect()
+}
+
+fn notes(desk: &Desk) -> Vec<&Note> {
+    let notes = desk.effects().iter().filter_map(|it| match it {
+        Effect::Note(note @ (Note::StaleAnswer { .. } | Note::InconsistentAnswer { .. })) => {
+            Some(note)
+        }
+        _ => None,
+    });
+    notes.collect()
+}
+
+#[test]
+fn an_abandoned_call_is_undone_by_its_key_and_its_late_answer_stands_beside_the_saga() {
+    let mut desk = started::<Plain>();
+    desk.reply("mail.send", Value::Null);
+    let (saga, call) = (desk.saga(), desk.find("stock.reserve", false));
+    desk.moved(Action::Cancel);
+    let undo = desk.requests().remove(0);
+    assert_eq!(undo.key, format!("{saga}/0/2/undo"));
+    let UndoOf { call_key, abort } = undo.undo.unwrap();
+    assert_eq!(call_key, Some(format!("{saga}/0/2")));
+    assert_eq!((abort.kind, abort.reason.as_str()), (AbortKind::Cancelled, "cancel please (ann)"));
+
+    desk.answer(&call, ok());
+    assert_eq!((late_answers(&desk), notes(&desk).len()), (vec!["2 ok".to_owned()], 0));
+    desk.undone("stock.release");
+    let bound_to_a_fact = desk.requests().remove(0).undo.unwrap();
+    assert_eq!(bound_to_a_fact.call_key, None);
+    desk.undone("order.cancel");
+    assert_eq!(desk.status(), Status::Cancelled);
+    desk.answer(&call, Answer::Rejected { code: "undone".to_owned(), reason: String::new() });
+    assert_eq!(late_answers(&desk), ["2 ok", "2 undone"], "also after the end");
+    let facts = desk.text().lines().filter(|it| it.contains("< 2 ")).count();
+    assert_eq!(facts, 1, "its undo alone is a fact");
+}
+
+#[test]
+fn an_abandoned_call_without_an_undo_is_silent() {
+    let mut desk = started::<Plain>();
+    let call = desk.find("mail.send", false);
+    desk.moved(Action::Cancel);
+    assert_eq!(desk.owed(), ["0 undo order.cancel (cancelled)"]);
+    desk.answer(&call, ok());
+    assert_eq!(late_answers(&desk), ["1 ok"]);
+}
+
+#[test]
+fn the_first_answer_wins_a_repeat_is_stale_and_another_one_is_counted() {
+    let mut desk = started::<Plain>();
+    let call = desk.find("mail.send", false);
+    desk.answer(&call, ok());
+    let (saga, step) = (desk.saga(), call.step.clone());
+    desk.answer(&call, ok());
+    assert_eq!(notes(&desk), [&Note::StaleAnswer { saga, step: step.clone() }]);
+    let other = Note::InconsistentAnswer { saga, step };
+    desk.answer(&call, Answer::Ok(Payload::of(&1).unwrap()));
+    assert_eq!(notes(&desk), [&other]);
+    desk.answer(&call, Answer::Rejected { code: "no".to_owned(), reason: "no".to_owned() });
+    assert_eq!(notes(&desk), [&other]);
+    assert_eq!(desk.journal().len(), 2);
+}
+
+#[test]
+fn an_answer_of_another_epoch_or_to_nobody_is_stale() {
+    let mut desk = started::<Plain>();
+    let call = desk.find("mail.send", false);
+    let answered = |saga, epoch| {
+        let (step, answer) = (call.step.clone(), ok());
+        crate::input::Input::Answered(crate::input::Answered {
+            saga,
+            epoch,
+            step,
+            is_undo: false,
+            answer,
+        })
+    };
+    desk.input(answered(call.saga, 1));
+    assert_eq!(notes(&desk).len(), 1);
+    desk.input(answered(crate::id::SagaId::derived(call.saga, "other"), 0));
+    assert_eq!(notes(&desk).len(), 1);
+    assert_eq!(desk.journal().len(), 1);
+}
+
+#[test]
+fn an_answer_of_no_use_is_for_a_person_whose_retry_has_a_class_of_its_own() {
+    let mut desk = started::<Plain>();
+    let call = desk.find("mail.send", false);
+    desk.answer(&call, Answer::Useless { reason: "reply too large".to_owned() });
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
+    assert_eq!(
+        desk.head().reason.as_deref(),
+        Some("call mail.send: reply too large; retry or cancel")
+    );
+    desk.moved(Action::Retry);
+    let again = desk.requests().remove(0);
+    assert_eq!((again.attempt_class, again.key.as_str()), (2, &*format!("{}/0/1", call.saga)));
+    desk.reply("mail.send", Value::Null);
+    assert_eq!(desk.last(), r#"> 2 call stock.reserve {"order":"o1"}, undo stock.release"#);
+}
+
+#[test]
+fn a_refused_undo_is_a_state_with_a_button_that_works() {
+    let mut desk = started::<Plain>();
+    desk.reply("mail.send", Value::Null);
+    desk.reject("stock.reserve", "out_of_stock");
+    desk.undo_rejected("order.cancel", "not_now");
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
+    for class in 2..4 {
+        desk.moved(Action::Retry);
+        let undo = desk.requests().remove(0);
+        assert_eq!((undo.attempt_class, undo.key.ends_with("/0/0/undo")), (class, true));
+        desk.undo_rejected("order.cancel", "not_now");
+    }
+    desk.moved(Action::Retry);
+    desk.undone("order.cancel");
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+#[test]
+fn an_undo_that_was_refused_and_then_done_is_done() {
+    let mut desk = started::<Plain>();
+    desk.reject("mail.send", "no_address");
+    let undo = desk.find("order.cancel", true);
+    desk.undo_rejected("order.cancel", "not_now");
+    desk.answer(&undo, ok());
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+#[test]
+fn limits_count_from_the_decision_over_restarts() {
+    let mut desk = started::<Plain>();
+    for _ in 0..2 {
+        desk.skip(Duration::from_secs(24 * 3600));
+        desk.restart();
+        desk.tick();
+        assert_eq!(desk.owed(), ["1 mail.send"]);
+    }
+    desk.wait_ms(24 * 3600 * 1000 - 1);
+    assert_eq!(desk.status(), Status::Running);
+    desk.wait_ms(1);
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
+    assert_eq!(desk.last(), "1 +259200s < 1 exhausted: no answer for 259200 s");
+    desk.moved(Action::Retry);
+    desk.wait_s(3 * 24 * 3600 - 1);
+    assert_eq!(desk.owed(), ["1 mail.send"], "a retry has its full time");
+    desk.reply("mail.send", Value::Null);
+    assert_eq!(desk.status(), Status::Running);
+}
+
+#[test]
+fn an_answer_after_the_limit_still_counts() {
+    let mut desk = started::<Plain>();
+    let call = desk.find("mail.send", false);
+    desk.wait_s(3 * 24 * 3600);
+    assert_eq!(desk.status(), Status::Attention);
+    desk.answer(&call, ok());
+    assert_eq!(desk.status(), Status::Running);
+}
+
+#[test]
+fn what_is_too_old_is_not_sent_once_more_after_a_pause_or_a_long_night() {
+    let mut desk = started::<Plain>();
+    desk.moved(Action::Pause);
+    desk.wait_s(31 * 24 * 3600);
+    assert_eq!(desk.status(), Status::Running, "what is not sent while paused is not missed");
+    desk.moved(Action::Resume);
+    assert!(!desk.effects().iter().any(|it| matches!(it, Effect::Send(_))), "nothing is sent");
+    assert_eq!(desk.status(), Status::Attention);
+
+    let mut desk = started::<Plain>();
+    desk.skip(Duration::from_secs(31 * 24 * 3600));
+    desk.restart();
+    assert_eq!(desk.owed(), [""; 0]);
+    desk.tick();
+    assert_eq!(desk.status(), Status::Attention);
+
+    let mut desk = started::<Plain>();
+    desk.moved(Action::Cancel);
+    desk.skip(RESEND_MAX);
+    desk.restart();
+    desk.tick();
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
+    desk.moved(Action::Retry);
+    desk.undone("order.cancel");
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+#[test]
+fn an_undo_has_its_time_from_when_its_turn_comes() {
+    let mut desk = started::<Plain>();
+    desk.reply("mail.send", Value::Null);
+    desk.moved(Action::Cancel);
+    desk.undo_rejected("stock.release", "not_now");
+    desk.wait_s(40 * 24 * 3600);
+    desk.moved(Action::Retry);
+    desk.undone("stock.release");
+    assert_eq!(desk.owed(), ["0 undo order.cancel (cancelled)"]);
+    desk.tick();
+    assert_eq!(desk.owed(), ["0 undo order.cancel (cancelled)"]);
+}
+
+/// Asked a hundred days long, as its author thinks.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Patient {}
+impl Request for Patient {
+    const SUBJECT: &'static str = "some.patient";
+    const RETRY: Retry = Retry {
+        limit: Duration::from_secs(100 * 24 * 3600),
+        on_exhausted: OnExhausted::Abort,
+        ..Retry::DEFAULT
+    };
+    type Reply = ();
+}
+
+saga!(Asks(ctx) -> () {
+    ctx.undo(CancelOrder::of("o1"));
+    Ok(ctx.call(Patient {}).await?)
+});
+
+#[test]
+fn no_call_is_resent_for_more_than_thirty_days_and_a_definition_may_choose_to_abort() {
+    let mut desk = started::<Asks>();
+    desk.wait_s(30 * 24 * 3600 - 1);
+    assert_eq!(desk.status(), Status::Running);
+    desk.wait_s(1);
+    assert!(desk.text().contains("> abort, failed: some.patient: no answer for 2592000 s"));
+    assert_eq!(desk.owed(), ["0 undo order.cancel (failed)"]);
+    desk.undone("order.cancel");
+    assert_eq!(desk.status(), Status::Failed, "an end that the engine had to choose");
+}
+
+saga!(Opens(ctx) -> String {
+    match ctx.call(OpenSession::of("o1")).undo(VoidSession::of("o1")).await {
+        Ok(session) => Ok(session.session),
+        Err(rejection) if rejection.code == "closed" => Ok("closed".to_owned()),
+        Err(rejection) => Err(rejection.into()),
+    }
+});
+
+#[test]
+fn a_rejection_reaches_the_author_with_its_code() {
+    let mut desk = started::<Opens>();
+    desk.reject("pay.open", "closed");
+    assert_eq!(
+        (desk.last().as_str(), desk.status()),
+        (r#"> complete "closed""#, Status::Completed)
+    );
+    let mut desk = started::<Opens>();
+    desk.reject("pay.open", "broken");
+    assert_eq!(desk.last(), "> abort, rejected: pay.open rejected: broken");
+}
+
+#[test]
+fn a_reply_that_does_not_decode_is_for_a_person_and_waits_for_other_code() {
+    let mut desk = started::<Opens>();
+    desk.reply("pay.open", json!({ "id": 5 }));
+    assert_eq!(desk.status(), Status::Attention);
+    assert!(
+        desk.last().starts_with("= held: step 0 cannot be read as today's type: missing field")
+    );
+    desk.moved(Action::Retry);
+    assert!(desk.last().starts_with("2 +0s < retried"));
+    assert_eq!(desk.status(), Status::Attention);
+    desk.moved(Action::Cancel);
+    desk.undone("pay.void");
+    assert_eq!(desk.status(), Status::Cancelled, "it can be undone all the same");
+}
+
+saga!(TooBig(ctx) -> () {
+    ctx.call(Reserve::of("o1")).undo(Release::of("o1")).await?;
+    Ok(ctx.call(Mail::of(&"x".repeat(PAYLOAD_BYTES_MAX))).await?)
+});
+
+#[test]
+fn a_body_that_no_message_can_carry_is_found_in_the_turn() {
+    let mut desk = started::<TooBig>();
+    desk.reply("stock.reserve", Value::Null);
+    let size = PAYLOAD_BYTES_MAX + r#"{"order":""}"#.len();
+    let expected =
+        format!("= held: a body of {size} bytes for mail.send is too large for a message");
+    assert_eq!((desk.last(), desk.status()), (expected, Status::Attention));
+    desk.moved(Action::Cancel);
+    desk.undone("stock.release");
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+saga!(
+    /// Looks at its wait only after a call has answered.
+    LooksLater(ctx) -> bool {
+        let mut wait = ctx.when::<Tracked>("o1").within(DAY);
+        poll_once(&mut wait).await;
+        ctx.call(Refund::of("o1")).await?;
+        Ok(wait.await?.is_some())
+    }
+);
+
+#[test]
+fn the_first_fact_of_a_wait_wins_whenever_the_code_looks() {
+    let tracked = json!({ "order": "o1", "status": "sent" });
+    let mut desk = started::<LooksLater>();
+    desk.wait_s(86_400);
+    desk.event("courier.status", tracked.clone());
+    desk.reply("pay.refund", Value::Null);
+    assert_eq!(desk.last(), "> complete false");
+
+    let mut desk = started::<LooksLater>();
+    desk.event("courier.status", tracked);
+    desk.wait_s(86_400);
+    desk.reply("pay.refund", Value::Null);
+    assert_eq!(desk.last(), "> complete true");
+    assert!(!desk.text().contains("time over"));
+}
+
+saga!(Holds(ctx) -> bool {
+    Ok(ctx.when::<Tracked>("o1").within(DAY).await?.is_some())
+});
+
+#[test]
+fn a_deadline_is_held_while_intake_is_behind_and_the_event_that_was_published_first_wins() {
+    let mut desk = started::<Holds>();
+    desk.intake_is_behind(true);
+    desk.wait_s(2 * 86_400);
+    assert_eq!(desk.status(), Status::Waiting);
+    assert_eq!(desk.core().timers_held(desk.now(), crate::id::Time(0)), 1);
+    desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
+    assert_eq!(desk.last(), "> complete true");
+
+    let mut desk = started::<Holds>();
+    desk.intake_is_behind(true);
+    desk.wait_s(2 * 86_400);
+    desk.restart();
+    desk.tick();
+    assert_eq!(desk.status(), Status::Waiting, "a restart fires nothing either");
+    desk.intake_is_behind(false);
+    desk.tick();
+    assert_eq!(desk.last(), "> complete false");
+    assert_eq!(desk.core().timers_held(desk.now(), desk.now()), 0);
+}
+
+#[test]
+fn a_deadline_fires_when_intake_has_passed_it_and_not_a_millisecond_before() {
+    let mut desk = started::<Holds>();
+    let due = desk.head().waits[0].due.unwrap();
+    desk.skip(Duration::from_secs(3 * 86_400));
+    desk.input(crate::input::Input::Tick { watermark: crate::id::Time(due.0 - 1) });
+    assert_eq!(desk.status(), Status::Waiting);
+    desk.input(crate::input::Input::Tick { watermark: due });
+    assert_eq!(desk.last(), "> complete false");
+    assert_eq!(desk.journal()[1].at, desk.now());
+}
+
+#[test]
+fn time_that_goes_backward_does_not_do_so_in_a_journal() {
+    let mut desk = started::<LooksLater>();
+    let first = desk.journal()[0].at;
+    desk.clock_steps_back(5_000);
+    desk.reply("pay.refund", Value::Null);
+    assert_eq!(desk.journal()[1].at, first);
+}
+
+saga!(
+    /// Publishes, and waits for nobody.
+    Tells(ctx) -> String {
+        let id = ctx.new_id();
+        ctx.publish("shop.told", "o1", &json!({ "id": id, "at": ctx.now().0 }));
+        ctx.call(Mail::of("o1")).await?;
+        Ok(ctx.new_id().to_string())
+    }
+);
+
+#[test]
+fn a_publish_is_owed_until_the_broker_has_it_and_the_end_waits_for_it() {
+    let mut desk = started::<Tells>();
+    let Effect::Publish { saga, step, id, subject, key, body } = desk.publishes().remove(0) else {
+        panic!("a publish")
+    };
+    assert_eq!(id, format!("{saga}/0/{step}"));
+    assert_eq!((subject.as_str(), key.as_str()), ("shop.told", "o1"));
+    assert_eq!(body.to_value()["at"], desk.head().started_at.0);
+    desk.reply("mail.send", Value::Null);
+    assert_eq!(desk.status(), Status::Running, "its end waits");
+    desk.restart();
+    assert_eq!(desk.publishes().len(), 1, "and it is owed over a restart");
+    desk.broker_has(saga, step.clone());
+    assert_eq!(desk.status(), Status::Completed);
+    desk.broker_has(saga, step);
+    assert_eq!(desk.journal().len(), 3, "told twice, recorded once");
+}
+
+#[test]
+fn ids_and_times_are_the_same_whenever_a_step_is_replayed() {
+    let mut desk = started::<Tells>();
+    let first = desk.text();
+    desk.wait_s(5);
+    desk.restart();
+    desk.reply("mail.send", Value::Null);
+    assert!(desk.text().starts_with(&first));
+    let mut other = started::<Tells>();
+    other.wait_s(5);
+    other.reply("mail.send", Value::Null);
+    assert_eq!(desk.text(), other.text());
+    let ids: Vec<String> =
+        desk.text().split('"').filter(|it| it.len() == 36).map(str::to_owned).collect();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1]);
+}

@@ -1,0 +1,278 @@
+//! Rule 23: one bad saga is one bad saga. Rule 24: nothing has meaning on drop. Rule 25: what is
+//! found of futures that are not ours.
+
+use super::fixtures::{
+    BookCourier, CancelOrder, Mail, Refund, Reserve, ShipStock, Tracked, holds_for, poll_once,
+    saga, shop, started,
+};
+use crate::{
+    abort::Abort,
+    ctx::Ctx,
+    fold::Status,
+    input::Action,
+    saga::{Declared, Registry, Saga},
+    testing::Desk,
+};
+use futures::{
+    future::{join_all, pending},
+    stream::{FuturesUnordered, StreamExt},
+};
+use serde_json::{Value, json};
+use std::{
+    future::{IntoFuture, poll_fn},
+    task::Poll,
+};
+
+const FOREIGN: &str = "= held: awaits a future that is not ours (a timer, a channel, a socket, a \
+    combinator over many): use ctx.call, ctx.when, ctx.sleep, ctx.join, ctx.race, ctx.join_all, \
+    ctx.race_all";
+
+saga!(KeepsWaker(ctx) -> () {
+    let mut kept = None;
+    poll_fn(|cx| {
+        kept = Some(cx.waker().clone());
+        Poll::<()>::Pending
+    }).await;
+    ctx.commit();
+    Ok(())
+});
+saga!(WakesWaker(ctx) -> () {
+    poll_once(&mut ctx.when::<Tracked>("o1").forever()).await;
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    }).await;
+    Ok(())
+});
+saga!(Unordered(ctx) -> () {
+    let calls = [ctx.call(Mail::of("o1")).into_future(), ctx.call(Mail::of("o2")).into_future()];
+    let mut calls: FuturesUnordered<_> = calls.into_iter().collect();
+    while let Some(reply) = calls.next().await {
+        reply?;
+    }
+    Ok(())
+});
+saga!(LargeJoinAll(ctx) -> () {
+    let calls = (0..64).map(|it| ctx.call(Mail::of(&it.to_string())).into_future());
+    join_all(calls.collect::<Vec<_>>()).await;
+    Ok(())
+});
+saga!(Stalls(ctx) -> () {
+    ctx.call(Mail::of("o1")).await?;
+    pending().await
+});
+
+#[test]
+fn a_future_that_keeps_our_waker_is_caught_in_the_same_turn_with_the_hint() {
+    for desk in [
+        started::<KeepsWaker>(),
+        started::<WakesWaker>(),
+        started::<Unordered>(),
+        started::<LargeJoinAll>(),
+    ] {
+        assert_eq!((desk.last().as_str(), desk.status()), (FOREIGN, Status::Attention));
+        assert!(desk.owed().is_empty() && desk.waits().is_empty(), "the turn is discarded whole");
+    }
+}
+
+#[test]
+fn a_saga_with_nothing_open_is_stalled_in_the_same_turn() {
+    let mut desk = started::<Stalls>();
+    desk.reply("mail.send", Value::Null);
+    assert_eq!(desk.last(), "= held: stalled: it awaits something, nothing is open");
+    assert_eq!(desk.status(), Status::Attention);
+}
+
+/// Panics, stalls or talks on drop where it says; `FIXED` does not.
+struct Bad<const FIXED: bool>;
+impl<const FIXED: bool> Saga for Bad<FIXED> {
+    const NAME: &'static str = "Bad";
+    type Input = ();
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<String, Abort> {
+        ctx.undo(CancelOrder::of("o1"));
+        ctx.call(Reserve::of("o1")).await?;
+        assert!(FIXED, "nobody thought of this");
+        let tracked = ctx.when::<Tracked>("o1").forever().await?;
+        Ok(tracked.status)
+    }
+}
+
+fn registry<const FIXED: bool>() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<Bad<FIXED>>(&()).unwrap();
+    registry
+}
+
+#[test]
+fn a_panic_is_for_a_person_facts_are_kept_and_other_code_goes_on() {
+    let mut desk = Desk::new(registry::<false>());
+    desk.start("Bad", "o1", Value::Null);
+    desk.reply("stock.reserve", Value::Null);
+    assert_eq!(desk.last(), "= held: its code panicked: nobody thought of this");
+    assert_eq!(desk.status(), Status::Attention);
+    desk.moved(Action::Retry);
+    assert_eq!(desk.status(), Status::Attention, "the same code panics again");
+    desk.deploy(registry::<true>());
+    assert_eq!(desk.status(), Status::Attention, "nothing happens by itself");
+    desk.moved(Action::Retry);
+    assert_eq!(desk.status(), Status::Waiting);
+    desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
+    desk.reads(
+        r#"
+0 +0s < started Bad v1 o1
+  > 0 undo order.cancel {"order":"o1"}
+  > 1 call stock.reserve {"order":"o1"}
+1 +0s < 1 replied null
+  > 2 wait courier.status of o1, forever
+2 +0s < retried by ann: retry please
+3 +0s < retried by ann: retry please
+4 +0s < 2 received courier.status {"order":"o1","status":"sent"}
+  > complete "sent"
+"#,
+    );
+}
+
+struct PanicsAtOnce;
+impl Saga for PanicsAtOnce {
+    const NAME: &'static str = "Bad";
+    type Input = ();
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+    async fn run(_: Ctx, (): ()) -> Result<String, Abort> {
+        panic!("at once")
+    }
+}
+
+#[test]
+fn a_start_that_panics_can_be_mended_or_cancelled() {
+    for mend in [true, false] {
+        let mut desk = Desk::of::<PanicsAtOnce>(&());
+        desk.start("Bad", "o1", Value::Null);
+        assert_eq!(desk.last(), "= held: its code panicked: at once");
+        desk.moved(Action::Pause);
+        desk.moved(Action::Resume);
+        if mend {
+            desk.deploy(registry::<true>());
+            desk.moved(Action::Retry);
+            desk.reply("stock.reserve", Value::Null);
+            assert_eq!(desk.status(), Status::Waiting);
+        } else {
+            desk.moved(Action::Cancel);
+            assert_eq!(desk.status(), Status::Cancelled);
+        }
+    }
+}
+
+#[test]
+fn a_bad_saga_does_not_hold_up_the_others() {
+    let mut registry = shop();
+    registry.register::<Bad<false>>(&()).unwrap();
+    let mut desk = Desk::new(registry);
+    let bad = desk.start("Bad", "o1", Value::Null);
+    desk.reply("stock.reserve", Value::Null);
+    desk.start("order", "o2", json!({ "order": "o2" }));
+    desk.reply("stock.reserve", Value::Null);
+    assert_eq!(desk.status(), Status::Running);
+    desk.look_at(bad);
+    assert_eq!(desk.status(), Status::Attention);
+}
+
+/// Has something to say, and to break, when it is dropped.
+struct Talks<const PANICS: bool>(Ctx);
+impl<const PANICS: bool> Drop for Talks<PANICS> {
+    fn drop(&mut self) {
+        self.0.undo(Refund::of("o1"));
+        self.0.commit();
+        self.0.publish("shop.told", "o1", &1);
+        _ = (self.0.patched("dropped"), self.0.new_id(), self.0.now());
+        assert!(!PANICS, "in a drop");
+    }
+}
+struct TalksOnDrop<const PANICS: bool>;
+impl<const PANICS: bool> Saga for TalksOnDrop<PANICS> {
+    const NAME: &'static str = "TalksOnDrop";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let _talks = Talks::<PANICS>(ctx.clone());
+        ctx.call(Mail::of("o1")).await?;
+        ctx.when::<Tracked>("o1").forever().await?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_future_that_is_dropped_has_no_say() {
+    // The cold core drops the future after each turn, and must write what the warm one writes.
+    let mut desk = started::<TalksOnDrop<false>>();
+    desk.reply("mail.send", Value::Null);
+    desk.moved(Action::Cancel);
+    assert_eq!(desk.last(), "> abort, cancelled: cancel please (ann)");
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Cancelled, 0));
+
+    let mut desk = started::<TalksOnDrop<true>>();
+    desk.reply("mail.send", Value::Null);
+    desk.moved(Action::Terminate);
+    assert_eq!(desk.status(), Status::Terminated, "a panic on drop is ours");
+}
+
+saga!(Endless(ctx) -> () {
+    loop {
+        ctx.call(Mail::of("o1")).await?;
+    }
+});
+
+#[test]
+fn a_full_journal_asks_for_a_person() {
+    let mut registry = Registry::new("test");
+    registry.register::<Endless>(&()).unwrap();
+    let limits = crate::core::Limits { entries_max: 5, ..Default::default() };
+    let mut desk = Desk::with_limits(registry, limits);
+    desk.start("Endless", "o1", Value::Null);
+    for step in 0..5 {
+        desk.reply(&step.to_string(), Value::Null);
+    }
+    assert_eq!(desk.last(), "= held: its journal is full: split the saga");
+    desk.moved(Action::Cancel);
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+saga!(
+    /// Its arms are async blocks over arms.
+    Deep(ctx) -> () {
+        let leaf = |it: &'static str| {
+            let ctx = ctx.clone();
+            async move {
+                ctx.join(ctx.call(Mail::of(it)), ctx.call(ShipStock::of(it))).await?;
+                Ok::<_, Abort>(())
+            }
+        };
+        ctx.join_all(["a", "b"].map(|it| Box::pin(leaf(it)))).await?;
+        ctx.call(BookCourier::of("o1")).await?;
+        Ok(())
+    }
+);
+
+#[test]
+fn names_are_counted_per_arm_at_any_depth() {
+    let desk = started::<Deep>();
+    let calls = [
+        "0.0.0.0.0 mail.send",
+        "0.0.0.1.0 stock.ship",
+        "0.1.0.0.0 mail.send",
+        "0.1.0.1.0 stock.ship",
+    ];
+    assert_eq!(desk.owed(), calls);
+}

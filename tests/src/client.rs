@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use uuid::Uuid;
 
 /// How long an order may take from one step to the next before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where everything is, and who we are.
 #[derive(Clone)]

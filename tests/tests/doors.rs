@@ -88,7 +88,7 @@ fn orders(api: &Api) -> Vec<Row> {
         bad("three decimals", changed("/items/0/price", json!("50.001")), "/items/0/price"),
         bad("a total that is not the sum", changed("/total", json!("99.00")), "/total"),
         bad("no mail address", changed("/customer/email", json!("bob")), "/customer/email"),
-        row("a body over the limit", url(), "x".repeat(2 << 20), 413, "too large"),
+        row("a body over the limit", url(), "x".repeat(2 << 20), 413, "limit"),
         row("no JSON", url(), "{\"items\":", 400, "JSON"),
         row("no JSON by its type", url(), "items=1", 415, "application/json")
             .with("Content-Type", "text/plain"),
@@ -142,19 +142,20 @@ fn webhooks(
     let stripe = || format!("{}/webhooks/stripe", api.urls().payment);
     let courier = || format!("{}/webhooks/courier", api.urls().delivery);
     let body = r#"{"id":"evt_1","object":"event","type":"checkout.session.completed"}"#;
-    let bad = |name, signature: String| {
-        row(name, stripe(), body, 400, "signature").with("Stripe-Signature", signature)
+    let bad = |name, signature: String, names| {
+        row(name, stripe(), body, 400, names).with("Stripe-Signature", signature)
     };
+    let now = chrono::Utc::now().timestamp();
     let status = r#"{"orderId":"ORD-none","status":"delivered"}"#;
     Ok(vec![
-        bad("a signature that is none", "nonsense".to_owned()),
-        bad("a signature of somebody else", format!("t=1,v1={}", "0".repeat(64))),
-        bad("a signature of long ago", signed(body, -301)?),
-        bad("a signature of the future", signed(body, 301)?),
+        bad("a signature that is none", "nonsense".to_owned(), "malformed"),
+        bad("a signature of somebody else", format!("t={now},v1={}", "0".repeat(64)), "signature"),
+        bad("a signature of long ago", signed(body, -301)?, "timestamp"),
+        bad("a signature of the future", signed(body, 301)?, "timestamp"),
         row("no signature", stripe(), body, 400, "ignature"),
         row("a courier without a signature", courier(), status, 400, "ignature"),
         row("a courier of somebody else", courier(), status, 400, "ignature")
-            .with("X-Timestamp", chrono::Utc::now().timestamp())
+            .with("X-Timestamp", now)
             .with("X-Signature", format!("sha256={}", "0".repeat(64))),
     ])
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use system_tests::{
     Failure,
     audit::{SKU, check},
+    client::Api,
     scenarios::Scenario,
     stack::Stack,
     until,
@@ -12,8 +13,8 @@ use tokio::task::JoinSet;
 
 /// Long enough that no order misses a deadline because a process was just killed.
 const SETTINGS: [(&str, &str); 3] = [
-    ("PROCESS_ORDER_APPROVAL_MS", "60000"),
-    ("PROCESS_ORDER_PAYMENT_MS", "90000"),
+    ("PROCESS_ORDER_APPROVAL_MS", "30000"),
+    ("PROCESS_ORDER_PAYMENT_MS", "45000"),
     ("PROCESS_ORDER_DELIVERY_MS", "600000"),
 ];
 
@@ -45,21 +46,29 @@ const KILLS: [&str; 22] = [
     "fermata",
 ];
 
+/// Plays one order to its end.
+async fn run(api: Api, scenario: Scenario) -> Result<(String, Scenario), Failure> {
+    let order_id = scenario.place(&api).await?;
+    let res = scenario.play(&api, &order_id).await;
+    res.map_err(|why| format!("{} {order_id}: {why}", scenario.name()))?;
+    Ok((order_id, scenario))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_end_as_they_should_while_everything_is_killed() -> Result<(), Failure> {
     let mut stack = Stack::start(&SETTINGS).await?;
     let stock = stack.api().stock(SKU).await?;
     let mut runs = JoinSet::new();
-    for number in 0..ORDERS {
-        let (api, scenario) = (stack.api().clone(), Scenario::ALL[number % Scenario::ALL.len()]);
-        runs.spawn(async move {
-            let order_id = scenario.place(&api).await?;
-            let res = scenario.play(&api, &order_id).await;
-            res.map_err(|why| format!("{} {order_id}: {why}", scenario.name()))?;
-            Ok::<_, Failure>((order_id, scenario))
-        });
-    }
-    for process in KILLS {
+    let mut numbers = 0..ORDERS;
+    for (at, process) in KILLS.into_iter().enumerate() {
+        // Half of the orders begin before the first kill, and some more right before each one, so
+        // that it comes in the middle of their work.
+        for number in numbers.by_ref().take((ORDERS * (at + 1)).div_ceil(KILLS.len()) - runs.len())
+        {
+            let (api, scenario) =
+                (stack.api().clone(), Scenario::ALL[number % Scenario::ALL.len()]);
+            runs.spawn(run(api, scenario));
+        }
         let open = stack.api().open_sagas().await?;
         println!("kill {process} with {open} sagas open");
         stack.kill(process)?;

@@ -36,18 +36,20 @@ impl WriteBatch {
 
     /// What can be known to be wrong before anything is written.
     pub(super) fn check(&self) -> Result<(), DbError> {
-        for (key, value) in &self.changes {
-            check_key(key)?;
-            let bytes = value.as_ref().map_or(0, Vec::len);
-            if bytes > VALUE_BYTES_MAX {
-                return Err(DbError::Refused(format!(
-                    "the value of key {:?} has {bytes} bytes, more than {VALUE_BYTES_MAX}",
-                    String::from_utf8_lossy(key)
-                )));
-            }
-        }
-        Ok(())
+        self.changes.iter().try_for_each(|(key, value)| check(key, value.as_deref()))
     }
+}
+
+/// Whether a change can be written at all.
+pub(super) fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), DbError> {
+    check_key(key)?;
+    let bytes = value.map_or(0, <[u8]>::len);
+    if bytes <= VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    let key = String::from_utf8_lossy(key);
+    let fault = format!("the value of key {key:?} has {bytes} bytes, more than {VALUE_BYTES_MAX}");
+    Err(DbError::Refused(fault))
 }
 
 fn check_key(key: &[u8]) -> Result<(), DbError> {

@@ -1,4 +1,4 @@
-use super::{Db, DbError, Row, WriteBatch};
+use super::{Db, DbError, Row, WriteBatch, batch};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -134,6 +134,19 @@ impl Tx {
                 None => None,
             };
         }
+    }
+
+    /// Finds the change since the savepoint, if there is one, for which [`Db::commit`] would refuse
+    /// the whole group.
+    ///
+    /// # Errors
+    /// [`DbError::Refused`] with that change.
+    pub fn check_since(&self, savepoint: Savepoint) -> Result<(), DbError> {
+        let since = self.replaced.get(savepoint.0..).unwrap_or_default();
+        since.iter().try_for_each(|(key, _)| {
+            let change = self.changes.get(key).and_then(Option::as_deref);
+            batch::check(key, change)
+        })
     }
 
     /// Whether it changes nothing.

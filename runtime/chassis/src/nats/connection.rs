@@ -197,11 +197,11 @@ impl Nats {
         closed
     }
 
-    /// Waits until the server has taken all that was published before. The client's `flush` does
+    /// Waits until the server has taken all that was published and subscribed before. The client's `flush` does
     /// not say that: under load it returns before its buffer is empty, and `drain` then drops the
     /// rest. A message to ourselves does, and so does the server's refusal of it, as both come
     /// after everything before them.
-    async fn arrived(&self) {
+    pub async fn arrived(&self) {
         let mut link = self.link.clone();
         let Ok(mut echo) = self.client.subscribe(self.closing.clone()).await else { return };
         if self.client.publish(self.closing.clone(), Bytes::new()).await.is_err() {

@@ -10,6 +10,8 @@
 pub mod late_payment;
 pub mod process_order;
 pub mod record_refund;
+#[cfg(test)]
+mod tests;
 
 use saga_core::saga::{Registry, RegistryError};
 

@@ -1,0 +1,261 @@
+//! Every way through the sagas, by name.
+
+use super::{
+    shop::{SESSION, services},
+    world::{PAID, PLACED, TRACKED, UNPAID, World, order, payment, tracked},
+};
+use saga_core::input::Action;
+use serde_json::json;
+
+/// One way: its name, and how to go it.
+pub(super) type Way = (&'static str, fn() -> World);
+
+/// Each has its golden file.
+pub(super) const WAYS: &[Way] = &[
+    ("low_risk_delivered", low_risk_delivered),
+    ("approved", approved),
+    ("rejected", rejected),
+    ("approval_deadline", approval_deadline),
+    ("payment_failed", payment_failed),
+    ("payment_deadline", payment_deadline),
+    ("out_of_stock", out_of_stock),
+    ("session_rejected", session_rejected),
+    ("session_rejected_before_mail", session_rejected_before_mail),
+    ("session_rejected_mail_silent", session_rejected_mail_silent),
+    ("confirmation_refused", confirmation_refused),
+    ("shipment_rejected", shipment_rejected),
+    ("ship_rejected", ship_rejected),
+    ("ship_unanswered_cancelled", ship_unanswered_cancelled),
+    ("cancelled_at_approval", cancelled_at_approval),
+    ("cancelled_at_payment", cancelled_at_payment),
+    ("cancelled_while_reserving", cancelled_while_reserving),
+    ("cancel_refused_at_delivery", cancel_refused_at_delivery),
+    ("statuses_on_the_way", statuses_on_the_way),
+    ("delivery_failed", delivery_failed),
+    ("returned", returned),
+    ("overdue", overdue),
+    ("early_payment", early_payment),
+    ("early_delivery", early_delivery),
+    ("other_session_stays", other_session_stays),
+    ("paid_while_unwinding", paid_while_unwinding),
+    ("paid_while_paused_then_cancelled", paid_while_paused_then_cancelled),
+    ("cancelled_then_paid", cancelled_then_paid),
+    ("terminated_then_paid", terminated_then_paid),
+    ("completed_then_told_again", completed_then_told_again),
+    ("completed_then_paid_by_another", completed_then_paid_by_another),
+    ("late_refund_refused", late_refund_refused),
+    ("refund_recorded", refund_recorded),
+];
+
+fn low_risk_delivered() -> World {
+    World::awaiting_delivery().tracked("delivered")
+}
+
+fn approved() -> World {
+    World::awaiting_approval().decided(true).paid().tracked("delivered")
+}
+
+fn rejected() -> World {
+    World::awaiting_approval().decided(false)
+}
+
+fn approval_deadline() -> World {
+    World::awaiting_approval().waited_h(24)
+}
+
+fn payment_failed() -> World {
+    let mut world = World::awaiting_payment();
+    let mut body = payment(SESSION);
+    body["reason"] = json!("card declined");
+    world.desk.event(UNPAID, body);
+    world.settle();
+    world
+}
+
+fn payment_deadline() -> World {
+    World::awaiting_payment().waited_h(24)
+}
+
+fn out_of_stock() -> World {
+    World::new(services(10).on("inventory.reserve", |_| Err("out_of_stock"))).placed()
+}
+
+fn session_rejected() -> World {
+    World::new(services(10).on("payments.create-session", |_| Err("bad_amount"))).placed()
+}
+
+fn session_rejected_before_mail() -> World {
+    let mut world = World::new(services(10).on("payments.create-session", |_| Err("bad_amount")));
+    world.desk.event(PLACED, order());
+    world.settle_without("notifications.send");
+    world.settle();
+    world
+}
+
+fn session_rejected_mail_silent() -> World {
+    let mut world = World::new(services(10).on("payments.create-session", |_| Err("bad_amount")));
+    world.desk.event(PLACED, order());
+    world.settle_without("notifications.send");
+    world.desk.wait_s(30);
+    world.settle();
+    world
+}
+
+fn confirmation_refused() -> World {
+    let services = services(10).on("notifications.send", |it| match it["kind"].as_str() {
+        Some("order_confirmed") => Err("no_such_mailbox"),
+        _ => Ok(json!({ "messageId": "<1@shop>" })),
+    });
+    World::new(services).placed().paid().tracked("delivered")
+}
+
+fn shipment_rejected() -> World {
+    World::new(services(10).on("delivery.create-shipment", |_| Err("no_carrier"))).placed().paid()
+}
+
+fn ship_rejected() -> World {
+    World::new(services(10).on("inventory.ship", |_| Err("nothing_reserved"))).placed().paid()
+}
+
+/// The warehouse has sent the goods, but nobody knows.
+fn ship_unanswered_cancelled() -> World {
+    let mut world = World::awaiting_payment();
+    world.desk.event(PAID, payment(SESSION));
+    world.settle_without("inventory.ship");
+    let ship = world.desk.requests().remove(0);
+    world.services.ask(&ship);
+    world.cancelled()
+}
+
+fn cancelled_at_approval() -> World {
+    World::awaiting_approval().cancelled()
+}
+
+fn cancelled_at_payment() -> World {
+    World::awaiting_payment().cancelled()
+}
+
+/// The warehouse hears of the cancel first.
+fn cancelled_while_reserving() -> World {
+    let mut world = World::new(services(10));
+    world.desk.event(PLACED, order());
+    world.settle_without("inventory.reserve");
+    let reserve = world.desk.requests().remove(0);
+    let mut world = world.cancelled();
+    let answer = world.services.ask(&reserve);
+    world.desk.answer(&reserve.id, answer);
+    world
+}
+
+fn cancel_refused_at_delivery() -> World {
+    let mut world = World::awaiting_delivery();
+    assert!(world.make(Action::Cancel).is_err());
+    world.tracked("delivered")
+}
+
+fn statuses_on_the_way() -> World {
+    ["picked_up", "in_transit", "out_for_delivery", "delivered"]
+        .into_iter()
+        .fold(World::awaiting_delivery(), World::tracked)
+}
+
+fn delivery_failed() -> World {
+    World::awaiting_delivery().tracked("in_transit").tracked("failed")
+}
+
+fn returned() -> World {
+    World::awaiting_delivery().tracked("returned")
+}
+
+/// A courier who says something on the way has no more time for it.
+fn overdue() -> World {
+    World::awaiting_delivery().waited_h(13 * 24).tracked("picked_up").waited_h(24)
+}
+
+/// The customer pays before the saga holds for it.
+fn early_payment() -> World {
+    let mut world = World::new(services(10));
+    world.desk.event(PLACED, order());
+    world.settle_without("orders.update-status");
+    world.desk.event(PAID, payment(SESSION));
+    world.settle();
+    world.tracked("delivered")
+}
+
+/// The courier is faster than the warehouse.
+fn early_delivery() -> World {
+    let mut world = World::awaiting_payment();
+    world.desk.event(PAID, payment(SESSION));
+    world.settle_without("inventory.ship");
+    world.desk.event(TRACKED, tracked("picked_up"));
+    world.desk.event(TRACKED, tracked("delivered"));
+    world.settle();
+    world
+}
+
+fn other_session_stays() -> World {
+    let mut world = World::awaiting_payment();
+    world.pay("cs_other");
+    world.paid().tracked("delivered")
+}
+
+fn paid_while_unwinding() -> World {
+    let mut world = World::awaiting_payment();
+    world.make(Action::Cancel).unwrap();
+    world.serve_one();
+    world.desk.event(PAID, payment(SESSION));
+    world.settle();
+    world
+}
+
+fn paid_while_paused_then_cancelled() -> World {
+    let mut world = World::awaiting_payment();
+    world.make(Action::Pause).unwrap();
+    world.desk.event(PAID, payment(SESSION));
+    world.make(Action::Cancel).unwrap();
+    world.make(Action::Resume).unwrap();
+    world.settle();
+    world
+}
+
+fn cancelled_then_paid() -> World {
+    World::awaiting_payment().cancelled().paid()
+}
+
+fn terminated_then_paid() -> World {
+    let mut world = World::awaiting_payment();
+    world.make(Action::Terminate).unwrap();
+    world.paid()
+}
+
+fn completed_then_told_again() -> World {
+    low_risk_delivered().paid()
+}
+
+fn completed_then_paid_by_another() -> World {
+    let mut world = low_risk_delivered();
+    world.pay("cs_other");
+    world
+}
+
+/// The provider pays back when it is asked again.
+fn late_refund_refused() -> World {
+    let services = services(10).on("payments.refund", |_| Err("insufficient_balance"));
+    let mut world = World::new(services).placed().cancelled().paid();
+    world.services = std::mem::take(&mut world.services)
+        .on("payments.refund", |_| Ok(json!({ "refundId": "re_1" })));
+    world.desk.moved(Action::Retry);
+    world.settle();
+    world
+}
+
+fn refund_recorded() -> World {
+    let mut world = cancelled_then_paid();
+    let refunded = json!({
+        "orderId": "o1", "sessionId": SESSION, "refundId": "re_1",
+        "amount": "100.00", "currency": "USD", "status": "succeeded"
+    });
+    world.desk.event("payments.trigger.refunded", refunded);
+    world.settle();
+    world
+}

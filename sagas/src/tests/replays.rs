@@ -1,0 +1,284 @@
+//! What must hold of the journal of every way: the same decisions follow from each of its parts,
+//! it needs no code to be understood, and code that asks for anything else is found.
+
+use super::{
+    paths::WAYS,
+    shop::services,
+    world::{PLACED, World, order},
+};
+use crate::{late_payment::LatePayment, process_order::ProcessOrder, record_refund::RecordRefund};
+use proto_schemas::inventory::CheckAvailability;
+use saga_core::{
+    abort::Abort,
+    ctx::Ctx,
+    fold::{OpenWait, State, fold},
+    journal::{Decision, Entry, Turn},
+    replay::{Applied, Code, Live, ReplayError, code},
+    saga::{Declared, Saga},
+};
+use serde_json::{Value, json};
+use std::{
+    cell::Cell,
+    future::{IntoFuture, poll_fn},
+    marker::PhantomData,
+};
+
+/// Every journal of every way, with the code that wrote it.
+fn each_journal(mut check: impl FnMut(&str, Code, &[Entry])) {
+    for (name, go) in WAYS {
+        let world = go();
+        for (head, journal) in world.journals() {
+            let code = world.desk.registry().get(&head.definition).unwrap().code;
+            check(&format!("{name}, {} of {}", head.definition, head.key), code, &journal);
+        }
+    }
+}
+
+fn decisions(entry: &Entry) -> &[Decision] {
+    match &entry.turn {
+        Turn::Done { decisions, .. } => decisions,
+        Turn::Held(_) => &[],
+    }
+}
+
+fn with_decisions(journal: &[Entry], turn: usize, decided: Vec<Decision>) -> Vec<Entry> {
+    let mut mutant = journal.to_vec();
+    if let Turn::Done { decisions, .. } = &mut mutant[turn].turn {
+        *decisions = decided;
+    }
+    mutant
+}
+
+#[test]
+fn from_every_prefix_the_same_decisions_follow() {
+    each_journal(|name, code, journal| {
+        for (at, entry) in journal.iter().enumerate() {
+            // A held fact has no turn: the saga was cancelled before its code saw it.
+            let Turn::Done { at: turn_at, decisions } = &entry.turn else { continue };
+            let mut live = Live::replay(code, &journal[..at]).unwrap();
+            let applied = live.turn(entry.at, *turn_at, &entry.fact);
+            assert_eq!(applied, Ok(Applied::Decided(decisions.clone())), "{name}, turn {at}");
+        }
+    });
+}
+
+#[test]
+fn without_its_code_a_journal_tells_the_same_open_waits_and_owed_undos() {
+    let without_place = |state: State| -> (Vec<OpenWait>, usize, usize) {
+        let place = |it: OpenWait| OpenWait { opened: (0, 0), ..it };
+        let waits = state.waits.into_iter().map(place).collect();
+        (waits, state.undos.len(), state.owed.len())
+    };
+    let mut waits_seen = 0;
+    each_journal(|name, code, journal| {
+        for at in 1..=journal.len() {
+            let part = &journal[..at];
+            if part.iter().any(|it| matches!(it.turn, Turn::Held(_))) {
+                break; // Its step is settled, but the code does not know yet.
+            }
+            let live = without_place(Live::replay(code, part).unwrap().state());
+            waits_seen += live.0.len();
+            assert_eq!(without_place(fold(part)), live, "{name}, after {at} entries");
+        }
+    });
+    assert!(waits_seen > WAYS.len(), "only {waits_seen} waits were open");
+}
+
+#[test]
+fn a_decision_more_or_less_diverges_wherever_it_is() {
+    each_journal(|name, code, journal| {
+        for (turn, entry) in journal.iter().enumerate() {
+            if matches!(entry.turn, Turn::Held(_)) {
+                continue;
+            }
+            let decided = decisions(entry);
+            for at in 0..decided.len() {
+                let mut less = decided.to_vec();
+                let what = format!("{name}, without {}", less.remove(at));
+                diverges(code, &with_decisions(journal, turn, less), turn, &what);
+            }
+            for at in 0..=decided.len() {
+                let mut more = decided.to_vec();
+                more.insert(at, Decision::Patch { id: "never asked".to_owned() });
+                let what = format!("{name}, more in turn {turn} at {at}");
+                diverges(code, &with_decisions(journal, turn, more), turn, &what);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_changed_decision_diverges_and_a_changed_length_of_time_does_not() {
+    let (mut changed, mut free) = (0, 0);
+    each_journal(|name, code, journal| {
+        for (turn, entry) in journal.iter().enumerate() {
+            for (at, decision) in decisions(entry).iter().enumerate() {
+                for (pointer, other) in changes(decision) {
+                    let mut decided = decisions(entry).to_vec();
+                    decided[at] = other;
+                    let mutant = with_decisions(journal, turn, decided);
+                    let what = format!("{name}, turn {turn}, {decision}, {pointer}");
+                    if is_free(&pointer) {
+                        let res = Live::replay(code, &mutant).map(drop);
+                        assert_eq!(res, Ok(()), "{what}");
+                        free += 1;
+                    } else {
+                        diverges(code, &mutant, turn, &what);
+                        changed += 1;
+                    }
+                }
+            }
+        }
+    });
+    println!("{changed} values and {free} lengths of time were changed");
+    assert!(2000 < changed && 500 < free, "only {changed} and {free}");
+}
+
+/// What is recorded and stays in force, whatever the code says today.
+fn is_free(pointer: &str) -> bool {
+    ["/within_ms", "/retry/", "/ask/"].iter().any(|it| pointer.contains(it))
+}
+
+#[track_caller]
+fn diverges(code: Code, journal: &[Entry], at: usize, what: &str) {
+    let is_turn = |it: &&Entry| matches!(it.turn, Turn::Done { .. });
+    let in_turn = journal[..at].iter().filter(is_turn).count();
+    match Live::replay(code, journal).map(drop) {
+        Err(ReplayError::Diverged { turn, .. }) => assert_eq!(turn, in_turn, "{what}"),
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+/// The decision with one string, number or boolean changed, for each of them.
+fn changes(decision: &Decision) -> Vec<(String, Decision)> {
+    let value: Value = serde_json::from_str(&serde_json::to_string(decision).unwrap()).unwrap();
+    let changed = leaves(&value, "").into_iter().filter_map(|pointer| {
+        let mut other = value.clone();
+        change(other.pointer_mut(&pointer).unwrap());
+        // What is no decision any more cannot be stored either.
+        let other = serde_json::from_str(&other.to_string()).ok()?;
+        Some((pointer, other))
+    });
+    changed.collect()
+}
+
+/// JSON pointers of all strings, numbers and booleans.
+fn leaves(value: &Value, at: &str) -> Vec<String> {
+    match value {
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.flat_map(|(idx, it)| leaves(it, &format!("{at}/{idx}"))).collect()
+        }
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(name, it)| leaves(it, &format!("{at}/{name}"))).collect()
+        }
+        Value::Null => Vec::new(),
+        _ => vec![at.to_owned()],
+    }
+}
+
+fn change(value: &mut Value) {
+    *value = match &*value {
+        Value::String(it) => json!(format!("{it}x")),
+        Value::Number(it) => json!(it.as_u64().unwrap() + 1),
+        Value::Bool(it) => json!(!it),
+        it => it.clone(),
+    };
+}
+
+thread_local! {
+    /// In which poll of a saga's future a call is inserted, and whether before its own code.
+    static INSERT: Cell<Option<(usize, bool)>> = const { Cell::new(None) };
+    /// How often the future was polled, and whether the call was inserted.
+    static POLLED: Cell<(usize, bool)> = const { Cell::new((0, false)) };
+}
+
+/// A definition with one more call, at the place that `INSERT` names.
+struct Inserted<S>(PhantomData<S>);
+
+impl<S: Saga> Saga for Inserted<S> {
+    const NAME: &'static str = S::NAME;
+    type Input = S::Input;
+    type Output = S::Output;
+    type Settings = S::Settings;
+
+    fn events() -> Vec<Declared> {
+        S::events()
+    }
+
+    async fn run(ctx: Ctx<S::Settings>, input: S::Input) -> Result<S::Output, Abort> {
+        let insert = INSERT.get();
+        let mut more = ctx.call(CheckAvailability { items: Vec::new() }).into_future();
+        let mut code = Box::pin(S::run(ctx, input));
+        POLLED.set((0, false));
+        poll_fn(|cx| {
+            let polls = POLLED.get().0;
+            let is_before = insert == Some((polls, true));
+            if is_before {
+                assert!(more.as_mut().poll(cx).is_pending(), "nobody answers it");
+            }
+            let res = code.as_mut().poll(cx);
+            let is_behind = insert == Some((polls, false)) && res.is_pending();
+            if is_behind {
+                assert!(more.as_mut().poll(cx).is_pending(), "nobody answers it");
+            }
+            let is_inserted = POLLED.get().1 || is_before || is_behind;
+            POLLED.set((polls + 1, is_inserted));
+            res
+        })
+        .await
+    }
+}
+
+#[test]
+fn a_call_inserted_at_any_await_of_history_diverges() {
+    let mut inserted = 0;
+    for (name, go) in WAYS {
+        for (head, journal) in go().journals() {
+            let code = match head.definition.as_str() {
+                ProcessOrder::NAME => code::<Inserted<ProcessOrder>>(),
+                LatePayment::NAME => code::<Inserted<LatePayment>>(),
+                RecordRefund::NAME => code::<Inserted<RecordRefund>>(),
+                other => panic!("{other}"),
+            };
+            INSERT.set(None);
+            assert_eq!(Live::replay(code, &journal).map(drop), Ok(()), "{name}, nothing inserted");
+            for poll in 0..POLLED.get().0 {
+                for is_before in [true, false] {
+                    INSERT.set(Some((poll, is_before)));
+                    let res = Live::replay(code, &journal).map(drop);
+                    if POLLED.get().1 {
+                        let diverged = matches!(res, Err(ReplayError::Diverged { .. }));
+                        assert!(diverged, "{name}, poll {poll}, {is_before}: {res:?}");
+                        inserted += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{inserted} calls were inserted");
+    assert!(400 < inserted, "only {inserted}");
+}
+
+#[test]
+fn the_order_of_replies_in_the_join_changes_no_name_and_no_decision() {
+    let decided = |first: &str, second: &str| {
+        let mut world = World::new(services(10));
+        world.desk.event(PLACED, order());
+        for subject in ["orders.calculate-risk", "inventory.reserve", first, second] {
+            let id = world.desk.find(subject, false);
+            let asked = world.desk.requests();
+            let request = asked.iter().find(|it| it.id == id).unwrap();
+            let answer = world.services.ask(request);
+            world.desk.answer(&id, answer);
+        }
+        world.settle();
+        let world = world.paid().tracked("delivered");
+        let journal = world.journal(world.order().id);
+        journal.iter().flat_map(decisions).map(ToString::to_string).collect::<Vec<String>>()
+    };
+    assert_eq!(
+        decided("notifications.send", "payments.create-session"),
+        decided("payments.create-session", "notifications.send")
+    );
+}

@@ -173,6 +173,21 @@ async fn what_was_sent_before_the_close_arrives() {
 }
 
 #[tokio::test]
+async fn arrival_is_known_again_and_again_with_and_without_leave_to_hear_oneself() {
+    let server = Server::start();
+    for user in ["admin", "order"] {
+        let it = connect(&server.config(user, "pw")).await;
+        it.nats.ready().await.expect("connects");
+        for _ in 0..3 {
+            it.nats.client().publish("orders.trigger.x", "x".into()).await.expect("buffered");
+            tokio::time::timeout(PATIENCE, it.nats.arrived()).await.expect("is known");
+        }
+        let text = it.metrics.text().expect("text");
+        assert!(text.contains("fermata_nats_refusals_total 0"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn closing_without_a_broker_is_bounded() {
     let mut server = Server::start();
     let it = connect(&server.config("admin", "pw")).await;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, ServerAddr, jetstream};
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
-use super::watch::{CLOSING, Link, Watcher};
+use super::watch::{ECHO, Link, Watcher};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
 
@@ -100,8 +102,12 @@ pub enum NatsError {
 pub struct Nats {
     client: Client,
     link: watch::Receiver<Link>,
-    /// The subject on which [`Nats::close`] hears itself.
-    closing: String,
+    /// The number of the newest echo that the server has refused us.
+    refused: watch::Receiver<u64>,
+    /// Counts the echoes of this connection.
+    echoes: Arc<AtomicU64>,
+    /// Begins the subjects on which [`Nats::arrived`] hears itself.
+    echo_prefix: String,
 }
 
 impl Nats {
@@ -116,7 +122,7 @@ impl Nats {
         metrics: &Metrics,
     ) -> Result<Nats, NatsError> {
         let Login { user, password } = login_of(&config.url).ok_or(NatsError::Url)?;
-        let closing = format!("_INBOX_{user}{CLOSING}");
+        let echo_prefix = format!("_INBOX_{user}{ECHO}");
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let mut options = ConnectOptions::new()
             .name(&config.name)
@@ -139,8 +145,8 @@ impl Nats {
         }
         let client = options.connect(config.url.expose()).await?;
         let gate = health.gate("nats");
-        let link = Watcher::start(client.clone(), inbox, gate, metrics);
-        Ok(Nats { client, link, closing })
+        let (link, refused) = Watcher::start(client.clone(), inbox, gate, metrics);
+        Ok(Nats { client, link, refused, echoes: Arc::default(), echo_prefix })
     }
 
     /// The client, for core messages.
@@ -169,7 +175,7 @@ impl Nats {
         let mut link = self.link.clone();
         let settled = |link: &Link| !matches!(link, Link::Down);
         match link.wait_for(settled).await.as_deref() {
-            Ok(Link::Up | Link::Refused) => Ok(()),
+            Ok(Link::Up) => Ok(()),
             Ok(Link::TooOld { found, wanted }) => {
                 Err(NatsError::Version { found: found.clone(), wanted })
             }
@@ -197,19 +203,24 @@ impl Nats {
         closed
     }
 
-    /// Waits until the server has taken all that was published and subscribed before. The client's `flush` does
-    /// not say that: under load it returns before its buffer is empty, and `drain` then drops the
-    /// rest. A message to ourselves does, and so does the server's refusal of it, as both come
-    /// after everything before them.
+    /// Waits until the server has taken all that was published and subscribed before; bound it,
+    /// since without a connection that may be never.
+    ///
+    /// The client's `flush` does not say that: under load it returns before its buffer is empty,
+    /// and `drain` then drops the rest. A message to ourselves does, and so does the server's
+    /// refusal of it, as both come after everything before them.
     pub async fn arrived(&self) {
-        let mut link = self.link.clone();
-        let Ok(mut echo) = self.client.subscribe(self.closing.clone()).await else { return };
-        if self.client.publish(self.closing.clone(), Bytes::new()).await.is_err() {
+        let number = self.echoes.fetch_add(1, Ordering::Relaxed) + 1;
+        let subject = format!("{}{number}", self.echo_prefix);
+        let (mut link, mut refused) = (self.link.clone(), self.refused.clone());
+        let Ok(mut echo) = self.client.subscribe(subject.clone()).await else { return };
+        if self.client.publish(subject, Bytes::new()).await.is_err() {
             return;
         }
         tokio::select! {
             _ = echo.next() => (),
-            _ = link.wait_for(|link| matches!(link, Link::Refused | Link::Closed)) => (),
+            _ = refused.wait_for(|refused| *refused >= number) => (),
+            _ = link.wait_for(|link| matches!(link, Link::Closed)) => (),
         }
     }
 }

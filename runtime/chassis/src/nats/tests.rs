@@ -1,5 +1,5 @@
 use super::streams::differences;
-use super::watch::is_new_enough;
+use super::watch::{echo_number, is_new_enough};
 use super::*;
 
 #[test]
@@ -32,4 +32,12 @@ fn each_setting_that_differs_is_named() {
     let lines = differences(&wanted, &applied);
     assert!(lines.contains(&"max_bytes: asked for 1024, is 2048".to_owned()), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("subjects: asked for")), "{lines:?}");
+}
+
+#[test]
+fn a_refused_echo_is_told_from_other_refusals() {
+    let text = "Permissions Violation for Publish to \"_INBOX_order.echo.17\"";
+    assert_eq!(echo_number(text), Some(17));
+    let text = "Permissions Violation for Publish to \"payments.trigger.completed\"";
+    assert_eq!(echo_number(text), None);
 }

@@ -12,8 +12,8 @@ use crate::http::{Gate, Metrics};
 const VERSION_MIN: (u64, u64) = (2, 12);
 const VERSION_MIN_TEXT: &str = "2.12.0";
 
-/// Ends the subject, within a user's own inbox, of the last message of a connection.
-pub(super) const CLOSING: &str = ".closing";
+/// Stands, within a user's own inbox, before the number of a message to itself.
+pub(super) const ECHO: &str = ".echo.";
 
 /// Only a connection that is lost at once lets this pass.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,8 +32,6 @@ pub(super) enum Link {
         /// What we need.
         wanted: &'static str,
     },
-    /// Up, and the server has refused the message by which a closing connection hears itself.
-    Refused,
     /// Closed for good, by us.
     Closed,
 }
@@ -43,6 +41,8 @@ pub(super) struct Watcher {
     client: Client,
     gate: Gate,
     link: watch::Sender<Link>,
+    /// The number of the newest echo that the server has refused.
+    refused: watch::Sender<u64>,
     reconnects: Counter,
     slow_consumers: Counter,
     refusals: Counter,
@@ -55,13 +55,15 @@ impl Watcher {
         mut events: mpsc::Receiver<Event>,
         gate: Gate,
         metrics: &Metrics,
-    ) -> watch::Receiver<Link> {
-        let (link, receiver) = watch::channel(Link::Down);
+    ) -> (watch::Receiver<Link>, watch::Receiver<u64>) {
+        let (link, link_receiver) = watch::channel(Link::Down);
+        let (refused, refused_receiver) = watch::channel(0);
         gate.close("not connected yet");
         let watcher = Watcher {
             client,
             gate,
             link,
+            refused,
             reconnects: metrics.counter("nats_connects", "Connections made to the broker"),
             slow_consumers: metrics
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
@@ -72,7 +74,7 @@ impl Watcher {
                 watcher.on(event).await;
             }
         });
-        receiver
+        (link_receiver, refused_receiver)
     }
 
     async fn on(&self, event: Event) {
@@ -135,13 +137,19 @@ impl Watcher {
     fn server_error(&self, text: &str) {
         if !text.to_ascii_lowercase().starts_with("permissions violation") {
             tracing::warn!(error = text, "NATS");
-        } else if text.contains(CLOSING) {
-            self.link.send_replace(Link::Refused);
+        } else if let Some(number) = echo_number(text) {
+            self.refused.send_replace(number);
         } else {
             self.refusals.inc();
             tracing::error!(refusal = text, "NATS refuses a subject: see this user's permissions");
         }
     }
+}
+
+/// The number of the echo that the server refuses: `… for Publish to "_INBOX_order.echo.5"`.
+pub(super) fn echo_number(text: &str) -> Option<u64> {
+    let (_, rest) = text.rsplit_once(ECHO)?;
+    rest.trim_end_matches('"').parse().ok()
 }
 
 /// Compares major and minor; what cannot be read is not new enough.

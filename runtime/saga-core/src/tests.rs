@@ -5,6 +5,8 @@ mod claims;
 mod decisions;
 mod fixtures;
 mod moves;
+mod mutations;
 mod orders;
+mod replays;
 mod routing;
 mod scopes;

@@ -82,6 +82,13 @@ pub(crate) fn insert(tx: &mut Tx, mut row: SessionRow) -> Outcome<()> {
     Ok(tx.put_json(session_key(&row.session_id), &row)?)
 }
 
+/// Notes where a session stands, and tells nobody.
+pub(crate) fn note(tx: &mut Tx, id: &str, status: SessionStatus) -> Outcome<()> {
+    let Some(mut row) = session(tx, id)? else { return Ok(()) };
+    row.status = later(row.status, status);
+    Ok(tx.put_json(session_key(id), &row)?)
+}
+
 /// Takes what is said of a session. What is final becomes an event, once for each outcome: a
 /// payment by whichever way it is first known, a failure unless it was paid.
 pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Settled> {

@@ -83,19 +83,21 @@ impl Effect for CloseSession {
             return Ok(SessionVoided { order_id, status: None });
         };
         let Intent { session_id } = intent;
-        let event_id = event_id(&session_id, session.status);
-        let said = Said {
-            session_id: session_id.clone(),
-            order_id: order_id.clone(),
-            status: session.status,
-            payment_id: session.payment_id,
-            amount: None,
-            reason: Some("the payment session was closed"),
-            event_id,
-        };
-        let said =
-            Said { reason: said.reason.filter(|_| said.status != SessionStatus::Paid), ..said };
-        ledger::settle(tx, said, call.at)?;
+        if session.status == SessionStatus::Paid {
+            let said = Said {
+                event_id: event_id(&session_id, session.status),
+                session_id: session_id.clone(),
+                order_id: order_id.clone(),
+                status: session.status,
+                payment_id: session.payment_id,
+                amount: None,
+                reason: None,
+            };
+            ledger::settle(tx, said, call.at)?;
+        } else {
+            // Whoever asked for this knows that nothing was paid.
+            ledger::note(tx, &session_id, session.status)?;
+        }
         let status = ledger::session(tx, &session_id)?.map(|row| row.status);
         Ok(SessionVoided { order_id, status })
     }

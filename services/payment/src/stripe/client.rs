@@ -9,7 +9,8 @@ use chassis::config::Secret;
 use reqwest::{Method, RequestBuilder, StatusCode, redirect::Policy};
 use serde_json::Value;
 use service_kit::{Rejection, WorkError};
-use std::time::Duration;
+use sha2::{Digest as _, Sha256};
+use std::{borrow::Cow, time::Duration};
 
 /// Stripe answers within a few seconds; beyond that the call is repeated with its key.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,6 +21,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const MESSAGE_CHARS_MAX: usize = 300;
 /// Refunds of one payment that a look-up reads: Stripe's largest page.
 const REFUNDS_MAX: &str = "100";
+
+/// Longest `Idempotency-Key` that Stripe takes.
+const KEY_CHARS_MAX: usize = 255;
 
 /// Form fields.
 pub(crate) type Form = Vec<(String, String)>;
@@ -115,8 +119,8 @@ impl Client {
     }
 
     async fn post(&self, path: &str, form: &Form, key: &str) -> Result<Value, Failure> {
-        let request = self.request(Method::POST, path).header("Idempotency-Key", key).form(form);
-        send(request).await
+        let request = self.request(Method::POST, path).header("Idempotency-Key", fit(key));
+        send(request.form(form)).await
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
@@ -165,6 +169,14 @@ fn failure(status: StatusCode, error: &Value) -> Failure {
 
 fn unreadable() -> Failure {
     Failure::Unclear("the provider's answer has another shape".into())
+}
+
+/// Stripe takes keys of 255 characters; ours are shorter unless a session's id is very long.
+fn fit(key: &str) -> Cow<'_, str> {
+    if key.len() <= KEY_CHARS_MAX {
+        return Cow::Borrowed(key);
+    }
+    Cow::Owned(format!("sha256-{}", hex::encode(Sha256::digest(key))))
 }
 
 /// An id becomes part of a path, so it may hold nothing that a path gives a meaning to.

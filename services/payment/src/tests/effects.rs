@@ -197,6 +197,7 @@ async fn a_void_ends_well_whatever_the_session_is() {
     play.session().await;
     assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Expired));
     assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Expired), "again");
+    assert_eq!(play.events(), [] as [Value; 0], "who closed it knows");
     assert_eq!(play.provider.open_sessions(), 0);
 }
 

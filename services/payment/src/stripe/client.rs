@@ -119,7 +119,7 @@ impl Client {
     }
 
     async fn post(&self, path: &str, form: &Form, key: &str) -> Result<Value, Failure> {
-        let request = self.request(Method::POST, path).header("Idempotency-Key", fit(key));
+        let request = self.request(Method::POST, path).header("Idempotency-Key", &*fit(key));
         send(request.form(form)).await
     }
 

@@ -9,15 +9,16 @@ use crate::{
 };
 use async_nats::service::{self, ServiceExt as _, endpoint::Endpoint};
 use chassis::nats::Nats;
-use futures::StreamExt;
+use futures::{StreamExt, future::try_join_all};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, oneshot},
     task::JoinSet,
 };
 
-/// Requests of this process that are being answered; further ones wait in the client's buffer.
-const REQUESTS_MAX: u32 = 1_024;
+/// Requests of one procedure that are being answered; further ones wait in the client's buffer. Each
+/// has places of its own, so that one whose provider hangs does not stop the others.
+const REQUESTS_MAX: u32 = 512;
 /// How long requests get to be answered when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Where the runtime tells that its store was restored.
@@ -27,7 +28,8 @@ const EPOCH_SUBJECT: &str = "fermata.epoch";
 pub(crate) struct Endpoints {
     micro: service::Service,
     tasks: JoinSet<()>,
-    places: Arc<Semaphore>,
+    /// Of each procedure.
+    places: Vec<Arc<Semaphore>>,
 }
 
 impl Endpoints {
@@ -46,17 +48,18 @@ impl Endpoints {
             .queue_group(name)
             .start(name, env!("CARGO_PKG_VERSION"))
             .await?;
-        let places = Arc::new(Semaphore::new(REQUESTS_MAX as usize));
+        let mut places = Vec::new();
         let mut tasks = JoinSet::new();
         for subject in subjects {
             let endpoint = micro.endpoint(subject).await?;
-            tasks.spawn(serve(subject, endpoint, inlet.clone(), Arc::clone(&places)));
+            let own = Arc::new(Semaphore::new(REQUESTS_MAX as usize));
+            tasks.spawn(serve(subject, endpoint, inlet.clone(), Arc::clone(&own)));
+            places.push(own);
         }
         for subject in [receipt_subject(name), EPOCH_SUBJECT.to_owned()] {
             tasks.spawn(receipts(client.subscribe(subject).await?, inlet.clone()));
         }
-        // The broker has the subscriptions once it has answered what was sent after them.
-        client.flush().await?;
+        nats.arrived().await;
         Ok(Endpoints { micro, tasks, places })
     }
 
@@ -65,7 +68,7 @@ impl Endpoints {
         if let Err(error) = self.micro.stop().await {
             tracing::warn!(%error, "the endpoints did not stop");
         }
-        let all = self.places.acquire_many(REQUESTS_MAX);
+        let all = try_join_all(self.places.iter().map(|places| places.acquire_many(REQUESTS_MAX)));
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!("left requests unanswered behind; their callers ask again");
         }

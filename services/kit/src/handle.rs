@@ -1,5 +1,5 @@
 use crate::{
-    core::{Input, Write},
+    core::{Input, Write, act::guarded},
     keys::{self, State},
     outcome::{Outcome, Refusal, Rejection},
     owner::Inlet,
@@ -9,7 +9,6 @@ use crate::{
 use chassis::db::{Db, DbError, Tx};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
 /// The way into a running service from its HTTP routes and its own tasks. Clones share it.
@@ -38,8 +37,7 @@ impl Handle {
         let (done, outcome) = oneshot::channel();
         let write: Write = Box::new(move |tx, now| {
             let before = tx.savepoint();
-            let written = catch_unwind(AssertUnwindSafe(|| write(tx, now)))
-                .unwrap_or_else(|_| Err(Refusal::failed("the command panicked")));
+            let written = guarded(tx, |tx| write(tx, now));
             if written.is_err() {
                 tx.roll_back(before);
             }

@@ -93,7 +93,7 @@
 //! | unseen | runs the procedure | makes it `undone`; ok, nothing to do |
 //! | pending (an [`Effect`] at work) | waits for it | waits for it, then as below |
 //! | done | the recorded reply | runs the undo's procedure, makes the key `undone` |
-//! | rejected | the recorded rejection | ok, nothing to do |
+//! | rejected | the recorded rejection | makes it `undone`; ok, nothing to do |
 //! | undone | rejected `undone` | ok, nothing to do |
 //!
 //! So an undo never overlaps its call, in whichever order they come, and a call that was overtaken

@@ -13,7 +13,14 @@ use chassis::{
     shutdown::Shutdown,
 };
 use chrono::{DateTime, Utc};
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 use tokio::{
     runtime,
     sync::{Semaphore, mpsc, oneshot},
@@ -23,8 +30,9 @@ use tokio::{
 const GROUP_INPUTS_MAX: usize = 512;
 /// Commands that wait; more callers wait for a place, and requests stay in the broker's buffer.
 const QUEUE_INPUTS_MAX: usize = 2_048;
-/// Runs of outside work at the same time: what providers let one customer do.
-const WORK_MAX: usize = 64;
+/// Runs of one procedure's outside work at the same time: what providers let one customer do. One
+/// whose provider hangs must not hold up the others.
+const WORK_MAX: usize = 32;
 /// One run of outside work: a provider that has not answered by then is asked again.
 const WORK_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often old rows are looked for.
@@ -78,10 +86,10 @@ impl Owner {
     pub(crate) fn start(self) -> io::Result<Inlet> {
         let (commands, queue) = mpsc::channel(QUEUE_INPUTS_MAX);
         let inlet = Inlet { commands };
-        let shell = Shell {
+        let mut shell = Shell {
             runtime: runtime::Handle::current(),
             inlet: inlet.clone(),
-            places: Arc::new(Semaphore::new(WORK_MAX)),
+            places: HashMap::new(),
             metrics: self.metrics.clone(),
             relay: self.relay.clone(),
         };
@@ -91,11 +99,17 @@ impl Owner {
                 tokio::time::sleep(SWEEP_PAUSE).await;
             }
         });
-        thread::Builder::new().name("owner".to_owned()).spawn(move || self.run(queue, &shell))?;
+        let broken = self.broken.clone();
+        thread::Builder::new().name("owner".to_owned()).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| self.run(queue, &mut shell))).is_err() {
+                tracing::error!("the service stops: its thread panicked");
+                broken.ask();
+            }
+        })?;
         Ok(inlet)
     }
 
-    fn run(mut self, mut queue: mpsc::Receiver<Command>, shell: &Shell) {
+    fn run(mut self, mut queue: mpsc::Receiver<Command>, shell: &mut Shell) {
         let mut first = Some(Command::Do(Input::Resume));
         let mut stopping = None;
         while let Some(command) = first.take().or_else(|| queue.blocking_recv()) {
@@ -124,17 +138,18 @@ impl Owner {
     }
 
     /// One group, one transaction, one commit.
-    fn commit(&mut self, group: Vec<Input>, shell: &Shell) -> Result<(), DbError> {
+    fn commit(&mut self, group: Vec<Input>, shell: &mut Shell) -> Result<(), DbError> {
         let mut tx = Tx::over(&self.db);
         let mut outputs = Vec::new();
         let told_before = outbox::last_number(&tx)?;
         for input in group {
             let before = tx.savepoint();
             let released = outputs.len();
-            match self.core.handle(&mut tx, input, (self.clock)(), &mut outputs) {
+            let handled = self.core.handle(&mut tx, input, (self.clock)(), &mut outputs);
+            match handled.and_then(|()| tx.check_since(before)) {
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
-                    tracing::error!(%error, "a command failed on a damaged row");
+                    tracing::error!(%error, "a command failed on a row of the kit");
                     tx.roll_back(before);
                     // Their callers find the channel closed, and ask again.
                     outputs.truncate(released);
@@ -161,13 +176,14 @@ impl Owner {
 struct Shell {
     runtime: runtime::Handle,
     inlet: Inlet,
-    places: Arc<Semaphore>,
+    /// By subject.
+    places: HashMap<String, Arc<Semaphore>>,
     metrics: KitMetrics,
     relay: mpsc::UnboundedSender<RelayNote>,
 }
 
 impl Shell {
-    fn release(&self, output: Output) {
+    fn release(&mut self, output: Output) {
         match output {
             Output::Answer { reply, answer, subject } => {
                 self.metrics.answered(&subject, answer.class());
@@ -175,8 +191,8 @@ impl Shell {
                 let _unheard = reply.send(answer);
             }
             Output::Release(release) => release(),
-            Output::Work { key, working } => {
-                let (inlet, places) = (self.inlet.clone(), Arc::clone(&self.places));
+            Output::Work { key, subject, working } => {
+                let (inlet, places) = (self.inlet.clone(), self.places(subject));
                 self.runtime.spawn(async move {
                     let _place = places.acquire_owned().await;
                     let done = work(working).await;
@@ -202,6 +218,11 @@ impl Shell {
         }
     }
 
+    fn places(&mut self, subject: String) -> Arc<Semaphore> {
+        let places = self.places.entry(subject);
+        Arc::clone(places.or_insert_with(|| Arc::new(Semaphore::new(WORK_MAX))))
+    }
+
     /// There may be no relay, in a service that runs without a broker.
     fn tell_relay(&self, note: RelayNote) {
         let _absent = self.relay.send(note);
@@ -221,3 +242,6 @@ async fn work(working: Working) -> Result<Done, WorkError> {
     };
     Err(WorkError::Failed(why))
 }
+
+#[cfg(test)]
+mod tests;

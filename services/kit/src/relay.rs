@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, time::Instant};
 /// store: memory stays bounded however long the runtime is away.
 const IN_FLIGHT_MAX: usize = 10_000;
 /// Rows that are read at once.
-const READ_ROWS: usize = 256;
+const READ_ROWS: usize = 64;
 /// Publishes that wait for the broker's acknowledgement at the same time.
 const UNACKED_MAX: usize = 256;
 
@@ -76,18 +76,23 @@ pub(crate) struct Relay {
 }
 
 /// Which events are in flight, and when each is due.
-#[derive(Default)]
 struct Flights {
     by_number: BTreeMap<u64, Flight>,
     due: BTreeSet<(Instant, u64)>,
+    /// Those that the broker has not taken yet, by key. Only the first of a key is due: a refusal
+    /// must not let what happened later overtake what happened first.
+    untaken: BTreeMap<Arc<str>, BTreeSet<u64>>,
     /// Where reading of the store goes on.
     read_to: Option<Vec<u8>>,
     /// Whether there may be more to read.
     has_more: bool,
+    /// Nothing that is read leaves before: it may have been sent a moment ago.
+    not_before: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Flight {
+    key: Arc<str>,
     due: Instant,
     /// Publishes that the broker took and the runtime did not receipt.
     taken: u32,
@@ -107,8 +112,7 @@ impl Relay {
         times: RelayTimes,
         metrics: KitMetrics,
     ) -> Relay {
-        let flights = Flights { has_more: true, ..Flights::default() };
-        Relay { service, db, nats, times, metrics, flights }
+        Relay { service, db, nats, times, metrics, flights: Flights::new() }
     }
 
     /// Runs until the notes end.
@@ -171,11 +175,14 @@ impl Relay {
             }
         };
         self.flights.has_more = rows.len() == READ_ROWS;
-        // After a start it is not known when an event was sent last.
-        let due = Instant::now() + if after.is_none() { REPEAT_PAUSE_MIN } else { Duration::ZERO };
-        for (key, _) in rows {
-            if let Some(number) = rows::number_of(rows::OUTSTANDING, &key) {
-                self.flights.add(number, due);
+        let due = Instant::now().max(self.flights.not_before);
+        for (key, value) in rows {
+            match (rows::number_of(rows::OUTSTANDING, &key), outbox::decode(&key, &value)) {
+                (Some(number), Ok(row)) => self.flights.add(number, row.key.into(), due),
+                (_, Err(error)) => {
+                    tracing::error!(%error, "an event of the outbox cannot be read");
+                }
+                (None, Ok(_)) => (),
             }
             self.flights.read_to = Some(key);
         }
@@ -222,10 +229,8 @@ impl Relay {
                 }
             }
             RelayNote::Owed(numbers) => {
-                // A receipt for one of them may have come a moment ago.
-                let due = Instant::now() + REPEAT_PAUSE_MIN;
-                for number in numbers {
-                    self.flights.add(number, due);
+                if let Some(first) = numbers.first() {
+                    self.flights.read_again(*first);
                 }
             }
         }
@@ -244,16 +249,57 @@ impl Relay {
 }
 
 impl Flights {
-    fn add(&mut self, number: u64, due: Instant) {
+    /// After a start it is not known when an event was sent last.
+    fn new() -> Flights {
+        Flights {
+            by_number: BTreeMap::new(),
+            due: BTreeSet::new(),
+            untaken: BTreeMap::new(),
+            read_to: None,
+            has_more: true,
+            not_before: Instant::now() + REPEAT_PAUSE_MIN,
+        }
+    }
+
+    fn add(&mut self, number: u64, key: Arc<str>, due: Instant) {
         if let Entry::Vacant(place) = self.by_number.entry(number) {
-            place.insert(Flight { due, taken: 0, refused: 0, is_out: false });
-            self.due.insert((due, number));
+            let flight = Flight { key: Arc::clone(&key), due, taken: 0, refused: 0, is_out: false };
+            place.insert(flight);
+            self.untaken.entry(Arc::clone(&key)).or_default().insert(number);
+            self.let_first_go(&key);
         }
     }
 
     fn remove(&mut self, number: u64) {
         if let Some(flight) = self.by_number.remove(&number) {
             self.due.remove(&(flight.due, number));
+            self.let_next_go(&flight.key, number);
+        }
+    }
+
+    /// Reads from the store again, from this event on: so its memory stays bounded.
+    fn read_again(&mut self, first: u64) {
+        let before = rows::numbered(rows::OUTSTANDING, first.saturating_sub(1));
+        self.read_to = self.read_to.take().map(|read_to| read_to.min(before));
+        self.has_more = true;
+        self.not_before = Instant::now() + REPEAT_PAUSE_MIN;
+    }
+
+    /// The broker has this one, or nobody wants it any more.
+    fn let_next_go(&mut self, key: &Arc<str>, number: u64) {
+        let Some(untaken) = self.untaken.get_mut(key) else { return };
+        untaken.remove(&number);
+        if untaken.is_empty() {
+            self.untaken.remove(key);
+        }
+        self.let_first_go(key);
+    }
+
+    fn let_first_go(&mut self, key: &Arc<str>) {
+        let first = self.untaken.get(key).and_then(BTreeSet::first).copied();
+        let flight = first.and_then(|first| Some((first, self.by_number.get(&first)?)));
+        if let Some((first, flight)) = flight.filter(|(_, flight)| !flight.is_out) {
+            self.due.insert((flight.due, first));
         }
     }
 
@@ -283,6 +329,10 @@ impl Flights {
         flight.is_out = false;
         flight.due = Instant::now() + pause.max(REPEAT_PAUSE_MIN);
         self.due.insert((flight.due, number));
+        if taken {
+            let key = Arc::clone(&flight.key);
+            self.let_next_go(&key, number);
+        }
     }
 }
 
@@ -312,3 +362,6 @@ async fn send(
     let sent: Result<(), jetstream::context::PublishError> = sent.await;
     (number, sent.map_err(|error| error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::{
 use chassis::{
     db::{Db, Tx},
     http::{Gate, Health, Metrics},
-    nats::Nats,
+    nats::{Nats, NatsError},
     shutdown::Shutdown,
 };
 use chrono::Utc;
@@ -188,8 +188,10 @@ impl Opening {
         gate.close("waiting for NATS");
         let (endpoints, closed) = tokio::select! {
             closed = &mut closing => (None, closed),
-            endpoints = self.open() => {
-                gate.open();
+            endpoints = self.open(&gate) => {
+                if endpoints.is_some() {
+                    gate.open();
+                }
                 (endpoints, closing.await)
             }
         };
@@ -203,11 +205,20 @@ impl Opening {
     }
 
     /// Nothing when the connection is closed for good.
-    async fn open(&self) -> Option<Endpoints> {
+    async fn open(&self, gate: &Gate) -> Option<Endpoints> {
         loop {
-            if let Err(error) = self.nats.ready().await {
-                tracing::error!(%error, "the procedures are not served");
-                return None;
+            match self.nats.ready().await {
+                Ok(()) => (),
+                Err(error @ NatsError::Closed) => {
+                    gate.close(error.to_string());
+                    return None;
+                }
+                // A broker that is too old may be replaced by one that is not.
+                Err(error) => {
+                    gate.close(error.to_string());
+                    tokio::time::sleep(OPEN_PAUSE).await;
+                    continue;
+                }
             }
             let subjects = self.subjects.iter().copied();
             let opening =

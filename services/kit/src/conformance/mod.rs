@@ -304,7 +304,7 @@ impl<P: Pair> Run<'_, P> {
                         drop(reply.send(answer));
                         self.read_answers();
                     }
-                    Output::Work { key, working } => self.working.push((key, working)),
+                    Output::Work { key, working, .. } => self.working.push((key, working)),
                     Output::RetryLater { key, .. } => self.pausing.push(key),
                     Output::Release(release) => release(),
                     Output::Again(input) => inputs.push(input),

@@ -50,8 +50,9 @@ pub(super) fn undo(
             act(tx, procedure, request, Some(hash), now)
         }
         Some(State::Pending { .. }) => Ok(Next::Wait { key: of.to_owned() }),
-        Some(State::Undone | State::Answered { .. }) => Ok(nothing),
-        None => {
+        Some(State::Undone) => Ok(nothing),
+        // A refusal can be asked again by an operator, and that request may still be on its way.
+        Some(State::Answered { .. }) | None => {
             keys::put(tx, Space::Nats, of, None, State::Undone, now)?;
             Ok(nothing)
         }
@@ -67,7 +68,7 @@ pub(super) fn act(
     now: DateTime<Utc>,
 ) -> Result<Next, DbError> {
     let before = tx.savepoint();
-    let outcome = guarded(|| procedure.begin(tx, request, now));
+    let outcome = guarded(tx, |tx| procedure.begin(tx, request, now));
     let key = request.key.as_deref().filter(|_| hash.is_some());
     match outcome {
         Ok(Begun::Done(body)) if body.len() > PAYLOAD_BYTES_MAX => {
@@ -81,10 +82,18 @@ pub(super) fn act(
             }
             Ok(Next::Answer(answer))
         }
-        Ok(Begun::Work(intent)) => begun(tx, procedure, request, intent, hash, now),
+        Ok(Begun::Work(intent)) => {
+            let next = begun(tx, procedure, request, intent, hash, now)?;
+            if matches!(next, Next::Answer(_)) {
+                tx.roll_back(before);
+            }
+            Ok(next)
+        }
         Err(Refusal::Rejected(rejection)) => {
             tx.roll_back(before);
-            let answer = Answer::rejected(&rejection);
+            let Some(answer) = sendable(&rejection) else {
+                return Ok(Next::Answer(too_large()));
+            };
             if key.is_some() && rejection.is_remembered {
                 refuse(tx, request, &answer, now)?;
             }
@@ -113,6 +122,9 @@ fn begun(
     let Some(key) = request.key.clone() else {
         return Ok(Next::Answer(Answer::failed("outside work needs a key")));
     };
+    if intent.len() > PAYLOAD_BYTES_MAX {
+        return Ok(Next::Answer(Answer::failed("the intent is too large to be stored")));
+    }
     let working = Arc::clone(procedure).work(&intent, attempt(request, &key, false));
     let intent = match RawValue::from_string(intent) {
         Ok(intent) => intent,
@@ -170,12 +182,16 @@ pub(super) fn attempt(request: &Request, key: &str, may_have_happened: bool) -> 
     }
 }
 
-/// A panic in a procedure is a failure of this one call.
-pub(super) fn guarded<T>(procedure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(procedure)).unwrap_or_else(|_| {
+/// A panic in a procedure is a failure of this one call, and so is a row that the store would
+/// refuse: in the commit it would take the whole group with it.
+pub(crate) fn guarded<T>(tx: &mut Tx, procedure: impl FnOnce(&mut Tx) -> Outcome<T>) -> Outcome<T> {
+    let before = tx.savepoint();
+    let outcome = catch_unwind(AssertUnwindSafe(|| procedure(tx))).unwrap_or_else(|_| {
         tracing::error!("a procedure panicked");
         Err(Refusal::failed("the procedure panicked"))
-    })
+    });
+    tx.check_since(before)?;
+    outcome
 }
 
 /// A broken store ends the process; a row that cannot be read fails the one call.
@@ -185,6 +201,13 @@ pub(super) fn store_failed(error: DbError) -> Result<Answer, DbError> {
 
 pub(super) fn rejected(rejection: &Rejection) -> Next {
     Next::Answer(Answer::rejected(rejection))
+}
+
+/// Nothing when the broker would not take it.
+pub(super) fn sendable(rejection: &Rejection) -> Option<Answer> {
+    let answer = Answer::rejected(rejection);
+    let fits = |body: &str| body.len() <= PAYLOAD_BYTES_MAX;
+    matches!(&answer, Answer::Rejected { body, .. } if fits(body)).then_some(answer)
 }
 
 pub(super) fn too_large() -> Answer {

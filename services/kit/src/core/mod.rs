@@ -1,7 +1,7 @@
 //! What a service does with one command after the other, over a transaction and without a clock, a
 //! broker or a task: inputs go in, and what must happen after the commit comes out.
 
-mod act;
+pub(crate) mod act;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +13,9 @@ use crate::{
     rows::Space,
     wire::{Answer, PAYLOAD_BYTES_MAX, Request},
 };
-use act::{Next, act, attempt, guarded, refuse, rejected, settle, store_failed, too_large, undo};
+use act::{
+    Next, act, attempt, guarded, refuse, rejected, sendable, settle, store_failed, too_large, undo,
+};
 use chassis::db::{DbError, Tx};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
@@ -62,7 +64,7 @@ pub(crate) enum Output {
     /// Let a command of the service's own go on.
     Release(Released),
     /// Run outside work and report its end.
-    Work { key: String, working: Working },
+    Work { key: String, subject: String, working: Working },
     /// Come back to a key after a pause.
     RetryLater { key: String, pause: Duration },
     /// Tell the relay that these events have their receipt.
@@ -80,6 +82,9 @@ pub(crate) struct Core {
     waiting: HashMap<String, Vec<(Request, Reply)>>,
     /// Keys whose outside work runs now.
     running: HashSet<String>,
+    /// Keys that a pause brings back. One pause for each: resends try at once, and if each of their
+    /// failures began a pause of its own, a long outage would end in a storm.
+    pausing: HashSet<String>,
     /// How often the work of a pending key has failed since the start.
     failures: HashMap<String, u32>,
 }
@@ -90,6 +95,7 @@ impl Core {
             procedures,
             waiting: HashMap::new(),
             running: HashSet::new(),
+            pausing: HashSet::new(),
             failures: HashMap::new(),
         }
     }
@@ -105,10 +111,18 @@ impl Core {
         match input {
             Input::Request { request, reply } => self.request(tx, request, reply, now, out)?,
             Input::Worked { key, done } => self.worked(tx, &key, done, now, out)?,
-            Input::Retry { key } => self.start_work(tx, &key, true, out)?,
+            Input::Retry { key } => {
+                self.pausing.remove(&key);
+                self.start_work(tx, &key, true, out)?;
+            }
             Input::Resume => {
                 for key in keys::pending(tx)? {
-                    self.start_work(tx, &key, true, out)?;
+                    match self.start_work(tx, &key, true, out) {
+                        Err(error) if error.is_fatal() => return Err(error),
+                        // The others must not stand still for this one.
+                        Err(error) => tracing::error!(%error, key, "pending work cannot be read"),
+                        Ok(()) => (),
+                    }
                 }
             }
             Input::Write(write) => out.push(Output::Release(write(tx, now))),
@@ -145,9 +159,10 @@ impl Core {
         let answer = match self.answer(tx, &request, now)? {
             Next::Answer(answer) => answer,
             Next::Begun { key, working } => {
+                let subject = request.subject.clone();
                 self.running.insert(key.clone());
                 self.waiting.entry(key.clone()).or_default().push((request, reply));
-                out.push(Output::Work { key, working });
+                out.push(Output::Work { key, subject, working });
                 return Ok(());
             }
             Next::Wait { key } => {
@@ -226,7 +241,7 @@ impl Core {
         let attempt = attempt(&request, key, may_have_happened);
         let working = Arc::clone(procedure).work(intent.get(), attempt);
         self.running.insert(key.to_owned());
-        out.push(Output::Work { key: key.to_owned(), working });
+        out.push(Output::Work { key: key.to_owned(), subject: request.subject, working });
         Ok(())
     }
 
@@ -257,7 +272,9 @@ impl Core {
         } else {
             let pause = self.pause(key);
             tracing::warn!(key, ?pause, "outside work failed and is tried again");
-            out.push(Output::RetryLater { key: key.to_owned(), pause });
+            if self.pausing.insert(key.to_owned()) {
+                out.push(Output::RetryLater { key: key.to_owned(), pause });
+            }
         }
         // What waits under another key is an undo of this call; repeats of the call come first.
         let waiting = self.waiting.remove(key).unwrap_or_default();
@@ -290,7 +307,7 @@ impl Core {
             return Ok(Ended::Later(Answer::failed("nothing serves this subject any more")));
         };
         let before = tx.savepoint();
-        let outcome = guarded(|| procedure.finish(tx, request, intent.get(), done, now));
+        let outcome = guarded(tx, |tx| procedure.finish(tx, request, intent.get(), done, now));
         match outcome {
             Ok(body) if body.len() <= PAYLOAD_BYTES_MAX => {
                 let answer = Answer::Ok { body };
@@ -302,7 +319,10 @@ impl Core {
                 Ok(Ended::Later(too_large()))
             }
             Err(Refusal::Rejected(rejection)) => {
-                let answer = Answer::rejected(&rejection);
+                let Some(answer) = sendable(&rejection) else {
+                    tx.roll_back(before);
+                    return Ok(Ended::Later(too_large()));
+                };
                 refuse(tx, request, &answer, now)?;
                 Ok(Ended::Over(answer))
             }

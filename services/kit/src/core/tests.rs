@@ -1,5 +1,7 @@
 use super::*;
-use crate::{Call, NewEvent, Outcome, Service, publish};
+use crate::{
+    Attempt, Begun, Call, Effect, NewEvent, Outcome, Rejection, Service, WorkError, publish,
+};
 use chassis::db::{Db, DbOptions};
 use proto_schemas::inventory::{
     Availability, Available, CheckAvailability, Moved, Pieces, Release, Reserve, Ship,
@@ -22,7 +24,8 @@ fn at(day: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + chrono::Duration::days(20_000 + day)
 }
 
-/// Rejects more than 9 pieces, panics at 13, fails at 14, replies with too much at 15.
+/// Rejects more than 9 pieces, panics at 13, fails at 14, replies with too much at 15, writes what
+/// no store takes at 16 and 17, rejects with too many words at 18.
 fn reserve(tx: &mut Tx, call: Call<Reserve>) -> Outcome<Moved> {
     let pieces = call.body.items[0].quantity;
     let acted: u32 = tx.get_json(b"acted")?.unwrap_or(0);
@@ -36,6 +39,9 @@ fn reserve(tx: &mut Tx, call: Call<Reserve>) -> Outcome<Moved> {
             let items = vec![proto_schemas::inventory::Held { sku, quantity: 1 }];
             return Ok(Moved { order_id: call.body.order_id, items });
         }
+        16 => tx.put(vec![0, b'm'], "not mine"),
+        17 => tx.put("long", vec![0; chassis::db::VALUE_BYTES_MAX + 1]),
+        18 => return Err(Refusal::rejected("no", "x".repeat(PAYLOAD_BYTES_MAX))),
         _ if call.attempt_class > 1 => (),
         _ => {
             let no = Rejection::new("out_of_stock", "not so many").detail("left", 9);
@@ -222,6 +228,19 @@ fn what_failed_is_not_remembered() {
 }
 
 #[test]
+fn what_the_store_or_the_broker_would_refuse_fails_its_own_call_only() {
+    let mut it = Driven::new();
+    let causes = [(16, "belong to the store"), (17, "8388609 bytes"), (18, "reply too large")];
+    for (quantity, cause) in causes {
+        let (class, why) = it.told(call("k", quantity));
+        assert_eq!(class, "failed");
+        assert!(why.as_str().unwrap().contains(cause), "{why}");
+        assert_eq!(it.row("acted"), Value::Null);
+    }
+    assert_eq!(it.key_rows(), 0);
+}
+
+#[test]
 fn a_malformed_body_is_refused_with_pointers_and_binds_nobody() {
     let mut it = Driven::new();
     let no = it.told(request("inventory.reserve", r#"{"orderId":7,"more":1}"#, Some("k")));
@@ -283,6 +302,68 @@ fn an_undo_of_a_rejected_call_does_nothing() {
     assert_eq!(it.told(call("k", 10)).0, "rejected");
     assert_eq!(it.told(undo("k")), ("ok", Value::Null));
     assert_eq!(it.row("asked"), Value::Null);
+    // An operator's retry of the call, overtaken by the undo, finds that it is too late.
+    let retried = Request { attempt_class: 2, ..call("k", 10) };
+    assert_eq!(code(&it.told(retried)), ("rejected", "undone"));
+    assert_eq!(it.row("acted"), Value::Null);
+}
+
+/// A courier who never answers.
+struct Away;
+
+impl Effect for Away {
+    type Request = Ship;
+    type Intent = ();
+    type Done = ();
+
+    fn begin(&self, _: &mut Tx, _: &Call<Ship>) -> Outcome<Begun<(), Moved>> {
+        Ok(Begun::Work(()))
+    }
+
+    async fn work(&self, (): (), _: Attempt) -> Result<(), WorkError> {
+        Err(WorkError::Failed("away".to_owned()))
+    }
+
+    fn finish(
+        &self,
+        _: &mut Tx,
+        call: &Call<Ship>,
+        (): (),
+        done: Result<(), Rejection>,
+    ) -> Outcome<Moved> {
+        done?;
+        Ok(Moved { order_id: call.body.order_id.clone(), items: Vec::new() })
+    }
+}
+
+#[tokio::test]
+async fn resends_in_an_outage_do_not_multiply_the_retries() {
+    let mut it = Driven::new();
+    it.core = Service::new("test", "for tests").effect(Away).into_core();
+    let body = r#"{"orderId":"ORD-1"}"#;
+    let mut pauses = 0;
+    for _ in 0..50 {
+        let (reply, mut answer) = oneshot::channel();
+        let request = request("inventory.ship", body, Some("k"));
+        it.feed(Input::Request { request, reply });
+        while let Some(owed) = it.owed.pop() {
+            match owed {
+                Output::Work { key, working, .. } => {
+                    let done = working.await;
+                    it.feed(Input::Worked { key, done });
+                }
+                Output::RetryLater { .. } => pauses += 1,
+                _ => panic!("nothing else is owed"),
+            }
+        }
+        assert_eq!(answer.try_recv().unwrap().class(), "failed");
+    }
+    assert_eq!(pauses, 1);
+    it.feed(Input::Retry { key: "k".to_owned() });
+    let Some(Output::Work { key, working, .. }) = it.owed.pop() else { panic!("no work") };
+    let done = working.await;
+    it.feed(Input::Worked { key, done });
+    assert!(matches!(it.owed.as_slice(), [Output::RetryLater { .. }]));
 }
 
 #[test]

@@ -43,6 +43,23 @@ async fn tell(served: &Served, numbers: std::ops::Range<u32>) {
     }
 }
 
+/// As [`tell`], with a key that several events share.
+async fn tell_of(served: &Served, numbers: std::ops::Range<u32>, keys: u32) {
+    let handle = served.running.handle();
+    for first in numbers.clone().step_by(500) {
+        let numbers = first..(first + 500).min(numbers.end);
+        let told = handle.write(move |tx, at| {
+            for n in numbers {
+                let (id, key) = (format!("event {n}"), (n % keys).to_string());
+                let (subject, body) = (SUBJECT.to_owned(), json!({ "n": n }));
+                publish(tx, NewEvent { id, subject, key, body, at })?;
+            }
+            Ok(())
+        });
+        told.await.unwrap();
+    }
+}
+
 /// Takes events and sends receipts, as the runtime does.
 struct Runtime {
     task: JoinHandle<()>,
@@ -53,12 +70,22 @@ struct Runtime {
 struct Seen {
     /// When the broker stored each event, by id.
     stored: Mutex<BTreeMap<String, Vec<DateTime<Utc>>>>,
+    /// The ids of each key, in the order in which they first came.
+    lanes: Mutex<BTreeMap<String, Vec<String>>>,
     /// Receipts are lost while this is set.
     is_mute: AtomicBool,
     epoch: AtomicU64,
 }
 
 impl Seen {
+    fn take(&self, id: &str, key: String, at: DateTime<Utc>) {
+        let mut stored = self.stored.lock().unwrap();
+        if !stored.contains_key(id) {
+            self.lanes.lock().unwrap().entry(key).or_default().push(id.to_owned());
+        }
+        stored.entry(id.to_owned()).or_default().push(at);
+    }
+
     fn count(&self) -> usize {
         self.stored.lock().unwrap().len()
     }
@@ -120,7 +147,7 @@ async fn take(client: &Client, context: &jetstream::Context, seen: &Seen) -> Opt
         assert_eq!(text("ce-type"), SUBJECT);
         assert_eq!(text("ce-subject"), text("Fermata-Key"));
         let stored = message.info().unwrap().published;
-        seen.stored.lock().unwrap().entry(id.clone()).or_default().push(stored);
+        seen.take(&id, text("Fermata-Key"), stored);
         ids.push(id);
         message.ack().await.ok()?;
     }
@@ -222,6 +249,30 @@ async fn a_full_stream_and_an_absent_broker_hold_events_up_and_lose_none() {
     settled(&served).await;
     assert_eq!(runtime.seen.count(), 250);
     assert!(runtime.seen.closest_ms() >= 100, "{} ms", runtime.seen.closest_ms());
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_backlog_beyond_what_fits_in_flight_leaves_in_the_order_of_each_key() {
+    let (mut broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    // Small enough to refuse again and again.
+    broker.create_stream(100_000).await;
+    let served = serve(&broker, dir.path(), service()).await;
+    tell_of(&served, 0..3_000, 20).await;
+    eventually("the stream is full", || served.count("fermata_outbox_refused_total") >= 20).await;
+    broker.kill();
+    tell_of(&served, 3_000..11_000, 20).await;
+    assert!(served.count("fermata_outbox_outstanding") <= 10_100);
+    served.stop_without_broker().await;
+    broker.restart();
+    let runtime = Runtime::start(&broker).await;
+    let served = serve(&broker, dir.path(), service()).await;
+    settled(&served).await;
+    assert_eq!(runtime.seen.count(), 11_000);
+    for (key, lane) in runtime.seen.lanes.lock().unwrap().iter() {
+        let numbers = lane.iter().map(|id| id.rsplit(' ').next().unwrap().parse::<u32>().unwrap());
+        assert!(numbers.is_sorted(), "of key {key}");
+    }
     served.stop().await;
 }
 

@@ -256,6 +256,114 @@ async fn outside_work_that_was_cut_off_goes_on_after_the_start_with_the_same_key
 }
 
 #[tokio::test]
+async fn a_provider_that_hangs_holds_up_nobody_else() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let (allowed, asked) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let slow = Slow { allowed: Arc::clone(&allowed), asked: Arc::clone(&asked) };
+    let served = serve(&broker, dir.path(), service().effect(slow)).await;
+    let client = broker.client().await;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    // More than all places of the process together would be.
+    for n in 0..1_200 {
+        let key = format!("s/0/{n}");
+        let key = headers(&[("Idempotency-Key", &key)]);
+        let body = r#"{"orderId":"ORD-1","amount":"10.00","currency":"USD"}"#.into();
+        let sent = client.publish_with_reply_and_headers(
+            "payments.create-session",
+            inbox.clone(),
+            key,
+            body,
+        );
+        sent.await.unwrap();
+    }
+    // As many as may run at once.
+    asked.acquire_many(32).await.unwrap().forget();
+    let key = [("Idempotency-Key", "s/1/1")];
+    let ok = ask(&client, "inventory.reserve", &reserve_body(5), &key).await;
+    assert_eq!(header(&ok, "Fermata-Outcome"), "ok");
+    assert_eq!(asked.available_permits(), 0);
+    allowed.add_permits(1_200);
+    for _ in 0..1_200 {
+        let answer = tokio::time::timeout(PATIENCE, answers.next()).await.unwrap().unwrap();
+        assert_eq!(header(&answer, "Fermata-Outcome"), "ok");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn procedures_come_back_with_the_broker() {
+    let (mut broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let served = serve(&broker, dir.path(), service()).await;
+    for n in 0..3 {
+        broker.kill();
+        eventually("the service is not ready", || !served.health.is_ready()).await;
+        broker.restart();
+        eventually("the service is ready again", || served.health.is_ready()).await;
+        let client = broker.client().await;
+        let key = format!("s/0/{n}");
+        let key = [("Idempotency-Key", key.as_str())];
+        let ok = ask(&client, "inventory.reserve", &reserve_body(1), &key).await;
+        assert_eq!(header(&ok, "Fermata-Outcome"), "ok");
+        let pong = body(&ask(&client, "$SRV.PING.warehouse", "", &[]).await);
+        assert_eq!(pong["name"], "warehouse");
+    }
+    assert_eq!(held(&served), 3);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_in_flight_when_the_service_stops_is_answered_or_can_be_asked_again() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let client = broker.client().await;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    let send = async |n: u32| {
+        let key = format!("s/0/{n}");
+        let (key, body) = (headers(&[("Idempotency-Key", &key)]), reserve_body(1).into());
+        let to = format!("{inbox}.{n}");
+        client.publish_with_reply_and_headers("inventory.reserve", to, key, body).await.unwrap();
+    };
+    drop(answers);
+    answers = client.subscribe(format!("{inbox}.*")).await.unwrap();
+    let mut open: BTreeSet<u32> = (0..400).collect();
+    for stop in 0.. {
+        assert!(stop < 20, "still unanswered: {open:?}");
+        let served = serve(&broker, dir.path(), service()).await;
+        for n in &open {
+            send(*n).await;
+        }
+        client.flush().await.unwrap();
+        // Half of them at the first stops, so that the stop comes in their midst.
+        let enough = if stop < 3 { open.len() / 2 } else { open.len() };
+        for _ in 0..enough {
+            let Ok(Some(answer)) = tokio::time::timeout(PATIENCE, answers.next()).await else {
+                panic!("no answer");
+            };
+            take_answer(&answer, &mut open);
+        }
+        served.stop().await;
+        while let Ok(Some(answer)) =
+            tokio::time::timeout(std::time::Duration::from_millis(100), answers.next()).await
+        {
+            take_answer(&answer, &mut open);
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    let served = serve(&broker, dir.path(), service()).await;
+    assert_eq!(held(&served), 400);
+    served.stop().await;
+}
+
+fn take_answer(answer: &Message, open: &mut BTreeSet<u32>) {
+    if header(answer, "Fermata-Outcome") == "ok" {
+        open.remove(&answer.subject.as_str().rsplit('.').next().unwrap().parse().unwrap());
+    }
+}
+
+#[tokio::test]
 async fn a_write_of_ones_own_is_once_per_key_and_survives_refusals() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
     let served = serve(&broker, dir.path(), service()).await;

@@ -63,8 +63,7 @@ def publishes(user):
         return {*TRIGGERS, *SERVICE_PINGS}
     closing = f"_INBOX_{user}.closing"
     if user == "fermata":
-        announcements = {"fermata.epoch", "orders.trigger.approved"}
-        return {*REQUESTS, *RECEIPTS, *announcements, *STREAM_API, closing}
+        return {*REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API, closing}
     own = {f"{PREFIXES[user]}.trigger.any", closing}
     return own | {"tasks.decide"} if user == "order" else own
 

@@ -30,6 +30,8 @@ pub const PROCESSES: [&str; 8] = [
 /// A running system; dropping it kills what it started and removes its data.
 pub struct Stack {
     dir: TempDir,
+    /// The binary that is the runtime.
+    runtime: &'static str,
     env: BTreeMap<String, String>,
     api: Api,
     running: BTreeMap<&'static str, Child>,
@@ -42,13 +44,24 @@ impl Stack {
     /// # Errors
     /// Something is missing, or did not become ready: the message has the end of its log.
     pub async fn start(settings: &[(&str, &str)]) -> Result<Stack, Failure> {
+        Stack::with_runtime("fermata", settings).await
+    }
+
+    /// As [`Stack::start`], with this binary as the runtime.
+    ///
+    /// # Errors
+    /// Something is missing, or did not become ready: the message has the end of its log.
+    pub async fn with_runtime(
+        runtime: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Result<Stack, Failure> {
         let dir = tempfile::tempdir().map_err(|err| format!("no temporary directory: {err}"))?;
         let mut env = dev_env()?;
         place(&mut env, dir.path())?;
         let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         env.extend(settings.collect::<Vec<(String, String)>>());
         let api = Api::of(&env)?;
-        let mut stack = Stack { dir, env, api, running: BTreeMap::new() };
+        let mut stack = Stack { dir, runtime, env, api, running: BTreeMap::new() };
         for process in PROCESSES {
             stack.spawn(process)?;
         }
@@ -188,7 +201,7 @@ impl Stack {
                 command
             }
             "fermata" => {
-                let mut command = Command::new(binary(process)?);
+                let mut command = Command::new(binary(self.runtime)?);
                 command.arg("serve");
                 command
             }
@@ -274,7 +287,10 @@ fn split(address: &str) -> Result<(String, String), Failure> {
 }
 
 /// A binary of this workspace, beside the one that runs.
-fn binary(name: &str) -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// It is not built.
+pub fn binary(name: &str) -> Result<PathBuf, Failure> {
     let ours = std::env::current_exe().map_err(|err| format!("where are we? {err}"))?;
     let near = ours.ancestors().skip(1).take(2).map(|it| it.join(name));
     let found = near.into_iter().find(|it| it.is_file());

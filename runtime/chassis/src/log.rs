@@ -66,7 +66,7 @@ impl LogConfig {
         // Only a test that starts two servers in one process gets here twice.
         let _already = match self.format {
             LogFormat::Text => builder.try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         };
     }
 }

@@ -2,7 +2,8 @@
 
 use aide::generate::{GenContext, in_context};
 use aide::openapi::{
-    Components, OpenApi, Operation, ReferenceOr, Response, Responses, SecurityScheme,
+    Components, HeaderStyle, MediaType, OpenApi, Operation, Parameter, ParameterData,
+    ParameterSchemaOrContent, ReferenceOr, Response, Responses, SchemaObject, SecurityScheme,
     StatusCode as ApiStatus,
 };
 use aide::transform::TransformOperation;
@@ -32,6 +33,50 @@ pub fn problems<'t>(
         add(operation.inner_mut(), status);
     }
     operation
+}
+
+/// Documents a header that a handler reads by itself.
+pub fn header<'t>(
+    mut operation: TransformOperation<'t>,
+    name: &str,
+    description: &str,
+) -> TransformOperation<'t> {
+    let json_schema = in_context(|ctx| ctx.schema.subschema_for::<String>());
+    let parameter_data = ParameterData {
+        name: name.into(),
+        description: Some(description.into()),
+        required: true,
+        deprecated: None,
+        format: ParameterSchemaOrContent::Schema(schema(json_schema)),
+        example: None,
+        examples: Default::default(),
+        explode: None,
+        extensions: Default::default(),
+    };
+    let parameter = Parameter::Header { parameter_data, style: HeaderStyle::Simple };
+    operation.inner_mut().parameters.push(ReferenceOr::Item(parameter));
+    operation
+}
+
+/// Documents an answer that is text of some other media type than `text/plain`.
+pub(super) fn answers_text<'t>(
+    mut operation: TransformOperation<'t>,
+    media_type: &str,
+) -> TransformOperation<'t> {
+    let json_schema = in_context(|ctx| ctx.schema.subschema_for::<String>());
+    let media = MediaType { schema: Some(schema(json_schema)), ..MediaType::default() };
+    let response = Response {
+        description: "text".into(),
+        content: [(media_type.to_owned(), media)].into_iter().collect(),
+        ..Response::default()
+    };
+    let responses = operation.inner_mut().responses.get_or_insert_with(Responses::default);
+    responses.responses.insert(ApiStatus::Code(200), ReferenceOr::Item(response));
+    operation
+}
+
+fn schema(json_schema: schemars::Schema) -> SchemaObject {
+    SchemaObject { json_schema, example: None, external_docs: None }
 }
 
 /// The early responses of an extractor that answers these problems.

@@ -16,7 +16,7 @@ use super::auth::Tokens;
 use super::document;
 use super::health::{Health, Ready};
 use super::intake::{Intake, limit, observe};
-use super::metrics::Metrics;
+use super::metrics::{CONTENT_TYPE, Metrics};
 use super::rate::RateLimit;
 use super::{Json, problems};
 use crate::config::{Environment, Source};
@@ -129,9 +129,7 @@ impl Door {
             )
             .api_route(
                 "/metrics",
-                get_with(metrics, |op| {
-                    op.summary("Counts, as OpenMetrics text").response::<200, String>()
-                }),
+                get_with(metrics, |op| document::answers_text(op.summary("Counts"), CONTENT_TYPE)),
             )
     }
 

@@ -6,7 +6,7 @@ mod hooks;
 use crate::{hooks::Hook, settings::Settings};
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
-use chassis::http::{Json, Page, problems};
+use chassis::http::{Json, Page, header, problems};
 use prometheus_client::metrics::counter::Counter;
 use service_kit::{Context, Handle};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(crate) fn routes(context: Context, settings: Settings) -> ApiRouter {
         .api_route(
             "/webhooks/courier",
             post_with(courier::take, |op| {
+                let op = header(op, "X-Signature", "sha256=<hex HMAC-SHA256 of timestamp.body>");
+                let op = header(op, "X-Timestamp", "unix seconds");
                 problems(op.summary("A webhook of the courier, signed by it"), &[400])
                     .response::<200, Json<courier::Taken>>()
             }),

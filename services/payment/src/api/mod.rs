@@ -6,7 +6,7 @@ mod stripe;
 use crate::{hooks::Hook, settings::Settings};
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
-use chassis::http::{Json, Page, problems};
+use chassis::http::{Json, Page, header, problems};
 use prometheus_client::metrics::counter::Counter;
 use service_kit::{Context, Handle};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(crate) fn routes(context: Context, settings: Settings) -> ApiRouter {
         .api_route(
             "/webhooks/stripe",
             post_with(stripe::take, |op| {
+                let op = header(op, "Stripe-Signature", "t=<unix seconds>,v1=<hex HMAC-SHA256>");
                 problems(op.summary("A webhook of Stripe, signed by it"), &[400])
                     .response::<200, Json<stripe::Taken>>()
             }),

@@ -224,6 +224,43 @@ fn a_second_process_is_told_who_has_the_store() {
 }
 
 #[test]
+fn the_lock_of_a_process_that_is_gone_locks_nobody_out() {
+    let dir = written(1);
+    fs::write(dir.path().join("LOCK"), "4194304\nand more, of another release\n").unwrap();
+    let _db = open(dir.path()).unwrap();
+    let pid = fs::read_to_string(dir.path().join("LOCK")).unwrap();
+    assert_eq!(pid, format!("{}\n", std::process::id()));
+}
+
+#[test]
+fn a_read_that_finds_damage_below_it_is_an_error_and_poisons() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || DbOptions { cache_bytes: 256 << 10, ..DbOptions::default() };
+    let db = Db::open(dir.path(), options()).unwrap();
+    for first in (0..8_000).step_by(500) {
+        let mut batch = WriteBatch::new();
+        for n in first..first + 500 {
+            batch.put(format!("k{n:05}"), vec![byte(n as u64); 2_000]);
+        }
+        db.commit(batch, db.position() + 1).unwrap();
+    }
+    drop(db);
+    let db = Db::open(dir.path(), options()).unwrap();
+    let path = dir.path().join("store/db");
+    let bytes = fs::metadata(&path).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for at in (8192..bytes - 4096).step_by(4096) {
+        file.write_all_at(&[0xab; 64], at).unwrap();
+    }
+    let found = db.scan(b"k", None, usize::MAX);
+    assert!(found.unwrap_err().is_fatal());
+    assert!(db.is_poisoned());
+    let mut batch = WriteBatch::new();
+    batch.put("more", "on top of damage");
+    assert!(matches!(db.commit(batch, 99), Err(DbError::Poisoned)));
+}
+
+#[test]
 fn a_store_of_another_format_is_refused() {
     let dir = written(1);
     let tree = open_raw(dir.path());

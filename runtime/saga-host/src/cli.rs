@@ -33,12 +33,14 @@ use clap::{Args, Parser, Subcommand};
 use client::CliError;
 use saga_core::saga::{Registry, RegistryError};
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     process::ExitCode,
 };
 
 /// Exit status of a start with settings that cannot be used (`EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
+const EXIT_FAILED: u8 = 1;
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 the runtime cannot be reached,
@@ -109,21 +111,29 @@ enum Command {
 pub fn main(
     registry: impl FnOnce(&mut Settings<'_>) -> Result<Registry, RegistryError>,
 ) -> ExitCode {
+    ExitCode::from(run(std::env::args_os(), registry))
+}
+
+/// As [`main`], with these arguments, of which the first names the program; gives the exit status.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    registry: impl FnOnce(&mut Settings<'_>) -> Result<Registry, RegistryError>,
+) -> u8 {
     // Only a binary that has installed a provider itself gets an error, and then that one serves.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(args);
     match cli.command {
         Command::Serve => serve(registry),
         command => ask(command, &cli.options),
     }
 }
 
-fn serve(registry: impl FnOnce(&mut Settings<'_>) -> Result<Registry, RegistryError>) -> ExitCode {
+fn serve(registry: impl FnOnce(&mut Settings<'_>) -> Result<Registry, RegistryError>) -> u8 {
     let config = match Config::read(Source::from_process(), registry) {
         Ok(config) => config,
         Err(error) => {
             complain(&error.to_string());
-            return ExitCode::from(EXIT_CONFIG);
+            return EXIT_CONFIG;
         }
     };
     config.log.init();
@@ -137,14 +147,14 @@ fn serve(registry: impl FnOnce(&mut Settings<'_>) -> Result<Registry, RegistryEr
         })
     });
     match served {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(())) => 0,
         Ok(Err(error)) => {
             tracing::error!(%error, "the runtime stops");
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
         Err(error) => {
             tracing::error!(%error, "no threads for the runtime");
-            ExitCode::FAILURE
+            EXIT_FAILED
         }
     }
 }
@@ -159,17 +169,17 @@ fn log_panics() {
     }));
 }
 
-fn ask(command: Command, options: &Options) -> ExitCode {
+fn ask(command: Command, options: &Options) -> u8 {
     let asked = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::Other(format!("no runtime for the client: {error}")))
         .and_then(|runtime| runtime.block_on(commands::run(command, options)));
     match asked.and_then(|text| print(&text)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             complain(&error.to_string());
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
     }
 }

@@ -1,0 +1,164 @@
+//! Events: taken once, in whatever form they come, and never lost.
+
+use crate::world::World;
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[tokio::test]
+async fn an_event_starts_a_saga_and_another_one_resumes_it() {
+    let world = World::with_runtime().await;
+    let [mut reserve, _release, mut ship] = world.services().await;
+    world.order("o1").await;
+    let heard = reserve.heard().await;
+    let saga = world.until_status("o1", "waiting").await;
+    let key = crate::world::header(&heard, "Idempotency-Key");
+    assert_eq!(key, format!("{}/0/0", saga["id"].as_str().unwrap()));
+    let wait = &saga["waits"][0];
+    assert_eq!(wait["event"], "payments.trigger.completed");
+    assert_eq!(wait["filter"][0]["pointer"], "/sessionId");
+    assert!(wait["unblock"].as_str().unwrap().contains("payments.trigger.completed"), "{wait}");
+    world.pay("o1").await;
+    let saga = world.until_status("o1", "completed").await;
+    assert!(saga["endedAt"].is_string() && saga["calls"] == json!([]), "{saga}");
+    assert_eq!(ship.heard().await.payload.as_ref(), br#"{"orderId":"o1"}"#);
+    let kinds = world.kinds("o1").await;
+    let expected = ["started", "call", "replied", "wait", "received", "commit", "call", "replied"];
+    assert_eq!(kinds[..8], expected);
+    assert_eq!(kinds[8], "complete");
+    world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
+    let consumed = world.events("consumed").await;
+    assert_eq!(consumed[0]["id"], "paid-o1");
+    assert_eq!(consumed[0]["verdicts"][0]["sagaId"], saga["id"]);
+}
+
+#[tokio::test]
+async fn a_repeated_event_is_a_duplicate_and_another_body_is_a_conflict() {
+    let world = World::with_runtime().await;
+    let _services = world.services().await;
+    let created = |note: &str| json!({ "orderId": "o1", "note": note }).to_string();
+    let headers = [("Nats-Msg-Id", "e1")];
+    world.publish("orders.trigger.created", &headers, &created("first")).await;
+    world.until_status("o1", "waiting").await;
+    // Farther apart than the broker's own memory of ids, so that it passes them on.
+    let beyond_the_window = Duration::from_millis(150);
+    tokio::time::sleep(beyond_the_window).await;
+    world.publish("orders.trigger.created", &headers, &created("first")).await;
+    tokio::time::sleep(beyond_the_window).await;
+    world.publish("orders.trigger.created", &headers, &created("other")).await;
+    world.until("the conflict is seen", async |it| !it.events("conflict").await.is_empty()).await;
+    assert_eq!(world.get("/api/sagas").await["items"].as_array().unwrap().len(), 1);
+    // The same id on another name is another event.
+    tokio::time::sleep(beyond_the_window).await;
+    let paid = json!({ "orderId": "o1", "sessionId": "s-o1" }).to_string();
+    world.publish("payments.trigger.completed", &headers, &paid).await;
+    world.until_status("o1", "completed").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_becomes_a_dead_letter_and_holds_up_nothing() {
+    let world = World::with_runtime().await;
+    let _services = world.services().await;
+    let bad = [("Nats-Msg-Id", "bad-1")];
+    world.publish("orders.trigger.created", &bad, "{no json").await;
+    world.publish("orders.trigger.created", &[("Nats-Msg-Id", "bad-2")], r#"{"orderId":7}"#).await;
+    world.publish("orders.trigger.created", &[("Fermata-Key", "")], "{}").await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    let dead = world.events("dead_letter").await;
+    let ids: Vec<&str> = dead.iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&"bad-1") && ids.contains(&"bad-2"), "{dead:?}");
+    assert_eq!(dead.len(), 3);
+    let first = dead.iter().find(|it| it["id"] == "bad-1").unwrap();
+    assert!(first["verdicts"][0]["detail"].as_str().unwrap().contains("not JSON"), "{first}");
+    world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
+}
+
+#[tokio::test]
+async fn cloud_events_come_in_both_modes() {
+    let world = World::with_runtime().await;
+    let _services = world.services().await;
+    let binary = [("ce-specversion", "1.0"), ("ce-id", "c1"), ("ce-subject", "o1")];
+    world.publish("orders.trigger.created", &binary, r#"{"orderId":"o1"}"#).await;
+    world.until_status("o1", "waiting").await;
+    let structured = json!({
+        "specversion": "1.0", "id": "c2", "type": "payments.trigger.completed", "source": "/stripe",
+        "subject": "o1", "data": { "orderId": "o1", "sessionId": "s-o1" },
+    });
+    let headers = [("Content-Type", "application/cloudevents+json")];
+    world.publish("payments.trigger.completed", &headers, &structured.to_string()).await;
+    world.until_status("o1", "completed").await;
+    assert_eq!(world.events("consumed").await[0]["id"], "c2");
+}
+
+#[tokio::test]
+async fn an_event_that_asks_for_a_receipt_gets_one_also_when_it_is_a_repeat_or_dead() {
+    let world = World::with_runtime().await;
+    let mut receipts = world.tester.subscribe("fermata.receipt.shop").await.unwrap();
+    let mut elsewhere = world.tester.subscribe("stolen.>").await.unwrap();
+    world.tester.flush().await.unwrap();
+    let receipt = ("Fermata-Receipt", "fermata.receipt.shop");
+    let body = r#"{"orderId":"o1"}"#;
+    let mut ids = Vec::new();
+    for (id, body) in [("e1", body), ("e1", body), ("e2", "{oops")] {
+        world.publish("orders.trigger.created", &[("Nats-Msg-Id", id), receipt], body).await;
+        let told = tokio::time::timeout(Duration::from_secs(20), receipts.next()).await;
+        let told: Value = serde_json::from_slice(&told.unwrap().unwrap().payload).unwrap();
+        assert_eq!(told["epoch"], 0);
+        assert!(told["position"].as_u64().unwrap() > 0, "{told}");
+        ids.extend(
+            told["ids"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()),
+        );
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert_eq!(ids, ["e1", "e1", "e2"]);
+    let stray = [("Nats-Msg-Id", "e3"), ("Fermata-Receipt", "stolen.receipt")];
+    world.publish("orders.trigger.created", &stray, body).await;
+    world.until("it is taken", async |it| it.stream_messages().await == 0).await;
+    let nothing = tokio::time::timeout(Duration::from_millis(200), elsewhere.next()).await;
+    assert!(nothing.is_err(), "a receipt went where it may not");
+}
+
+#[tokio::test]
+async fn a_lost_stream_is_made_again_and_its_new_events_are_not_taken_for_old_ones() {
+    let world = World::with_runtime().await;
+    let _services = world.services().await;
+    // Without any id an event is known by its stream's birth and its sequence in it.
+    world.publish("orders.trigger.created", &[], r#"{"orderId":"o1"}"#).await;
+    world.until_status("o1", "waiting").await;
+    let stream = async_nats::jetstream::new(world.tester.clone());
+    stream.delete_stream("TRIGGERS").await.unwrap();
+    world.until("the stream is back", async |it| it.stream_messages().await == 0).await;
+    world.publish("orders.trigger.created", &[], r#"{"orderId":"o2"}"#).await;
+    world.until_status("o2", "waiting").await;
+    stream.delete_consumer_from_stream("fermata", "TRIGGERS").await.unwrap();
+    world.publish("orders.trigger.created", &[], r#"{"orderId":"o3"}"#).await;
+    world.until_status("o3", "waiting").await;
+    world.until("intake has caught up", async |it| it.is_ready().await).await;
+}
+
+#[tokio::test]
+async fn a_stream_with_other_settings_is_refused_at_start() {
+    let mut world = World::new().await;
+    let stream = async_nats::jetstream::new(world.tester.clone());
+    let config = async_nats::jetstream::stream::Config {
+        name: "TRIGGERS".into(),
+        subjects: vec!["orders.trigger.>".into()],
+        storage: async_nats::jetstream::stream::StorageType::Memory,
+        ..Default::default()
+    };
+    stream.create_stream(config).await.unwrap();
+    world.launch();
+    world.until("it is refused", async |it| it.log().contains("cannot set up the stream")).await;
+    assert!(!world.is_ready().await);
+}
+
+#[tokio::test]
+async fn a_configured_prefix_is_added_to_a_stream_that_is_there() {
+    let mut world = World::with_runtime().await;
+    world.stop();
+    world.set("FERMATA_EVENT_PREFIXES", "shop");
+    world.start().await;
+    world.publish("shop.trigger.opened", &[("Nats-Msg-Id", "e1")], "{}").await;
+    world.until("it is kept", async |it| !it.events("unrouted").await.is_empty()).await;
+}

@@ -6,8 +6,12 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt, time::Duration};
 use uuid::Uuid;
 
-/// How long an order may take from one step to the next before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How long an order may take from one step to the next before a scenario gives up: a minute and a
+/// half, or as many seconds as `SCENARIO_PATIENCE_S` says.
+pub fn patience() -> Duration {
+    let seconds = std::env::var("SCENARIO_PATIENCE_S").ok().and_then(|it| it.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(90))
+}
 
 /// Where everything is, and who we are.
 #[derive(Clone)]
@@ -201,7 +205,7 @@ impl Api {
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
         let key = Uuid::new_v4().to_string();
-        until(&format!("{url} answers"), PATIENCE, || async {
+        until(&format!("{url} answers"), patience(), || async {
             let answer = self.ask_with(who, method.clone(), url, body, Some(&key)).await?;
             let is_away = answer.status == StatusCode::SERVICE_UNAVAILABLE;
             if is_away { Err(answer.to_string()) } else { Ok(answer) }
@@ -232,7 +236,7 @@ impl Api {
     /// # Errors
     /// It did not get there.
     pub async fn order_is(&self, order_id: &str, status: &str) -> Result<Value, Failure> {
-        until(&format!("order {order_id} is {status}"), PATIENCE, || async {
+        until(&format!("order {order_id} is {status}"), patience(), || async {
             let order = self.order(order_id).await?;
             if order["status"] == status { Ok(order) } else { Err(format!("it is {order}")) }
         })
@@ -278,7 +282,7 @@ impl Api {
         key: &str,
         status: &str,
     ) -> Result<Value, Failure> {
-        until(&format!("saga {definition} of {key} is {status}"), PATIENCE, || async {
+        until(&format!("saga {definition} of {key} is {status}"), patience(), || async {
             let saga = self.saga(definition, key).await?;
             if saga["status"] == status { Ok(saga) } else { Err(format!("it is {saga}")) }
         })

@@ -3,7 +3,7 @@
 
 use crate::{
     Failure,
-    client::{Api, PATIENCE, order_of, text},
+    client::{Api, order_of, patience, text},
     until,
 };
 use serde_json::{Value, json};
@@ -193,7 +193,7 @@ impl Scenario {
         if self == Scenario::PaidAfterCancel {
             api.saga_is(LATE, order_id, "completed").await?;
         }
-        until("its refunds are as they should", PATIENCE, || async {
+        until("its refunds are as they should", patience(), || async {
             let order = api.order(order_id).await?;
             let count = order["refunds"].as_array().map_or(0, Vec::len);
             if count == self.refunds() { Ok(()) } else { Err(format!("{count} refunds")) }
@@ -208,7 +208,7 @@ fn last_reason(order: &Value) -> Option<&str> {
 
 async fn decide(api: &Api, order_id: &str, approved: bool) -> Result<(), Failure> {
     api.order_is(order_id, "awaiting_approval").await?;
-    until("the manager is asked", PATIENCE, || async {
+    until("the manager is asked", patience(), || async {
         let answer = api.approve(order_id, approved).await?;
         // 200: it was durable already, and only its answer was lost.
         let is_done = matches!(answer.status.as_u16(), 200 | 202);
@@ -233,7 +233,7 @@ async fn deliver(api: &Api, order_id: &str, statuses: &[&str]) -> Result<(), Fai
     for status in statuses {
         api.courier(order_id, status, json!({})).await?;
         // In order, as a courier would: the next word follows when this one was heard.
-        until("the order shows the courier's word", PATIENCE, || async {
+        until("the order shows the courier's word", patience(), || async {
             let order = api.order(order_id).await?;
             let shown = &order["shipment"]["status"];
             if shown == status { Ok(()) } else { Err(format!("it shows {shown}")) }

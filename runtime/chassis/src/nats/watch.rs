@@ -46,6 +46,8 @@ pub(super) struct Watcher {
     reconnects: Counter,
     slow_consumers: Counter,
     refusals: Counter,
+    /// Whether this outage has been told: attempts fail every second.
+    is_told: bool,
 }
 
 impl Watcher {
@@ -59,7 +61,7 @@ impl Watcher {
         let (link, link_receiver) = watch::channel(Link::Down);
         let (refused, refused_receiver) = watch::channel(0);
         gate.close("not connected yet");
-        let watcher = Watcher {
+        let mut watcher = Watcher {
             client,
             gate,
             link,
@@ -68,6 +70,7 @@ impl Watcher {
             slow_consumers: metrics
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
             refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
+            is_told: false,
         };
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
@@ -77,7 +80,7 @@ impl Watcher {
         (link_receiver, refused_receiver)
     }
 
-    async fn on(&self, event: Event) {
+    async fn on(&mut self, event: Event) {
         match event {
             Event::Connected => self.connected().await,
             Event::Disconnected => {
@@ -102,8 +105,9 @@ impl Watcher {
         }
     }
 
-    async fn connected(&self) {
+    async fn connected(&mut self) {
         self.reconnects.inc();
+        self.is_told = false;
         // The event comes before what the server said of itself is at hand; the connection's
         // task answers a flush after it has stored that.
         let _settled_or_gone = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await;
@@ -119,17 +123,24 @@ impl Watcher {
         }
     }
 
-    fn refused_login(&self) {
-        tracing::error!("NATS refuses our user or password");
+    fn refused_login(&mut self) {
         self.gate.close("the broker refuses our user or password");
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::error!("NATS refuses our user or password");
+        }
     }
 
-    /// While a connection is being made, a refused login comes as an error of the client.
-    fn client_error(&self, text: &str) {
+    /// While a connection is being made, what goes wrong comes as an error of the client.
+    fn client_error(&mut self, text: &str) {
         if text.contains("authorization violation") {
-            self.refused_login();
-        } else {
-            tracing::debug!(error = text, "NATS");
+            return self.refused_login();
+        }
+        if *self.link.borrow() != Link::Down {
+            return tracing::warn!(error = text, "NATS");
+        }
+        self.gate.close(format!("cannot reach the broker: {text}"));
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!(error = text, "cannot reach NATS; trying on");
         }
     }
 

@@ -53,7 +53,7 @@ NOBODY = [
 ]
 EVERY_PUBLISH = [
     *REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
-    *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.closing" for user in USERS),
+    *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.1" for user in USERS),
 ]
 
 
@@ -61,10 +61,10 @@ def publishes(user):
     """Every subject of the table on which this user may publish."""
     if user == "developer":
         return {*TRIGGERS, *SERVICE_PINGS}
-    closing = f"_INBOX_{user}.closing"
+    echo = f"_INBOX_{user}.echo.1"
     if user == "fermata":
-        return {*REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API, closing}
-    own = {f"{PREFIXES[user]}.trigger.any", closing}
+        return {*REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API, echo}
+    own = {f"{PREFIXES[user]}.trigger.any", echo}
     return own | {"tasks.decide"} if user == "order" else own
 
 

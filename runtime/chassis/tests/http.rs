@@ -77,6 +77,7 @@ async fn start_with(change: impl FnOnce(&mut Limits)) -> Server {
         body_bytes_max: BODY_BYTES_MAX,
         requests_per_s: NonZeroU32::new(1_000).expect("not zero"),
         request_timeout: Duration::from_secs(5),
+        ..Limits::default()
     };
     change(&mut limits);
     let tokens = Tokens::default()
@@ -337,6 +338,26 @@ async fn too_many_requests_are_told_when_to_come_again_and_health_is_still_told(
         let answer = send(server.addr, &request(&format!("GET {path}"), "", "")).await;
         assert_eq!(answer.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn too_many_at_once_are_told_to_come_again() {
+    let server = start_with(|it| it.requests_max = 1).await;
+    let mut slow = TcpStream::connect(server.addr).await.expect("connects");
+    slow.write_all(&request("GET /slow", "", "")).await.expect("sent");
+    let refused = loop {
+        // Until the first has its place.
+        let answer = send(server.addr, &request("GET /things", VIEWER, "")).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.problem()["detail"], "too many requests at once");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    server.gate.add_permits(1);
+    assert_eq!(receive(&mut slow).await.status, 200);
+    assert_eq!(send(server.addr, &request("GET /things", VIEWER, "")).await.status, 200);
 }
 
 #[tokio::test]

@@ -35,17 +35,28 @@ pub fn problems<'t>(
     operation
 }
 
-/// Documents a header that a handler reads by itself.
+/// Documents a header that a handler reads by itself and cannot do without.
 pub fn header<'t>(
     mut operation: TransformOperation<'t>,
     name: &str,
     description: &str,
 ) -> TransformOperation<'t> {
-    let json_schema = in_context(|ctx| ctx.schema.subschema_for::<String>());
+    let parameter = in_context(|ctx| header_parameter(ctx, name, description, true));
+    operation.inner_mut().parameters.push(ReferenceOr::Item(parameter));
+    operation
+}
+
+pub(super) fn header_parameter(
+    ctx: &mut GenContext,
+    name: &str,
+    description: &str,
+    required: bool,
+) -> Parameter {
+    let json_schema = ctx.schema.subschema_for::<String>();
     let parameter_data = ParameterData {
         name: name.into(),
         description: Some(description.into()),
-        required: true,
+        required,
         deprecated: None,
         format: ParameterSchemaOrContent::Schema(schema(json_schema)),
         example: None,
@@ -53,9 +64,7 @@ pub fn header<'t>(
         explode: None,
         extensions: Default::default(),
     };
-    let parameter = Parameter::Header { parameter_data, style: HeaderStyle::Simple };
-    operation.inner_mut().parameters.push(ReferenceOr::Item(parameter));
-    operation
+    Parameter::Header { parameter_data, style: HeaderStyle::Simple }
 }
 
 /// Documents an answer that is text of some other media type than `text/plain`.

@@ -17,7 +17,6 @@ use super::document;
 use super::health::{Health, Ready};
 use super::intake::{Intake, limit, observe};
 use super::metrics::{CONTENT_TYPE, Metrics};
-use super::rate::RateLimit;
 use super::{Json, problems};
 use crate::config::{Environment, Source};
 
@@ -30,6 +29,9 @@ const REQUESTS_PER_S: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero"
 /// Everything of a developer's machine, load tests too, comes from one address.
 const REQUESTS_PER_S_DEVELOPMENT: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
 
+/// More than any of our loads needs; with the largest bodies they hold 1 GiB.
+const REQUESTS_MAX: usize = 1_024;
+
 /// How much a caller may ask for.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -37,6 +39,9 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Requests per second and at once from one peer address (IPv6: one /64 network).
     pub requests_per_s: NonZeroU32,
+    /// Requests that are read and handled at once, each of which may hold a body in memory; more
+    /// are told to come again.
+    pub requests_max: usize,
     /// For the body to arrive, and again for the handler to answer.
     pub request_timeout: Duration,
 }
@@ -46,14 +51,15 @@ impl Default for Limits {
         Limits {
             body_bytes_max: BODY_BYTES_MAX,
             requests_per_s: REQUESTS_PER_S,
+            requests_max: REQUESTS_MAX,
             request_timeout: REQUEST_TIMEOUT,
         }
     }
 }
 
 impl Limits {
-    /// Reads `FERMATA_HTTP_BODY_BYTES_MAX`, `FERMATA_HTTP_REQUESTS_PER_S` and
-    /// `FERMATA_HTTP_TIMEOUT_MS`.
+    /// Reads `FERMATA_HTTP_BODY_BYTES_MAX`, `FERMATA_HTTP_REQUESTS_PER_S`,
+    /// `FERMATA_HTTP_REQUESTS_MAX` and `FERMATA_HTTP_TIMEOUT_MS`.
     pub fn read(source: &mut Source) -> Option<Limits> {
         let rate = match source.environment() {
             Environment::Production => REQUESTS_PER_S,
@@ -63,10 +69,13 @@ impl Limits {
         let body_bytes_max = source.or("FERMATA_HTTP_BODY_BYTES_MAX", BODY_BYTES_MAX, bytes);
         let rates = "a number of requests per second and address, at least 1";
         let requests_per_s = source.or("FERMATA_HTTP_REQUESTS_PER_S", rate, rates);
+        let at_once = "a number of requests";
+        let requests_max = source.or("FERMATA_HTTP_REQUESTS_MAX", REQUESTS_MAX, at_once);
         let request_timeout = source.milliseconds("FERMATA_HTTP_TIMEOUT_MS", REQUEST_TIMEOUT);
         Some(Limits {
             body_bytes_max: body_bytes_max?,
             requests_per_s: requests_per_s?,
+            requests_max: requests_max?,
             request_timeout: request_timeout?,
         })
     }
@@ -93,11 +102,7 @@ impl Door {
     /// Completes the routes: adds the standard ones, documents all, and puts the layers around.
     pub fn router(&self, routes: ApiRouter) -> Router {
         let mut api = self.document();
-        let intake = Arc::new(Intake {
-            limits: self.limits.clone(),
-            rate: RateLimit::per_second(self.limits.requests_per_s),
-            metrics: self.metrics.clone(),
-        });
+        let intake = Arc::new(Intake::new(self.limits.clone(), self.metrics.clone()));
         // The standard routes stand beside the limits: a flood must not make a process look dead.
         let limited = routes
             .layer(Extension(Arc::new(self.tokens.clone())))

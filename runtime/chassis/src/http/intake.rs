@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 use uuid::Builder;
 
@@ -24,17 +26,20 @@ use crate::problem::{PROBLEM_JSON, Problem};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken from the caller.
 const REQUEST_ID_CHARS_MAX: usize = 128;
-/// How much of a body that is refused is still read, so that its sender sees the answer instead
-/// of a reset connection. Whoever sends more gets the reset.
+/// When it is worth coming again after too many at once, and after a handler that took too long.
+const RETRY_AFTER_S: u64 = 1;
+/// How much of a body over the limit is still read.
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The route label of a path that is none of ours, so that strangers cannot grow the metrics.
 const UNMATCHED: &str = "unmatched";
 
 /// What the layers share.
 pub(super) struct Intake {
-    pub(super) limits: Limits,
-    pub(super) rate: RateLimit,
-    pub(super) metrics: Metrics,
+    limits: Limits,
+    rate: RateLimit,
+    metrics: Metrics,
+    /// One for each request that is read or handled now.
+    places: Arc<Semaphore>,
 }
 
 /// Outermost: names the request, counts and logs it, and makes every error a problem.
@@ -69,32 +74,42 @@ pub(super) async fn observe(
     response
 }
 
-/// Inner: limits rate, size and time, and catches panics.
+/// Inner: limits rate, number, size and time, and catches panics.
 pub(super) async fn limit(
     State(intake): State<Arc<Intake>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    // Only a test that calls the router without a connection has no peer.
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
-    let allowed = intake.rate.take(peer);
     let (parts, body) = request.into_parts();
-    let reading = read(body, intake.limits.body_bytes_max);
-    let body = match tokio::time::timeout(intake.limits.request_timeout, reading).await {
-        Ok(Ok(body)) => body,
+    let admitted = intake.admit(&parts);
+    let bytes_max = intake.limits.body_bytes_max;
+    let reading = async {
+        match admitted {
+            Ok(place) => read(body, bytes_max).await.map(|body| (place, body)),
+            Err(problem) => {
+                drain(body, bytes_max).await;
+                Err(problem)
+            }
+        }
+    };
+    let (place, body) = match tokio::time::timeout(intake.limits.request_timeout, reading).await {
+        Ok(Ok(it)) => it,
         Ok(Err(problem)) => return problem.into_response(),
         Err(_) => {
             let detail = "the body did not arrive in time";
             return Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response();
         }
     };
-    if let Err(wait) = allowed {
-        return Problem::too_many_requests(wait.as_secs() + 1).into_response();
-    }
-    let handler = next.run(Request::from_parts(parts, Body::from(body)));
+    let answer = handle(&intake.limits, next.run(Request::from_parts(parts, Body::from(body))));
+    let answer = answer.await;
+    drop(place);
+    answer
+}
+
+/// Lets a handler answer, within its time, and survives it.
+async fn handle(limits: &Limits, handler: impl Future<Output = Response>) -> Response {
     let caught = AssertUnwindSafe(handler).catch_unwind();
-    match tokio::time::timeout(intake.limits.request_timeout, caught).await {
+    match tokio::time::timeout(limits.request_timeout, caught).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             tracing::error!(panic = panic_text(panic.as_ref()), "a handler panicked");
@@ -102,34 +117,60 @@ pub(super) async fn limit(
         }
         Err(_) => {
             tracing::error!("a handler did not answer in time");
-            Problem::unavailable("this took too long; what was begun may still be done", 1)
-                .into_response()
+            let detail = "this took too long; what was begun may still be done";
+            Problem::unavailable(detail, RETRY_AFTER_S).into_response()
         }
+    }
+}
+
+impl Intake {
+    pub(super) fn new(limits: Limits, metrics: Metrics) -> Intake {
+        let rate = RateLimit::per_second(limits.requests_per_s);
+        let places = Arc::new(Semaphore::new(limits.requests_max));
+        Intake { limits, rate, metrics, places }
+    }
+
+    /// A place for the request, if its sender has not had too many and there is one.
+    fn admit(&self, parts: &Parts) -> Result<OwnedSemaphorePermit, Problem> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        // Only a test that calls the router without a connection has no peer.
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
+        self.rate.take(peer).map_err(|wait| Problem::too_many_requests(wait.as_secs() + 1))?;
+        Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Problem::unavailable("too many requests at once", RETRY_AFTER_S))
     }
 }
 
 /// Reads the whole body. One over the limit is read on, up to a bound, and thrown away.
 async fn read(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut kept = BytesMut::new();
-    let mut seen = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(Problem::bad_request("the body broke off, or its framing is wrong"));
         };
         let Ok(data) = frame.into_data() else { continue };
-        seen = seen.saturating_add(data.len());
-        if seen > DRAIN_BYTES_MAX.max(bytes_max) {
-            break;
+        if kept.len() + data.len() > bytes_max {
+            drop(kept);
+            drain(body, DRAIN_BYTES_MAX).await;
+            let detail = format!("the body is over the limit of {bytes_max} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        if seen <= bytes_max {
-            kept.extend_from_slice(&data);
-        }
-    }
-    if seen > bytes_max {
-        let detail = format!("the body is over the limit of {bytes_max} bytes");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        kept.extend_from_slice(&data);
     }
     Ok(kept.freeze())
+}
+
+/// Reads on and throws away, so that the sender of a body that is refused sees the answer instead
+/// of a reset connection. Whoever sends more than the bound gets the reset.
+async fn drain(mut body: Body, bytes_max: usize) {
+    let mut seen = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        seen += frame.data_ref().map_or(0, Bytes::len);
+        if seen > bytes_max {
+            return;
+        }
+    }
 }
 
 /// The caller's id when it can be logged as it is, else a new one.

@@ -1,9 +1,14 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
 
 use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response, StatusCode as ApiStatus};
+use aide::operation::add_parameters;
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 
+use super::document::{early, header_parameter};
 use crate::problem::Problem;
 
 /// The header's name.
@@ -28,7 +33,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-impl OperationInput for IdempotencyKey {}
+impl OperationInput for IdempotencyKey {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let description = "The same key and body get the same answer; 1 to 255 visible characters";
+        let parameter = header_parameter(ctx, "Idempotency-Key", description, false);
+        add_parameters(ctx, operation, [parameter]);
+    }
+
+    fn inferred_early_responses(
+        ctx: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<ApiStatus>, Response)> {
+        early(ctx, &[StatusCode::BAD_REQUEST])
+    }
+}
 
 fn parse(value: &[u8]) -> Result<String, Problem> {
     // The draft's form is a quoted string; most clients send the bare text.

@@ -7,6 +7,7 @@ mod fixtures;
 mod moves;
 mod mutations;
 mod orders;
+mod random;
 mod replays;
 mod routing;
 mod scopes;

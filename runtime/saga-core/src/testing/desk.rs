@@ -51,6 +51,8 @@ pub struct Desk {
     pub(super) published: BTreeMap<(SagaId, Path), Effect>,
     /// What the last input gave out.
     effects: Vec<Effect>,
+    /// Everything that came in, with its time.
+    inputs: Vec<(Time, Input)>,
     /// Everything of the log up to here has been checked.
     pub(super) checked: Position,
     /// Sagas whose journals the code does not fit: a test deployed it so.
@@ -91,6 +93,7 @@ impl Desk {
             asked: BTreeMap::new(),
             published: BTreeMap::new(),
             effects: Vec::new(),
+            inputs: Vec::new(),
             checked: 0,
             misfits: BTreeSet::new(),
         };
@@ -103,6 +106,7 @@ impl Desk {
         for core in &mut self.cores {
             core.handle(self.now, input.clone()).expect("a memory store can be read");
         }
+        self.inputs.push((self.now, input));
         self.commit();
         &self.effects
     }

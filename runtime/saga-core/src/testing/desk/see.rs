@@ -8,6 +8,7 @@ use crate::{
     fold::{OpenWait, State, Status, fold},
     head::Head,
     id::{SagaId, Time},
+    input::Input,
     journal::Entry,
     render::render,
     replay::{Live, ReplayError},
@@ -124,6 +125,11 @@ impl Desk {
         let records = self.store().read(1, usize::MAX).expect("a memory store can be read");
         let records = records.iter().filter(|it| it.slot == Slot::At(kind));
         records.map(|it| decode(&it.bytes).expect("a record can be read")).collect()
+    }
+
+    /// Everything that came in, with its time.
+    pub fn inputs(&self) -> &[(Time, Input)] {
+        &self.inputs
     }
 
     /// The store of the warm core.

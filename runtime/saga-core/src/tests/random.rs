@@ -1,0 +1,368 @@
+//! Random worlds. The desk checks after each input that replay, fold, rows, indexes and a reopened
+//! core agree; at the end every event is accounted for, and batches made no difference.
+
+use super::fixtures::{
+    Approved, CancelOrder, DAY, Mail, OpenSession, Order, Paid, Refund, RefundLate, Release,
+    Reserve, Tracked, VoidSession, holds_for, poll_once, saga,
+};
+use crate::{
+    abort::Abort,
+    core::{Core, HeadQuery, Limits},
+    ctx::Ctx,
+    effect::Outcome,
+    fold::{Status, fold},
+    id::{Path, SagaId},
+    input::{Action, Answer},
+    journal::{Entry, Fact, Turn},
+    payload::Payload,
+    saga::{Declared, Late, Registry, Saga, event, events},
+    scope::Either,
+    store::{MemoryStore, Store},
+    testing::Desk,
+};
+use proptest::{collection::vec, prelude::*};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, future::IntoFuture};
+
+saga!(
+    /// Opens three waits, and looks at them in another order, between calls.
+    Looks(ctx) -> Vec<Option<String>> {
+        let mut first = ctx.when::<Tracked>("k1").within(DAY);
+        let mut second = ctx.when::<Tracked>("k1").within(2 * DAY);
+        let mut third = ctx.when::<Paid>("k1").within(3 * DAY);
+        poll_once(&mut first).await;
+        poll_once(&mut second).await;
+        poll_once(&mut third).await;
+        ctx.call(Mail::of("k1")).undo(CancelOrder::of("k1")).await?;
+        let second = second.await?.map(|it| it.status);
+        ctx.call(Mail::of("k1")).await?;
+        let third = third.await?.map(|it| it.session);
+        let first = first.await?.map(|it| it.status);
+        Ok(vec![first, second, third])
+    }
+);
+
+/// Races and joins, over and over.
+struct Busy;
+impl Saga for Busy {
+    const NAME: &'static str = "Busy";
+    type Input = ();
+    type Output = usize;
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        let tracked = event::<Tracked>().late(Late::Run("Busy late"));
+        events([event::<Approved>(), event::<Paid>().each(), tracked])
+    }
+
+    async fn run(ctx: Ctx, (): ()) -> Result<usize, Abort> {
+        ctx.undo(CancelOrder::of("k1"));
+        let mut firsts = 0;
+        for _ in 0..3 {
+            let calls = async {
+                ctx.call(Reserve::of("k1")).undo(Release::of("k1")).await?;
+                ctx.join(ctx.call(Mail::of("k1")), ctx.call(Refund::of("k1"))).await?;
+                Ok::<_, Abort>(())
+            };
+            let waits = async {
+                let tracked = ctx.when::<Tracked>("k1").within(DAY);
+                ctx.race(tracked, ctx.when::<Paid>("k2").forever()).await
+            };
+            match ctx.race(calls, waits).await? {
+                Either::First(()) => firsts += 1,
+                Either::Second(_) => ctx.publish("shop.told", "k1", &firsts),
+            }
+        }
+        let open = ["a", "b"].map(|it| ctx.call(OpenSession::of(it)).undo(VoidSession::of(it)));
+        ctx.join_all(open).await?;
+        poll_once(&mut ctx.call(Reserve::of("k1")).undo(Release::of("k1")).into_future()).await;
+        Ok(firsts)
+    }
+}
+
+/// Takes what comes late for [`Busy`], and holds for more.
+struct BusyLate;
+impl Saga for BusyLate {
+    const NAME: &'static str = "Busy late";
+    type Input = crate::saga::LateInput;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+
+    async fn run(ctx: Ctx, it: crate::saga::LateInput) -> Result<(), Abort> {
+        ctx.when::<Tracked>(&it.ended.key).within(DAY).await?;
+        Ok(())
+    }
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<Order>(&()).unwrap();
+    registry.register::<RefundLate>(&()).unwrap();
+    registry.register::<Looks>(&()).unwrap();
+    registry.register::<Busy>(&()).unwrap();
+    registry.register::<BusyLate>(&()).unwrap();
+    registry
+}
+
+/// Something that happens; the numbers choose among what is there.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Start(u8),
+    Event { name: u8, key: u8, id: u8, body: u8 },
+    Reply(u8),
+    Reject(u8),
+    Useless(u8),
+    AnswerAgain(u8),
+    Publish,
+    Pass(u8),
+    Fall,
+    Behind(bool),
+    Move(u8, Action),
+    Decide(u8, bool),
+    Restart,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    use Action::{Cancel, Pause, Resume, Retry, Terminate};
+    let moves = prop_oneof![
+        6 => Just(Pause),
+        8 => Just(Resume),
+        6 => Just(Retry),
+        1 => Just(Cancel),
+        1 => Just(Terminate),
+    ];
+    prop_oneof![
+        40 => (0..3u8).prop_map(Deed::Start),
+        120 => (0..5u8, 0..2u8, 0..40u8, 0..2u8)
+            .prop_map(|(name, key, id, body)| Deed::Event { name, key, id, body }),
+        300 => any::<u8>().prop_map(Deed::Reply),
+        8 => any::<u8>().prop_map(Deed::Reject),
+        6 => any::<u8>().prop_map(Deed::Useless),
+        30 => any::<u8>().prop_map(Deed::AnswerAgain),
+        30 => Just(Deed::Publish),
+        30 => (0..4u8).prop_map(Deed::Pass),
+        10 => Just(Deed::Fall),
+        10 => any::<bool>().prop_map(Deed::Behind),
+        60 => (any::<u8>(), moves).prop_map(|(saga, action)| Deed::Move(saga, action)),
+        60 => (any::<u8>(), any::<bool>()).prop_map(|(saga, yes)| Deed::Decide(saga, yes)),
+        10 => Just(Deed::Restart),
+    ]
+}
+
+struct World {
+    desk: Desk,
+    /// Requests that were ever seen.
+    seen: Vec<crate::effect::Request>,
+    starts: u32,
+}
+
+impl World {
+    fn does(&mut self, deed: Deed) {
+        match deed {
+            Deed::Start(which) => self.start(which),
+            Deed::Event { name, key, id, body } => self.event(name, key, id, body),
+            Deed::Reply(at) => self.answer(at, |subject| {
+                let session = json!({ "session": "s1" });
+                let body = if subject == "pay.open" { session } else { Value::Null };
+                Answer::Ok(Payload::of(&body).unwrap())
+            }),
+            Deed::Reject(at) => self.answer(at, |_| Answer::Rejected {
+                code: "no".to_owned(),
+                reason: "no".to_owned(),
+            }),
+            Deed::Useless(at) => {
+                self.answer(at, |_| Answer::Useless { reason: "too large".to_owned() });
+            }
+            Deed::AnswerAgain(at) => {
+                if let Some(request) = choose(&self.seen, at) {
+                    self.desk.answer(&request.id.clone(), Answer::Ok(Payload::null()));
+                }
+            }
+            Deed::Publish => self.desk.publish_all(),
+            Deed::Pass(hours) => self.desk.wait_s(u64::from(hours) * 6 * 3600),
+            Deed::Fall => self.desk.clock_steps_back(1_000),
+            Deed::Behind(is_behind) => self.desk.intake_is_behind(is_behind),
+            Deed::Move(saga, action) => {
+                if self.look_at(saga) {
+                    _ = self.desk.make(action);
+                }
+            }
+            Deed::Decide(saga, yes) => {
+                if self.look_at(saga) && self.desk.waits().iter().any(|it| it.ask.is_some()) {
+                    _ = self.desk.decide(yes, "because");
+                }
+            }
+            Deed::Restart => self.desk.restart(),
+        }
+        for request in self.desk.requests() {
+            if !self.seen.contains(&request) {
+                self.seen.push(request);
+            }
+        }
+    }
+
+    fn start(&mut self, which: u8) {
+        self.starts += 1;
+        let key = format!("by hand {}", self.starts);
+        match which {
+            0 => self.desk.start("Looks", &key, Value::Null),
+            1 => self.desk.start("Busy", &key, Value::Null),
+            _ => self.desk.start("order", &key, json!({ "order": "k1", "risky": true })),
+        };
+    }
+
+    fn event(&mut self, name: u8, key: u8, id: u8, body: u8) {
+        let key = format!("k{}", key + 1);
+        let (name, body) = match name {
+            0 => ("shop.placed", json!({ "order": key, "risky": body == 0 })),
+            1 => ("pay.completed", json!({ "order": key, "session": format!("s{body}") })),
+            2 => ("pay.failed", json!({ "order": key, "session": format!("s{body}") })),
+            3 => ("courier.status", json!({ "order": key, "status": format!("at {body}") })),
+            _ => ("shop.approved", json!({ "order": key, "approved": true, "by": "nobody" })),
+        };
+        self.desk.event_again(&format!("id {id}"), name, body);
+    }
+
+    fn answer(&mut self, at: u8, answer: impl Fn(&str) -> Answer) {
+        let requests = self.desk.requests();
+        if let Some(request) = choose(&requests, at) {
+            self.desk.answer(&request.id, answer(&request.subject));
+        }
+    }
+
+    fn heads(&self) -> Vec<crate::head::Head> {
+        let query = HeadQuery { limit: usize::MAX, ..HeadQuery::default() };
+        self.desk.core().heads(&query).unwrap()
+    }
+
+    fn look_at(&mut self, saga: u8) -> bool {
+        let open: Vec<SagaId> =
+            self.heads().iter().filter(|it| !it.status.is_ended()).map(|it| it.id).collect();
+        let Some(saga) = choose(&open, saga) else { return false };
+        self.desk.look_at(*saga);
+        true
+    }
+}
+
+fn choose<T>(from: &[T], at: u8) -> Option<&T> {
+    from.get(usize::from(at) % from.len().max(1))
+}
+
+/// Each definition gives each event one verdict, and a journal holds it where the verdict says.
+fn every_event_is_accounted_for(world: &World) {
+    let mut taken: BTreeMap<(u64, String), Vec<SagaId>> = BTreeMap::new();
+    for head in world.heads() {
+        let journal = world.desk.core().journal(head.id).unwrap();
+        for (number, entry) in journal.iter().enumerate() {
+            if let Fact::Received { event_at, .. } = &entry.fact
+                && *event_at > 0
+                && !is_given_back(&journal, number)
+            {
+                taken.entry((*event_at, head.definition.clone())).or_default().push(head.id);
+            }
+        }
+    }
+    for seen in world.desk.events() {
+        let Some(identity) = &seen.identity else { continue };
+        let declaring = world.desk.registry().declaring(&seen.event.name);
+        let is_decision = seen.event.name == "shop.approved";
+        let expected: Vec<Option<&str>> = match is_decision {
+            true => vec![None],
+            false => declaring.iter().map(|it| Some(it.name)).collect(),
+        };
+        let given: Vec<Option<&str>> =
+            identity.verdicts.iter().map(|it| it.definition.as_deref()).collect();
+        assert_eq!(given, expected, "one verdict of each definition");
+        for verdict in &identity.verdicts {
+            let Some(definition) = verdict.definition.clone() else { continue };
+            let is_copied = definition == "Busy" && seen.event.name.starts_with("pay.");
+            let takers = taken.remove(&(seen.position, definition)).unwrap_or_default();
+            match verdict.outcome {
+                Outcome::Consumed if is_copied => (),
+                Outcome::Consumed => assert_eq!(takers, [verdict.saga.unwrap()]),
+                _ => assert_eq!(takers, [], "{verdict:?}"),
+            }
+        }
+    }
+    assert_eq!(taken, BTreeMap::new(), "a journal has an event that no verdict gives to it");
+}
+
+/// A fact that was held when its saga was cancelled or terminated, or whose wait was closed by a
+/// fact that was held before it, has gone back.
+fn is_given_back(journal: &[Entry], number: usize) -> bool {
+    let ended = fold(journal).end.is_some();
+    match journal[number].turn {
+        Turn::Held(_) => ended,
+        Turn::Done { .. } => !fold(&journal[..number]).accepts(&journal[number].fact),
+    }
+}
+
+/// What [`Looks`] saw is what its journal says, whenever it looked.
+fn code_saw_what_its_journal_says(world: &World) {
+    for head in world.heads() {
+        if head.definition != "Looks" || head.status != Status::Completed {
+            continue;
+        }
+        let journal = world.desk.core().journal(head.id).unwrap();
+        let outcome = |step: u32| {
+            let step = Path::root().child(step);
+            let fact = journal.iter().find(|it| settles(&it.fact, &step));
+            match fact.map(|it| &it.fact) {
+                Some(Fact::Received { body, .. }) => {
+                    let body = body.to_value();
+                    let it = body.get("status").or(body.get("session")).cloned();
+                    it.unwrap_or_default()
+                }
+                _ => Value::Null,
+            }
+        };
+        let expected = json!([outcome(0), outcome(1), outcome(2)]);
+        assert_eq!(head.output.unwrap().to_value(), expected);
+    }
+}
+
+fn settles(fact: &Fact, of: &Path) -> bool {
+    match fact {
+        Fact::Received { step, .. } | Fact::TimerFired { step } => step == of,
+        _ => false,
+    }
+}
+
+/// The same inputs in other batches make the same store.
+fn batches_make_no_difference(world: &World, size: usize) {
+    let inputs = world.desk.inputs();
+    let store = MemoryStore::new(world.desk.store().instance());
+    let opened_at = inputs.first().map_or(world.desk.now(), |it| it.0);
+    let mut core = Core::open(store, registry(), Limits::default(), opened_at).unwrap();
+    for batch in inputs.chunks(size) {
+        for (now, input) in batch {
+            core.handle(*now, input.clone()).unwrap();
+        }
+        core.commit().unwrap();
+    }
+    let (one, many) = (world.desk.store(), core.store());
+    assert_eq!(one.read(0, usize::MAX), many.read(0, usize::MAX), "batches of {size}");
+    assert!(one.all_rows().eq(many.all_rows()), "batches of {size}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_every_invariant_holds(
+        deeds in vec(deed(), 20..150),
+        size in 1..20usize,
+    ) {
+        let mut world = World { desk: Desk::new(registry()), seen: Vec::new(), starts: 0 };
+        for deed in deeds {
+            world.does(deed);
+        }
+        every_event_is_accounted_for(&world);
+        code_saw_what_its_journal_says(&world);
+        batches_make_no_difference(&world, size);
+    }
+}

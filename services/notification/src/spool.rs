@@ -19,9 +19,15 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// The folder is made when it is not there.
+    /// The folder is made when it is not there, and its name synced: a power cut must not take it
+    /// away with the mails in it.
     pub(crate) fn open(folder: &Path) -> io::Result<Spool> {
+        let folder = &std::path::absolute(folder)?;
+        let there = folder.ancestors().take_while(|it| !it.is_dir()).count();
         fs::create_dir_all(folder)?;
+        for parent in folder.ancestors().skip(1).take(there) {
+            File::open(parent)?.sync_all()?;
+        }
         Ok(Spool { folder: folder.to_owned(), writing: Arc::default() })
     }
 

@@ -33,6 +33,9 @@ const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(2);
 
+/// Author code is polled on this stack; how deep it goes is its author's affair.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Told when an event is durable.
 pub(crate) type Settled = Box<dyn FnOnce(Vec<Verdict>) + Send>;
 /// The answer to a command.
@@ -145,7 +148,7 @@ pub(crate) async fn start(
     let (due, next_due) = watch::channel(None);
     let (opened, is_open) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    thread::Builder::new().name("engine".into()).spawn(move || {
+    thread::Builder::new().name("engine".into()).stack_size(STACK_BYTES).spawn(move || {
         let running = AssertUnwindSafe(move || {
             let core = match Core::open(store, registry, Limits::default(), clock::now()) {
                 Ok(core) => core,

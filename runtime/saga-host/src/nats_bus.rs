@@ -40,16 +40,14 @@ use chassis::{
 };
 use courier::{Courier, Replies};
 use decide::Decisions;
+use futures::FutureExt as _;
 use intake::Intake;
 use publisher::Publisher;
 use schedule::Schedule;
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 use tide::Tide;
 use timers::Timers;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// For the acknowledgements that are under way when the process goes down.
@@ -78,6 +76,9 @@ pub enum BusError {
     /// The engine takes nothing.
     #[error("{0}")]
     Engine(String),
+    /// A defect of ours: without this part nothing can be promised.
+    #[error("the part `{0}` of the bus panicked; the log names the place")]
+    Panicked(&'static str),
 }
 
 impl BusError {
@@ -121,7 +122,7 @@ pub(crate) struct Bus {
     acks: JoinHandle<()>,
     pub(crate) courier: CourierHandle,
     /// Gives the error that ends the process.
-    pub(crate) failed: oneshot::Receiver<BusError>,
+    pub(crate) failed: mpsc::UnboundedReceiver<BusError>,
 }
 
 impl Bus {
@@ -136,7 +137,7 @@ impl Bus {
         let (settled, settling) = mpsc::unbounded_channel();
         let (failures, failing) = mpsc::unbounded_channel();
         let (courier, questions) = CourierHandle::new();
-        let (fail, failed) = oneshot::channel();
+        let (fail, failed) = mpsc::unbounded_channel();
         // Before the first request leaves, so that no answer comes to nobody.
         let subscriber = Replies::subscribe(&nats).await?;
         let acks = Acks {
@@ -177,31 +178,18 @@ impl Bus {
             schedule: Schedule::default(),
         };
         let publisher = Publisher { nats: nats.clone(), engine, telemetry };
-        let taking = {
-            let (intake_stop, decide_stop) = (stop_intake.clone(), stop_intake.clone());
-            async move {
-                let both = tokio::try_join!(intake.run(intake_stop), decisions.run(decide_stop));
-                if let Err(error) = both {
-                    // The server may be going down already.
-                    let _gone = fail.send(error);
-                }
-            }
-        };
-        Ok(Bus {
-            nats,
-            tasks: vec![
-                tokio::spawn(taking),
-                tokio::spawn(timers.run(flowing, stop_intake.clone())),
-                tokio::spawn(replies.run(subscriber, stop.clone())),
-                tokio::spawn(sender.run(stop.clone())),
-                tokio::spawn(publisher.run(publications, stop.clone())),
-            ],
-            acks: tokio::spawn(acks.run(settling)),
-            stop_intake,
-            stop,
-            courier,
-            failed,
-        })
+        let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
+        let no_more = || stop_intake.clone();
+        let tasks = vec![
+            spawn("intake", Box::pin(intake.run(no_more()))),
+            spawn("decisions", Box::pin(decisions.run(no_more()))),
+            spawn("timers", endless(timers.run(flowing, no_more()))),
+            spawn("replies", endless(replies.run(subscriber, stop.clone()))),
+            spawn("courier", endless(sender.run(stop.clone()))),
+            spawn("publisher", endless(publisher.run(publications, stop.clone()))),
+        ];
+        let acks = spawn("acks", endless(acks.run(settling)));
+        Ok(Bus { nats, tasks, acks, stop_intake, stop, courier, failed })
     }
 
     /// Takes no more events and decisions; what is under way goes on.
@@ -221,5 +209,23 @@ impl Bus {
             let _panicked = tokio::time::timeout(ACKS_DRAIN, task).await;
         }
         self.nats.close(CLOSE).await;
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = Result<(), BusError>> + Send>>;
+
+fn endless(task: impl Future<Output = ()> + Send + 'static) -> Task {
+    Box::pin(async move {
+        task.await;
+        Ok(())
+    })
+}
+
+/// A part that fails, or panics, ends the process: it would be missed in silence.
+async fn watched(part: &'static str, task: Task, fail: mpsc::UnboundedSender<BusError>) {
+    let ended = AssertUnwindSafe(task).catch_unwind().await;
+    if let Err(error) = ended.unwrap_or(Err(BusError::Panicked(part))) {
+        // The server may be going down already.
+        let _gone = fail.send(error);
     }
 }

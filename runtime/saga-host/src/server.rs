@@ -62,7 +62,9 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ServeError::Engine(EngineError::Store(_)) => EXIT_POISONED,
-            ServeError::Engine(EngineError::Panicked) | ServeError::Task(_) => EXIT_DEFECT,
+            ServeError::Engine(EngineError::Panicked)
+            | ServeError::Bus(BusError::Panicked(_))
+            | ServeError::Task(_) => EXIT_DEFECT,
             ServeError::Engine(EngineError::Open(_)) | ServeError::Bus(_) => EXIT_CONFIG,
             ServeError::Listen { .. } | ServeError::Store(_) | ServeError::Engine(_) => EXIT_OTHER,
         }
@@ -133,10 +135,7 @@ pub async fn serve_on(
     tokio::select! {
         () = shutdown.asked() => (),
         ended = &mut engine.ended => return Err(engine_ended(ended)),
-        failed = &mut bus.failed => match failed {
-            Ok(error) => return Err(error.into()),
-            Err(_) => return Err(ServeError::Task("the bus ended by itself".into())),
-        },
+        Some(error) = bus.failed.recv() => return Err(error.into()),
     }
     bus.stop_intake();
     tokio::select! {

@@ -99,7 +99,8 @@ impl Telemetry {
                 self.started.get_or_create(&Of { definition: definition.clone() }).inc();
                 tracing::info!(%saga, definition, key, "saga started");
             }
-            Note::Status { saga, definition, status, reason, started_at } => {
+            // A reason may hold whatever a person or a service wrote: `show` has it.
+            Note::Status { saga, definition, status, started_at, .. } => {
                 let labels = OfStatus { definition: definition.clone(), status: status.as_str() };
                 self.changed.get_or_create(&labels).inc();
                 if status.is_ended() {
@@ -107,16 +108,11 @@ impl Telemetry {
                     let seconds = Duration::from_millis(ms).as_secs_f64();
                     self.seconds.get_or_create(&labels).observe(seconds);
                 }
-                let (status_text, reason) = (status.as_str(), reason.as_deref());
-                match status {
-                    Status::Attention => {
-                        let status = status_text;
-                        tracing::error!(%saga, definition, status, reason, "saga needs a person");
+                match (status, status.as_str()) {
+                    (Status::Attention, status) => {
+                        tracing::error!(%saga, definition, status, "saga needs a person");
                     }
-                    _ => {
-                        let status = status_text;
-                        tracing::info!(%saga, definition, status, reason, "saga changed");
-                    }
+                    (_, status) => tracing::info!(%saga, definition, status, "saga changed"),
                 }
             }
             Note::StaleAnswer { saga, step } => {

@@ -28,8 +28,8 @@ pub(super) struct DecisionBody {
     /// Yes or no.
     approved: bool,
     /// Why; a no needs it.
-    #[validate(length(min = 1, max = 1000, message = "must have 1 to 1000 characters"))]
-    #[schemars(length(min = 1, max = 1000))]
+    #[validate(length(max = 1000, message = "must have at most 1000 characters"))]
+    #[schemars(length(max = 1000))]
     reason: Option<String>,
 }
 

@@ -19,7 +19,7 @@ use async_nats::jetstream::{
 use chassis::nats::Nats;
 use futures::{FutureExt as _, StreamExt as _};
 use saga_core::effect::{Outcome, Verdict};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,9 @@ const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// Silence of twice this length is a warning; the consumer is then asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// After a failure: a server that has just come back needs a moment.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+/// After many: soon enough for an operator who waits for it.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Deliveries of one message after which an operator should know.
 const DELIVERIES_NOTABLE: i64 = 5;
 const RECEIPT: &str = "Fermata-Receipt";
@@ -48,34 +50,39 @@ pub(super) struct Intake {
 impl Intake {
     /// Ends when it is told to, or with an error that trying again does not mend.
     pub(super) async fn run(self, stop: CancellationToken) -> Result<(), BusError> {
+        let mut pause = RETRY_PAUSE_MIN;
         loop {
-            let session = async {
-                self.nats.ready().await?;
-                self.session(&stop).await
-            };
-            let ended = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                ended = session => ended,
-            };
-            match ended {
+            let began = Instant::now();
+            match self.session(&stop).await {
                 Ok(()) | Err(BusError::Engine(_)) => return Ok(()),
                 Err(error) if error.is_final() => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%error, "intake of events broke off; it begins anew");
-                    tokio::select! {
-                        () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(RETRY_PAUSE) => (),
-                    }
-                }
+                Err(error) => tracing::warn!(%error, "intake of events broke off; it begins anew"),
             }
+            if began.elapsed() > RETRY_PAUSE_MAX {
+                pause = RETRY_PAUSE_MIN;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => (),
+            }
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
     }
 
+    /// Ends well only when it is told to stop.
     async fn session(&self, stop: &CancellationToken) -> Result<(), BusError> {
-        let Ready { consumer, created_ns, delivered, last } =
-            stream::ensure(&self.nats, &self.config).await?;
+        let begin = async {
+            self.nats.ready().await?;
+            let ready = stream::ensure(&self.nats, &self.config).await?;
+            let messages = messages(&ready.consumer).await?;
+            Ok::<_, BusError>((ready, messages))
+        };
+        let (ready, mut messages) = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            begun = begin => begun?,
+        };
+        let Ready { consumer, created_ns, delivered, last } = ready;
         self.flows(Flow::Began { delivered, last });
-        let mut messages = messages(&consumer).await?;
         tracing::info!(last, "taking events");
         loop {
             let room = tokio::select! {

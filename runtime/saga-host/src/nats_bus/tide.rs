@@ -6,15 +6,13 @@
 use saga_core::id::Time;
 use std::collections::BTreeMap;
 
-/// What a consumer says of itself.
+/// What the broker says of the stream and its consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     /// When it was asked, by our clock.
     pub(super) asked_at: Time,
-    /// Messages that it has not delivered yet.
-    pub(super) pending: u64,
-    /// Messages that it delivered and nobody acknowledged.
-    pub(super) unacked: usize,
+    /// Nothing is undelivered, and nothing unacknowledged.
+    pub(super) is_empty: bool,
     /// Up to this delivery everything is acknowledged.
     pub(super) floor: u64,
 }
@@ -103,13 +101,13 @@ impl Tide {
         }
     }
 
-    /// What the consumer said when it was asked.
+    /// What the broker said when it was asked.
     pub(super) fn standing(&mut self, standing: Standing) {
         if self.unsettled.is_some_and(|it| it <= standing.floor) {
             self.unsettled = None;
         }
         self.sink();
-        if self.has_begun && standing.pending == 0 && standing.unacked == 0 {
+        if self.has_begun && standing.is_empty {
             self.unsettled = None;
             self.start = None;
             self.rise(standing.asked_at);
@@ -148,8 +146,12 @@ mod tests {
         Flow::Durable { sequence }
     }
 
-    fn standing(asked_at: u64, pending: u64, unacked: usize, floor: u64) -> Standing {
-        Standing { asked_at: Time(asked_at), pending, unacked, floor }
+    fn empty(asked_at: u64) -> Standing {
+        Standing { asked_at: Time(asked_at), is_empty: true, floor: u64::MAX }
+    }
+
+    fn floor(floor: u64) -> Standing {
+        Standing { asked_at: Time(u64::MAX), is_empty: false, floor }
     }
 
     fn begun(delivered: u64, last: u64) -> Tide {
@@ -162,7 +164,7 @@ mod tests {
     fn nothing_is_known_before_the_backlog_of_the_start_is_durable() {
         let mut tide = begun(0, 2);
         assert_eq!(tide.watermark(), None);
-        tide.standing(standing(1_000, 2, 0, 0));
+        tide.standing(floor(0));
         tide.flow(came(1, 1, 100));
         tide.flow(came(2, 2, 200));
         tide.flow(durable(1));
@@ -172,20 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_consumer_moves_the_tide_to_the_time_of_the_question() {
+    fn an_empty_stream_moves_the_tide_to_the_time_of_the_question() {
         let mut tide = begun(5, 9);
-        tide.standing(standing(1_000, 0, 1, 4));
+        tide.standing(floor(4));
         assert_eq!(tide.watermark(), None, "somebody else's delivery is not acknowledged");
-        tide.standing(standing(2_000, 0, 0, 5));
+        tide.standing(empty(2_000));
         assert_eq!(tide.watermark(), Some(Time(1_999)));
-        tide.standing(standing(3_000, 1, 0, 5));
+        tide.standing(floor(5));
         assert_eq!(tide.watermark(), Some(Time(1_999)), "something is pending");
     }
 
     #[test]
     fn the_tide_stops_at_the_first_event_that_is_not_durable() {
         let mut tide = begun(0, 0);
-        tide.standing(standing(10, 0, 0, 0));
+        tide.standing(empty(10));
         tide.flow(came(1, 1, 100));
         tide.flow(came(2, 2, 200));
         tide.flow(durable(2));
@@ -197,25 +199,25 @@ mod tests {
     #[test]
     fn a_delivery_that_got_lost_holds_the_tide_until_it_is_settled() {
         let mut tide = begun(0, 0);
-        tide.standing(standing(10, 0, 0, 0));
+        tide.standing(empty(10));
         tide.flow(came(2, 2, 200));
         tide.flow(durable(2));
         assert_eq!(tide.watermark(), Some(Time(9)), "delivery 1 never came");
-        tide.standing(standing(300, 0, 1, 0));
+        tide.standing(floor(0));
         assert_eq!(tide.watermark(), Some(Time(9)));
         tide.flow(came(1, 3, 100));
         tide.flow(durable(1));
-        tide.standing(standing(400, 5, 0, 3));
+        tide.standing(floor(3));
         assert_eq!(tide.watermark(), Some(Time(199)));
     }
 
     #[test]
     fn beginning_anew_waits_for_the_backlog_again_and_never_goes_back() {
         let mut tide = begun(0, 0);
-        tide.standing(standing(1_000, 0, 0, 0));
+        tide.standing(empty(1_000));
         tide.flow(Flow::Began { delivered: 0, last: 3 });
         assert_eq!(tide.watermark(), None);
-        tide.standing(standing(500, 0, 0, 0));
+        tide.standing(empty(500));
         assert_eq!(tide.watermark(), Some(Time(999)));
     }
 }

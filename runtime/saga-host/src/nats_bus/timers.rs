@@ -103,26 +103,31 @@ impl Timers {
         Ok(())
     }
 
-    /// One question settles an idle consumer.
     async fn ask(&mut self) {
         if !self.nats.is_up() || self.asked.is_some_and(|it| it.elapsed() < ASK_PAUSE) {
             return;
         }
         self.asked = Some(Instant::now());
+        if let Some(standing) = self.standing().await {
+            self.tide.standing(standing);
+        }
+    }
+
+    /// One question settles an idle stream: it is a work queue, so an empty one has nothing that
+    /// is not acknowledged. The consumer, which hears of new messages a little later than their
+    /// publishers, is asked only where there are some.
+    async fn standing(&self) -> Option<Standing> {
         let mut jetstream = self.nats.jetstream();
         jetstream.set_timeout(ASK_TIMEOUT);
         let asked_at = clock::now();
-        let consumer: Result<PullConsumer, _> =
-            jetstream.get_consumer_from_stream(CONSUMER, TRIGGERS).await;
-        if let Ok(consumer) = consumer {
-            let info = consumer.cached_info();
-            self.tide.standing(Standing {
-                asked_at,
-                pending: info.num_pending,
-                unacked: info.num_ack_pending,
-                floor: info.ack_floor.consumer_sequence,
-            });
+        let stream = jetstream.get_stream(TRIGGERS).await.ok()?;
+        if stream.cached_info().state.messages == 0 {
+            return Some(Standing { asked_at, is_empty: true, floor: u64::MAX });
         }
+        let consumer: PullConsumer =
+            jetstream.get_consumer_from_stream(CONSUMER, TRIGGERS).await.ok()?;
+        let floor = consumer.cached_info().ack_floor.consumer_sequence;
+        Some(Standing { asked_at, is_empty: false, floor })
     }
 
     async fn count(&mut self, watermark: Time) -> Result<(), Busy> {

@@ -5,6 +5,7 @@
 mod calls;
 mod decisions;
 mod demo;
+mod figures;
 mod intake;
 mod moves;
 mod restarts;

@@ -279,6 +279,14 @@ impl World {
         line.and_then(|it| it.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
     }
 
+    /// What the kernel has counted for the runtime's process.
+    pub fn io(&self) -> Vec<(String, u64)> {
+        let pid = self.runtime.as_ref().expect("a runtime runs").id();
+        let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        let lines = text.lines().filter_map(|it| it.split_once(": "));
+        lines.map(|(name, count)| (name.to_owned(), count.parse().unwrap_or(0))).collect()
+    }
+
     /// Publishes to the stream and waits until the broker has it.
     pub async fn publish(&self, subject: &str, headers: &[(&str, &str)], body: &str) {
         let mut map = HeaderMap::new();

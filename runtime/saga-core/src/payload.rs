@@ -5,7 +5,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// A body as exact JSON text: numbers keep their digits, and a clone costs a counter.
 ///
@@ -73,14 +73,55 @@ impl Payload {
     /// SHA-256 over the canonical form (sorted names, no white space): tells a repeat from a
     /// conflict.
     pub fn digest(&self) -> [u8; 32] {
-        let canonical = self.to_value().to_string();
-        Sha256::digest(canonical.as_bytes()).into()
+        Sha256::digest(self.canonical().as_bytes()).into()
     }
+
+    /// Behind the tree stand the numbers whose digits it may have lost.
+    fn canonical(&self) -> String {
+        let mut canonical = sorted(&self.to_value());
+        let mut long = long_numbers(self.text());
+        long.sort_unstable();
+        long.iter().for_each(|number| canonical.extend(["\n", number]));
+        canonical
+    }
+}
+
+/// JSON text whose names are in order, whatever order the build's maps keep.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<&String, &Value> = fields.iter().collect();
+            let fields = fields
+                .into_iter()
+                .map(|(name, it)| format!("{}:{}", Value::from(name.as_str()), sorted(it)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Any number of so many digits survives a trip through f64.
+const DIGITS_EXACT: usize = 15;
+
+/// The numbers of a JSON text that are longer than what every number type keeps.
+fn long_numbers(text: &str) -> Vec<&str> {
+    let mut is_escaped = false;
+    // Every other part is a string: what an escaped quote cuts in two stays one.
+    let parts = text.split(|it| {
+        let is_quote = it == '"' && !is_escaped;
+        is_escaped = it == '\\' && !is_escaped;
+        is_quote
+    });
+    let outside = parts.step_by(2).flat_map(|it| it.split([',', ':', '[', ']', '{', '}']));
+    outside.map(str::trim).filter(|it| DIGITS_EXACT < it.len()).collect()
 }
 
 impl PartialEq for Payload {
     fn eq(&self, other: &Payload) -> bool {
-        self.text() == other.text() || self.to_value() == other.to_value()
+        self.text() == other.text() || self.canonical() == other.canonical()
     }
 }
 

@@ -10,4 +10,6 @@ mod orders;
 mod random;
 mod replays;
 mod routing;
+mod rows;
 mod scopes;
+mod words;

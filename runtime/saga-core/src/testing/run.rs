@@ -88,12 +88,19 @@ pub struct Outcome {
     pub calls: Vec<Path>,
     /// The operator's cancel or terminate was accepted.
     pub was_moved: bool,
+    /// The names of the events that came, each event once however often it came.
+    pub events: Vec<String>,
 }
 
 impl Outcome {
     /// How often services acted on a subject.
     pub fn count(&self, subject: &str) -> usize {
         self.ledger.count(subject)
+    }
+
+    /// How many events of this name came.
+    pub fn came(&self, name: &str) -> usize {
+        self.events.iter().filter(|it| *it == name).count()
     }
 }
 
@@ -178,6 +185,7 @@ impl<'a> Run<'a> {
             steps: self.steps,
             calls: self.calls.clone(),
             was_moved: self.was_moved,
+            events: self.desk.events().into_iter().map(|it| it.event.name).collect(),
         }
     }
 

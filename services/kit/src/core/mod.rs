@@ -3,6 +3,8 @@
 
 pub(crate) mod act;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod tests;
 
 use crate::{
@@ -80,8 +82,8 @@ pub(crate) struct Core {
     procedures: BTreeMap<&'static str, Arc<dyn Procedure>>,
     /// Who waits for a pending key. Lost in a crash: they ask again.
     waiting: HashMap<String, Vec<(Request, Reply)>>,
-    /// Keys whose outside work runs now.
-    running: HashSet<String>,
+    /// Keys whose outside work runs now, with the attempt class that it runs for.
+    running: HashMap<String, u32>,
     /// Keys that a pause brings back. One pause for each: resends try at once, and if each of their
     /// failures began a pause of its own, a long outage would end in a storm.
     pausing: HashSet<String>,
@@ -94,7 +96,7 @@ impl Core {
         Core {
             procedures,
             waiting: HashMap::new(),
-            running: HashSet::new(),
+            running: HashMap::new(),
             pausing: HashSet::new(),
             failures: HashMap::new(),
         }
@@ -160,7 +162,7 @@ impl Core {
             Next::Answer(answer) => answer,
             Next::Begun { key, working } => {
                 let subject = request.subject.clone();
-                self.running.insert(key.clone());
+                self.running.insert(key.clone(), request.attempt_class);
                 self.waiting.entry(key.clone()).or_default().push((request, reply));
                 out.push(Output::Work { key, subject, working });
                 return Ok(());
@@ -227,7 +229,7 @@ impl Core {
         may_have_happened: bool,
         out: &mut Vec<Output>,
     ) -> Result<(), DbError> {
-        if self.running.contains(key) {
+        if self.running.contains_key(key) {
             return Ok(());
         }
         let row = keys::get(tx, Space::Nats, key)?;
@@ -240,7 +242,7 @@ impl Core {
         };
         let attempt = attempt(&request, key, may_have_happened);
         let working = Arc::clone(procedure).work(intent.get(), attempt);
-        self.running.insert(key.to_owned());
+        self.running.insert(key.to_owned(), request.attempt_class);
         out.push(Output::Work { key: key.to_owned(), subject: request.subject, working });
         Ok(())
     }
@@ -253,11 +255,16 @@ impl Core {
         now: DateTime<Utc>,
         out: &mut Vec<Output>,
     ) -> Result<(), DbError> {
-        self.running.remove(key);
+        let class = self.running.remove(key);
         let row = keys::get(tx, Space::Nats, key)?;
         let Some(State::Pending { request, intent }) = row.map(|row| row.state) else {
             return Ok(());
         };
+        let is_outdated = class.is_some_and(|class| class < request.attempt_class);
+        if is_outdated && matches!(done, Err(WorkError::Rejected(_))) {
+            // An operator has asked for another try meanwhile.
+            return self.start_work(tx, key, true, out);
+        }
         let ended = match done {
             Ok(done) => self.finish(tx, &request, &intent, Ok(done), now)?,
             Err(WorkError::Rejected(no)) => self.finish(tx, &request, &intent, Err(no), now)?,

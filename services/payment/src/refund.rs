@@ -88,10 +88,16 @@ impl PayBack {
         }
     }
 
-    /// A refund of this payment that stands.
-    async fn standing(&self, payment_id: &str) -> Result<Option<ProviderRefund>, WorkError> {
+    /// A refund of this payment that stands and is what was asked for: a smaller one was made by
+    /// somebody else for some other reason.
+    async fn standing(
+        &self,
+        payment_id: &str,
+        amount_minor: u64,
+    ) -> Result<Option<ProviderRefund>, WorkError> {
         let refunds = self.stripe.refunds(payment_id).await?;
-        Ok(refunds.into_iter().find(ProviderRefund::stands))
+        let is_whole = |it: &ProviderRefund| it.stands() && it.amount_minor >= amount_minor;
+        Ok(refunds.into_iter().find(is_whole))
     }
 }
 
@@ -131,7 +137,7 @@ impl Effect for PayBack {
     async fn work(&self, intent: Intent, attempt: Attempt) -> Result<Done, WorkError> {
         let payment_id = self.payment_id(&intent).await?;
         let is_first = !attempt.may_have_happened && !intent.is_repeat && intent.round == 0;
-        if !is_first && let Some(refund) = self.standing(&payment_id).await? {
+        if !is_first && let Some(refund) = self.standing(&payment_id, intent.amount_minor).await? {
             return Ok(Done { refund, payment_id });
         }
         let form = vec![
@@ -144,10 +150,12 @@ impl Effect for PayBack {
         match self.stripe.refund(&form, &key).await {
             Ok(refund) => Ok(Done { refund, payment_id }),
             // Another one may have paid it back: by hand, or before a crash.
-            Err(failure) if failure.is_refused() => match self.standing(&payment_id).await? {
-                Some(refund) => Ok(Done { refund, payment_id }),
-                None => Err(failure.into()),
-            },
+            Err(failure) if failure.is_refused() => {
+                match self.standing(&payment_id, intent.amount_minor).await? {
+                    Some(refund) => Ok(Done { refund, payment_id }),
+                    None => Err(failure.into()),
+                }
+            }
             Err(failure) => Err(failure.into()),
         }
     }

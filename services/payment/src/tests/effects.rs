@@ -309,6 +309,20 @@ async fn a_stored_error_of_the_provider_is_passed_by_an_operators_retry() {
 }
 
 #[tokio::test]
+async fn a_part_that_somebody_paid_back_by_hand_is_not_taken_for_the_refund() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    play.provider.pay_back_by_hand(&session.session_id, 500);
+    let refused = play.refund("a", 1, &session.session_id).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "charge_already_refunded"));
+    assert_eq!(play.provider.refunded(), [500]);
+    play.provider.pay_back_by_hand(&session.session_id, 14_999);
+    let found = play.refund("a", 2, &session.session_id).await.unwrap();
+    assert_eq!(found.amount.to_string(), "149.99");
+}
+
+#[tokio::test]
 async fn what_was_not_paid_or_is_not_known_is_not_refunded() {
     let play = Play::new();
     let session = play.session().await;

@@ -72,6 +72,19 @@ impl Provider {
         self.with(|world| world.refunds.iter().map(|it| it["amount"].as_u64().unwrap()).collect())
     }
 
+    /// Somebody pays back in the provider's own dashboard.
+    pub(in crate::tests) fn pay_back_by_hand(&self, session_id: &str, amount: u64) {
+        self.with(|world| {
+            world.refunds.push(json!({
+                "id": format!("re_hand_{}", world.refunds.len() + 1),
+                "object": "refund",
+                "amount": amount,
+                "payment_intent": format!("pi_of_{session_id}"),
+                "status": "succeeded",
+            }));
+        });
+    }
+
     /// The customer pays the one session.
     pub(in crate::tests) fn pay(&self, session_id: &str) {
         self.with(|world| {

@@ -7,9 +7,10 @@
 //!                                sled_store
 //! ```
 //!
-//! Read [`engine`] first, then `nats_bus`, `http` and [`cli`]. What decides anything about a saga is
-//! in `saga-core`; what guards sled, HTTP and NATS is in `chassis`; here is what ties them together:
-//! when things are read, made durable and released, and what is owed when the process comes back.
+//! Read [`engine`] first, then `nats_bus`, `http` and [`cli`]. What decides anything about a saga
+//! is in `saga-core`; what guards sled, HTTP and NATS is in `chassis`; here is what ties them
+//! together: when things are read, made durable and released, and what is owed when the process
+//! comes back.
 //!
 //! Absent: rules of sagas, and any second way to the store. Nothing here is sent, acknowledged or
 //! answered before the batch that it rests on is durable.

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use validator::Validate;
 
-/// Records that one page looks at, as the engine waits meanwhile; a filter that few events pass goes
-/// on with the next page.
+/// Records that one page looks at, as the engine waits meanwhile; a filter that few events pass
+/// goes on with the next page.
 const LOOKED_AT_MAX: usize = 500;
 
 /// Which events.

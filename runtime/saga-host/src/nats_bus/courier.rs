@@ -1,5 +1,5 @@
-//! Requests out and answers in: each request is sent until its service answers or the core wants it
-//! no more. No answer is waited for by anybody: it comes to the step's own subject whenever it comes.
+//! Requests out and answers in: each request is sent until its service answers or the core wants
+//! it no more. Nobody waits for an answer: it comes to the step's own subject whenever it comes.
 
 use super::{
     event::percent_encoded,

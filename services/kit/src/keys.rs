@@ -9,9 +9,11 @@ use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// Longer than the runtime ever sends a call again (30 days), and than a person takes to notice.
 const KEPT_DAYS: i64 = 90;
+const KEPT_S: i64 = KEPT_DAYS * 24 * 60 * 60;
 /// Rows that one sweep looks at, so that it does not hold up the commands behind it.
 const SWEEP_ROWS_MAX: usize = 500;
 
@@ -75,6 +77,18 @@ pub(crate) fn forget(tx: &mut Tx, space: Space, key: &str) -> Result<(), DbError
     tx.delete(rows::pending(key));
     tx.delete(row);
     Ok(())
+}
+
+/// Whether the saga of this key is so old that what it did may be forgotten. A saga's id is a UUIDv7,
+/// which tells when it began; other keys are those of tests and tools.
+pub(crate) fn may_be_forgotten(key: &str, now: DateTime<Utc>) -> bool {
+    let saga = key.split('/').next().and_then(|saga| Uuid::try_parse(saga).ok());
+    let began = saga.filter(|saga| saga.get_version_num() == 7).and_then(|it| it.get_timestamp());
+    began.is_some_and(|began| {
+        let (began_s, _) = began.to_unix();
+        let kept_until = i64::try_from(began_s).unwrap_or(i64::MAX).saturating_add(KEPT_S);
+        kept_until <= now.timestamp()
+    })
 }
 
 /// The keys whose outside work is pending.

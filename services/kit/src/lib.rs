@@ -102,6 +102,10 @@
 //! operator's retry is a real one. Such a retry raises [`Call::attempt_class`], and with it the key
 //! for the provider. What failed is never recorded: it did not happen, and is asked again.
 //!
+//! A saga may live longer than its keys. An undo from one that began more than 90 days ago runs its
+//! procedure even if the key of its call is unseen, so undos take it that there may be nothing to
+//! undo: they name things by ids that they look up.
+//!
 //! The reply to an undo with nothing to do is `null`, whatever the type says: the procedure did not
 //! run. A call and its undo have to be served by the same process, because one key table orders them.
 //!

@@ -393,6 +393,29 @@ fn keys_are_kept_for_ninety_days_after_their_last_change() {
 }
 
 #[test]
+fn an_undo_that_comes_after_its_call_is_forgotten_still_undoes_it() {
+    let mut it = Driven::new();
+    let began = |day: i64| {
+        let ms = u64::try_from(at(day).timestamp_millis()).unwrap();
+        format!("{:08x}-{:04x}-7000-8000-000000000000/0/1", ms >> 16, ms & 0xffff)
+    };
+    it.told(call(&began(0), 1));
+    it.now = at(95);
+    it.feed(Input::Sweep);
+    assert_eq!(it.key_rows(), 0);
+    let undo_of = |key: &str| Request { attempt_class: 2, ..undo(key) };
+    assert_eq!(it.told(undo_of(&began(0))).0, "ok");
+    assert_eq!(it.row("asked"), 1);
+    // Again, it is recorded; and a call that comes even later finds itself undone.
+    assert_eq!(it.told(undo_of(&began(0))).0, "ok");
+    assert_eq!(it.row("asked"), 1);
+    assert_eq!(code(&it.told(call(&began(0), 1))), ("rejected", "undone"));
+    // What cannot be forgotten yet has not happened.
+    assert_eq!(it.told(undo_of(&began(70))), ("ok", Value::Null));
+    assert_eq!(it.row("asked"), 1);
+}
+
+#[test]
 fn a_receipt_settles_an_event_and_a_restore_owes_it_again() {
     let mut it = Driven::new();
     it.told(call("k", 1));

@@ -147,6 +147,7 @@ impl fmt::Display for ReplayError {
             ReplayError::TooLarge { subject, bytes } => {
                 write!(f, "a body of {bytes} bytes for {subject} is too large for a message")
             }
+            ReplayError::Undeclared { message } => f.write_str(message),
             ReplayError::Full => f.write_str("its journal is full: split the saga"),
             ReplayError::NotLinked { definition, version } => {
                 write!(f, "definition {definition} version {version} is not in this binary")

@@ -52,6 +52,11 @@ pub enum ReplayError {
         /// Its size.
         bytes: usize,
     },
+    /// A wait that no event could ever end: its definition does not declare the event, or not so.
+    Undeclared {
+        /// How it waits for which event, and what helps.
+        message: String,
+    },
     /// The journal has as many entries as it may have.
     Full,
     /// No definition of this name and version is in the binary.

@@ -10,6 +10,7 @@ use crate::{
     id::{Lane, Path, SagaId, Time, call_key, short_hash},
     journal::{Command, Decision, Entry, Fact, Hold, Start, Turn},
     replay::{Applied, ReplayError},
+    saga::Definition,
     store::{Store, StoreError, Table},
 };
 
@@ -143,7 +144,7 @@ impl<S: Store> Core<S> {
         let txn = &self.txn;
         let applied = self.driver.turn(&job, || txn.sized_journal(saga))?;
         Ok(match applied {
-            Ok(Applied::Decided(decisions)) => match too_large(&decisions) {
+            Ok(Applied::Decided(decisions)) => match refused(definition, &decisions) {
                 None => Ok(Applied::Decided(decisions)),
                 Some(err) => {
                     self.driver.forget(saga);
@@ -296,6 +297,32 @@ impl<S: Store> Core<S> {
 
 fn stuck(error: &ReplayError) -> Turn {
     Turn::Held(Hold::Stuck { message: error.to_string() })
+}
+
+/// What the code may not ask for: it could never come to an end.
+fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
+    decisions.iter().find_map(|it| undeclared(definition, it)).or_else(|| too_large(decisions))
+}
+
+fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayError> {
+    let Decision::Wait { events, ask, .. } = decision else { return None };
+    events.iter().find_map(|event| {
+        let message = match definition.declared(event) {
+            None => {
+                format!(
+                    "waits for {event}, which its definition does not declare: add it to events()"
+                )
+            }
+            Some(it) if it.is_decision && ask.is_none() => {
+                format!("waits for {event}, which only a person decides: say .ask(…)")
+            }
+            Some(it) if !it.is_decision && ask.is_some() => {
+                format!("asks for {event}, which is not declared as a decision")
+            }
+            Some(_) => return None,
+        };
+        Some(ReplayError::Undeclared { message })
+    })
 }
 
 fn too_large(decisions: &[Decision]) -> Option<ReplayError> {

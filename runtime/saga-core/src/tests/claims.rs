@@ -2,15 +2,15 @@
 //! found of futures that are not ours.
 
 use super::fixtures::{
-    BookCourier, CancelOrder, Mail, Refund, Reserve, ShipStock, Tracked, holds_for, poll_once,
-    saga, shop, started,
+    Approved, BookCourier, CancelOrder, Mail, Paid, Refund, Reserve, ShipStock, Tracked, holds_for,
+    poll_once, saga, shop, started,
 };
 use crate::{
     abort::Abort,
     ctx::Ctx,
     fold::Status,
     input::Action,
-    saga::{Declared, Registry, Saga},
+    saga::{Declared, Registry, Saga, event, events},
     testing::Desk,
 };
 use futures::{
@@ -183,6 +183,88 @@ fn a_bad_saga_does_not_hold_up_the_others() {
     assert_eq!(desk.status(), Status::Running);
     desk.look_at(bad);
     assert_eq!(desk.status(), Status::Attention);
+}
+
+/// One arm panics, another one could go on.
+struct BadArm<const FIXED: bool>;
+impl<const FIXED: bool> Saga for BadArm<FIXED> {
+    const NAME: &'static str = "BadArm";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let bad = async {
+            ctx.call(Reserve::of("o1")).await?;
+            assert!(FIXED, "in an arm");
+            Ok::<_, Abort>(())
+        };
+        let good = async {
+            ctx.when::<Tracked>("o1").forever().await?;
+            Ok::<_, Abort>(ctx.call(Mail::of("o1")).await?)
+        };
+        ctx.join(bad, good).await?;
+        Ok(())
+    }
+}
+
+#[test]
+fn facts_behind_a_held_one_are_held_and_seen_in_their_order() {
+    let mut desk = started::<BadArm<false>>();
+    desk.reply("stock.reserve", Value::Null);
+    desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
+    assert_eq!(desk.last(), "= held: an earlier fact is held");
+    assert_eq!(desk.owed(), [""; 0]);
+    let mut registry = Registry::new("fixed");
+    registry.register::<BadArm<true>>(&()).unwrap();
+    desk.deploy(registry);
+    desk.moved(Action::Retry);
+    desk.reads(
+        r#"
+0 +0s < started BadArm v1 o1
+  > 0.0.0 call stock.reserve {"order":"o1"}
+  > 0.1.0 wait courier.status of o1, forever
+1 +0s < 0.0.0 replied null
+2 +0s < 0.1.0 received courier.status {"order":"o1","status":"sent"}
+  > 0.1.1 call mail.send {"order":"o1"}
+3 +0s < retried by ann: retry please
+"#,
+    );
+}
+
+/// Waits for what it does not declare, or as it does not declare it.
+struct Undeclared<const HOW: u8>;
+impl<const HOW: u8> Saga for Undeclared<HOW> {
+    const NAME: &'static str = "Undeclared";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Tracked>(), event::<Approved>()])
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        match HOW {
+            0 => drop(ctx.when::<Paid>("o1").forever().await?),
+            1 => drop(ctx.when::<Approved>("o1").forever().await?),
+            _ => drop(ctx.when::<Tracked>("o1").ask("?", &()).forever().await?),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_wait_for_what_the_definition_does_not_declare_so_is_found_at_once() {
+    let held = |desk: Desk| (desk.status(), desk.last());
+    let status = Status::Attention;
+    let undeclared = "= held: waits for pay.completed, which its definition does not declare: add \
+                      it to events()";
+    assert_eq!(held(started::<Undeclared<0>>()), (status, undeclared.to_owned()));
+    let unasked = "= held: waits for shop.approved, which only a person decides: say .ask(…)";
+    assert_eq!(held(started::<Undeclared<1>>()), (status, unasked.to_owned()));
+    let no_decision = "= held: asks for courier.status, which is not declared as a decision";
+    assert_eq!(held(started::<Undeclared<2>>()), (status, no_decision.to_owned()));
 }
 
 /// Has something to say, and to break, when it is dropped.

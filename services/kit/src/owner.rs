@@ -101,15 +101,25 @@ impl Owner {
         });
         let broken = self.broken.clone();
         thread::Builder::new().name("owner".to_owned()).spawn(move || {
-            if catch_unwind(AssertUnwindSafe(|| self.run(queue, &mut shell))).is_err() {
-                tracing::error!("the service stops: its thread panicked");
-                broken.ask();
+            match catch_unwind(AssertUnwindSafe(move || self.run(queue, &mut shell))) {
+                // Nothing of it is left: the store can be opened again. Nobody may be waiting.
+                Ok(Some(done)) => drop(done.send(())),
+                Ok(None) => (),
+                Err(_) => {
+                    tracing::error!("the service stops: its thread panicked");
+                    broken.ask();
+                }
             }
         })?;
         Ok(inlet)
     }
 
-    fn run(mut self, mut queue: mpsc::Receiver<Command>, shell: &mut Shell) {
+    /// Returns who waits for its end.
+    fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Command>,
+        shell: &mut Shell,
+    ) -> Option<oneshot::Sender<()>> {
         let mut first = Some(Command::Do(Input::Resume));
         let mut stopping = None;
         while let Some(command) = first.take().or_else(|| queue.blocking_recv()) {
@@ -127,14 +137,13 @@ impl Owner {
             if let Err(error) = self.commit(group, shell) {
                 tracing::error!(%error, "the service stops: its store failed");
                 self.broken.ask();
-                return;
+                return None;
             }
-            if let Some(done) = stopping.take() {
-                // Nobody may be waiting for the end any more.
-                let _unheard = done.send(());
-                return;
+            if stopping.is_some() {
+                return stopping;
             }
         }
+        None
     }
 
     /// One group, one transaction, one commit.

@@ -19,7 +19,10 @@ use chrono::Utc;
 use proto_schemas::Body;
 use saga_core::message::Request;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 /// When the endpoints could not be opened, the pause before the next attempt.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -52,6 +55,8 @@ pub struct Running {
     handle: Handle,
     inlet: Inlet,
     broken: Shutdown,
+    /// Ends after the owner's thread.
+    relay: JoinHandle<()>,
     /// Closes the endpoints.
     close: oneshot::Sender<oneshot::Sender<()>>,
 }
@@ -138,7 +143,7 @@ impl Service {
         let inlet = owner.start()?;
         store.open();
         let relay = Relay::new(name.into(), db.clone(), nats.clone(), times, metrics);
-        tokio::spawn(relay.run(notes));
+        let relay = tokio::spawn(relay.run(notes));
         let (close, closing) = oneshot::channel();
         let opening = Opening { name, description, subjects, nats, inlet: inlet.clone() };
         tokio::spawn(opening.run(procedures, closing));
@@ -147,7 +152,8 @@ impl Service {
             watched.asked().await;
             store.close("the store has failed");
         });
-        Ok(Running { handle: Handle { db, inlet: inlet.clone() }, inlet, broken, close })
+        let handle = Handle { db, inlet: inlet.clone() };
+        Ok(Running { handle, inlet, broken, relay, close })
     }
 }
 
@@ -163,14 +169,16 @@ impl Running {
         self.broken.asked().await;
     }
 
-    /// Takes no more requests, answers those that are here, commits, and ends the thread. Outside
-    /// work that is under way goes on after the next start.
+    /// Takes no more requests, answers those that are here, commits, and lets go of the store.
+    /// Outside work that is under way goes on after the next start.
     pub async fn drain(self) {
         let (closed, endpoints_closed) = oneshot::channel();
         if self.close.send(closed).is_ok() {
             let _ended = endpoints_closed.await;
         }
         self.inlet.stop().await;
+        // It is over when the thread is, in which it has nothing to say.
+        let _ended = self.relay.await;
     }
 }
 

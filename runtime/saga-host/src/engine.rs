@@ -21,13 +21,17 @@ use saga_core::{
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-/// Work that waits for the engine; HTTP is refused beyond it, and the puller of events waits.
-const INBOX_MAX: usize = 1_024;
+/// Events and answers that wait for the engine; beyond it whoever brings them waits too.
+const BUS_WORK_MAX: usize = 768;
+/// Questions and commands that wait for the engine; beyond it they are refused. They have places of
+/// their own, so that a flood of events does not turn people away.
+const DOOR_WORK_MAX: usize = 256;
 /// Inputs of one batch: one more would make the first wait too long for its fsync.
 const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
@@ -45,15 +49,18 @@ type Query = Box<dyn FnOnce(&Core<SledStore>) + Send>;
 /// What the engine is given.
 enum Work {
     /// Nobody waits for it.
-    Told(Input),
+    Told(Input, Place),
     /// Its ticket is the engine's affair.
-    Event(Input, Settled),
+    Event(Input, Settled, Place),
     Asked(Actor, Command, oneshot::Sender<Answer>),
     /// Time has passed, and intake has passed this time.
     Tick(Time, oneshot::Sender<Ticked>),
     Read(Query),
     Stop,
 }
+
+/// One of [`BUS_WORK_MAX`]; given back when the engine takes the work.
+type Place = OwnedSemaphorePermit;
 
 /// What timers look like after a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +132,8 @@ pub enum EngineError {
 #[derive(Clone)]
 pub(crate) struct Handle {
     inbox: mpsc::Sender<Work>,
+    /// Closed never: a sender that is too late hears of it from the inbox.
+    places: Arc<Semaphore>,
     next_due: watch::Receiver<Option<Time>>,
 }
 
@@ -144,7 +153,8 @@ pub(crate) async fn start(
     registry: Registry,
     outlets: Outlets,
 ) -> Result<Engine, EngineError> {
-    let (inbox, work) = mpsc::channel(INBOX_MAX);
+    let (inbox, work) = mpsc::channel(BUS_WORK_MAX + DOOR_WORK_MAX);
+    let places = Arc::new(Semaphore::new(BUS_WORK_MAX));
     let (due, next_due) = watch::channel(None);
     let (opened, is_open) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -166,7 +176,7 @@ pub(crate) async fn start(
         let _gone = end.send(result);
     })?;
     match is_open.await {
-        Ok(Ok(())) => Ok(Engine { handle: Handle { inbox, next_due }, ended }),
+        Ok(Ok(())) => Ok(Engine { handle: Handle { inbox, places, next_due }, ended }),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(EngineError::Panicked),
     }
@@ -175,13 +185,15 @@ pub(crate) async fn start(
 impl Handle {
     /// Gives an input that nobody waits for; waits while the engine is busy.
     pub(crate) async fn tell(&self, input: Input) -> Result<(), Busy> {
-        self.inbox.send(Work::Told(input)).await.map_err(|_| Busy::Stopped)
+        let place = self.place().await?;
+        self.inbox.send(Work::Told(input, place)).await.map_err(|_| Busy::Stopped)
     }
 
     /// Room for one event; waits while the engine is busy.
     pub(crate) async fn room(&self) -> Result<Room, Busy> {
+        let place = self.place().await?;
         let permit = self.inbox.clone().reserve_owned().await;
-        permit.map(Room).map_err(|_| Busy::Stopped)
+        permit.map(|it| Room(it, place)).map_err(|_| Busy::Stopped)
     }
 
     /// Gives a command; the answer comes when it is durable.
@@ -224,6 +236,10 @@ impl Handle {
         let _gone = self.inbox.send(Work::Stop).await;
     }
 
+    async fn place(&self) -> Result<Place, Busy> {
+        self.places.clone().acquire_owned().await.map_err(|_| Busy::Stopped)
+    }
+
     fn try_send(&self, work: Work) -> Result<(), Busy> {
         self.inbox.try_send(work).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Busy::Full,
@@ -233,12 +249,12 @@ impl Handle {
 }
 
 /// A place in the engine's inbox.
-pub(crate) struct Room(mpsc::OwnedPermit<Work>);
+pub(crate) struct Room(mpsc::OwnedPermit<Work>, Place);
 
 impl Room {
     /// Gives an event; `settled` is called on the engine's thread when it is durable.
     pub(crate) fn event(self, input: Input, settled: Settled) {
-        self.0.send(Work::Event(input, settled));
+        self.0.send(Work::Event(input, settled, self.1));
     }
 }
 
@@ -316,8 +332,8 @@ impl Loop {
 
     fn apply(&mut self, work: Work, after: &mut After) -> Result<(), StoreError> {
         let input = match work {
-            Work::Told(input) => input,
-            Work::Event(mut input, settled) => {
+            Work::Told(input, _place) => input,
+            Work::Event(mut input, settled, _place) => {
                 let ticket = self.ticket(Waiter::Event(settled));
                 match &mut input {
                     Input::Arrived(arrival) => arrival.ticket = ticket,
@@ -401,3 +417,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use super::*;
+use chassis::{
+    db::{Db, DbOptions, Fault, Faults},
+    http::Metrics,
+};
+use futures::FutureExt as _;
+use saga_core::{input::Unreadable, store::Store as _};
+use std::sync::mpsc as blocking;
+
+struct Rig {
+    engine: Engine,
+    faults: Faults,
+    metrics: Metrics,
+    _dir: tempfile::TempDir,
+}
+
+async fn rig() -> Rig {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (faults, metrics) = (Faults::default(), Metrics::new());
+    let options = DbOptions { faults: faults.clone(), ..DbOptions::default() };
+    let db = Db::open(dir.path(), options).expect("the store opens");
+    let outlets = Outlets {
+        requests: mpsc::unbounded_channel().0,
+        publications: mpsc::unbounded_channel().0,
+        telemetry: Telemetry::new(&metrics),
+    };
+    let engine = start(SledStore::new(db), Registry::new("test"), outlets).await;
+    Rig { engine: engine.expect("the engine starts"), faults, metrics, _dir: dir }
+}
+
+/// Every message that is no event is a record, so it needs a commit.
+fn message(id: &str) -> Input {
+    let (name, body, reason) = ("a.trigger.b".into(), "x".into(), "a test".into());
+    Input::Unreadable(Unreadable { ticket: 0, name, id: id.into(), body, reason })
+}
+
+async fn give(handle: &Handle, id: &str) -> oneshot::Receiver<Vec<Verdict>> {
+    let (settle, settled) = oneshot::channel();
+    let room = handle.room().await.expect("there is room");
+    room.event(message(id), Box::new(|verdicts| drop(settle.send(verdicts))));
+    settled
+}
+
+#[tokio::test]
+async fn what_is_settled_is_durable_and_a_read_sees_all_that_was_given_before() {
+    let rig = rig().await;
+    let settled = give(&rig.engine.handle, "m1").await;
+    let position = rig.engine.handle.read(|core| core.store().position()).await;
+    assert_eq!(position, Ok(1));
+    assert_eq!(settled.await.expect("it is settled").len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_leaves_when_the_batch_is_not_durable_and_the_engine_ends() {
+    for fault in [Fault::Apply, Fault::Flush, Fault::Sync, Fault::Sidecar] {
+        let mut rig = rig().await;
+        rig.faults.plan(fault, 0);
+        let settled = give(&rig.engine.handle, "m1").await;
+        let ended = (&mut rig.engine.ended).await.expect("the thread says how it ends");
+        assert!(matches!(ended, Err(EngineError::Store(_))), "{fault:?}");
+        assert!(settled.await.is_err(), "{fault:?}: an event was settled");
+        let handle = &rig.engine.handle;
+        assert_eq!(handle.read(|core| core.store().position()).await, Err(Busy::Stopped));
+        assert_eq!(handle.tick(Time::NEVER).await, Err(Busy::Stopped));
+    }
+}
+
+#[tokio::test]
+async fn what_comes_at_once_shares_one_commit() {
+    let rig = rig().await;
+    let handle = &rig.engine.handle;
+    // The engine is held in a read until all has come.
+    let (go, held) = blocking::channel::<()>();
+    let holding = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.read(move |_| held.recv().is_ok()).await }
+    });
+    let mut settled = Vec::new();
+    for number in 0..100 {
+        settled.push(give(handle, &format!("m{number}")).await);
+    }
+    drop(go);
+    holding.await.expect("no panic").expect("it is read");
+    futures::future::join_all(settled).await;
+    let text = rig.metrics.text().expect("metrics");
+    let batches = text.lines().find_map(|it| it.strip_prefix("fermata_engine_batches_total "));
+    let batches: u32 = batches.expect("a count").parse().expect("a number");
+    assert!(batches <= 10, "{batches} commits for 100 messages that waited together");
+}
+
+#[tokio::test]
+async fn a_flood_of_events_leaves_room_for_questions_which_are_refused_beyond_theirs() {
+    let rig = rig().await;
+    let (go, held) = blocking::channel::<()>();
+    let handle = rig.engine.handle.clone();
+    let holding = tokio::spawn(async move { handle.read(move |_| held.recv().is_ok()).await });
+    let mut rooms = Vec::new();
+    let is_full = loop {
+        match tokio::time::timeout(Duration::from_millis(200), rig.engine.handle.room()).await {
+            Ok(room) => rooms.push(room.expect("there is room")),
+            Err(_) => break rooms.len() == BUS_WORK_MAX,
+        }
+    };
+    assert!(is_full, "{} places", rooms.len());
+    let mut asked = 0;
+    let refused = loop {
+        // Polled once, a question is in the inbox or refused.
+        match rig.engine.handle.read(|core| core.store().position()).now_or_never() {
+            Some(refused) => break refused,
+            None => asked += 1,
+        }
+    };
+    assert_eq!(refused, Err(Busy::Full));
+    assert!((DOOR_WORK_MAX - 1..=DOOR_WORK_MAX).contains(&asked), "{asked} questions");
+    let problem = crate::door::busy(Busy::Full);
+    assert_eq!(problem.status(), 503);
+    drop((rooms, go));
+    holding.await.expect("no panic").expect("it is read");
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_was_given_before() {
+    let mut rig = rig().await;
+    let settled = give(&rig.engine.handle, "m1").await;
+    rig.engine.handle.stop().await;
+    settled.await.expect("it is settled");
+    let ended = (&mut rig.engine.ended).await.expect("the thread says how it ends");
+    assert!(ended.is_ok());
+}

@@ -74,7 +74,32 @@ fn the_order_tells_for_what_it_waits_before_it_does() {
     );
 }
 
-/// The five ways to end badly, and the mail and the status in the end.
+#[test]
+fn the_order_shows_its_risk_also_when_nobody_was_asked() {
+    let beside = World::awaiting_payment().shop().beside;
+    assert_eq!(json!(beside), json!({ "riskScore": 10, "paymentSessionId": SESSION }));
+}
+
+#[test]
+fn only_the_payment_of_its_own_session_pays_an_order() {
+    let mut world = World::awaiting_payment();
+    world.pay("cs_other");
+    assert_eq!(
+        (world.order().status, world.shop().status()),
+        (Status::Waiting, "awaiting_payment")
+    );
+    assert_eq!(world.paid().shop().status(), "shipped");
+}
+
+#[test]
+fn a_mailbox_that_refuses_mail_holds_no_order_up() {
+    let services = services(10).on("notifications.send", |_| Err("no_such_mailbox"));
+    let world = World::new(services).placed().paid().tracked("delivered");
+    let shop = world.ends(Status::Completed);
+    assert_eq!((shop.status(), shop.mails.len()), ("completed", 0));
+}
+
+/// The ways to end badly, and the mail and the status in the end.
 #[test]
 fn whoever_gets_no_goods_is_told_once_and_why() {
     let out_of_stock = services(10).on("inventory.reserve", |_| Err("out_of_stock"));

@@ -73,6 +73,8 @@ pub(crate) struct Relay {
     pub(crate) times: RelayTimes,
     pub(crate) metrics: KitMetrics,
     flights: Flights,
+    /// Whether the broker took the last event that it was given.
+    is_taken: bool,
 }
 
 /// Which events are in flight, and when each is due.
@@ -112,7 +114,7 @@ impl Relay {
         times: RelayTimes,
         metrics: KitMetrics,
     ) -> Relay {
-        Relay { service, db, nats, times, metrics, flights: Flights::new() }
+        Relay { service, db, nats, times, metrics, flights: Flights::new(), is_taken: true }
     }
 
     /// Runs until the notes end.
@@ -240,10 +242,14 @@ impl Relay {
         let taken = sent.is_ok();
         if let Err(why) = sent {
             self.metrics.refused.inc();
-            tracing::warn!(number, why, "the broker did not take an event; it is sent again");
+            // A stream that is full or absent refuses thousands: one line tells of it.
+            if self.is_taken {
+                tracing::warn!(number, why, "the broker does not take an event; it is sent again");
+            }
         } else {
             self.metrics.published.inc();
         }
+        self.is_taken = taken;
         self.flights.sent(number, taken, &self.times);
     }
 }

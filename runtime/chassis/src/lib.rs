@@ -6,10 +6,12 @@
 //! - [`problem`]: errors as problem+json (RFC 9457).
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
 //! - [`nats`]: the connection to the broker, its health, and the stream of events.
+//! - [`crash`]: points at which a test lets the process die.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
 pub mod config;
+pub mod crash;
 pub mod db;
 pub mod http;
 pub mod log;

@@ -99,6 +99,9 @@ pub struct EventRecord {
     pub published_at: Time,
     /// Its body.
     pub body: Payload,
+    /// What became of it when it came. What changes later is in the log behind it: the facts of the
+    /// sagas that take it, and [`NoteRecord::Ruled`].
+    pub verdicts: Vec<Verdict>,
 }
 
 /// What is known of an event's identity, and what became of it.
@@ -157,6 +160,13 @@ pub enum NoteRecord {
         step: Path,
         /// `ok`, or the code of the rejection.
         outcome: String,
+    },
+    /// What became of an event that was kept, where no fact of a saga says it.
+    Ruled {
+        /// Where the event is.
+        event: Position,
+        /// What became of it.
+        verdict: Verdict,
     },
     /// A message that is no event.
     DeadLetter {

@@ -45,6 +45,18 @@ impl<S: Store> Txn<S> {
         Ok(position)
     }
 
+    /// Writes a record of this batch anew, at its place.
+    pub(crate) fn amend_record<T: Serialize>(
+        &mut self,
+        position: Position,
+        it: &T,
+    ) -> Result<(), StoreError> {
+        let bytes = encode(it)?;
+        let record = self.records.iter_mut().rev().find(|it| it.position == position);
+        record.into_iter().for_each(|it| it.bytes.clone_from(&bytes));
+        Ok(())
+    }
+
     /// Writes an entry; its position must be the next one. Gives its size in bytes.
     pub(crate) fn put_entry(
         &mut self,

@@ -15,13 +15,15 @@ impl<S: Store> Core<S> {
         let identity = identity_key(&name, &source, &id);
         let digest = hex(&body.digest());
         let known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?;
-        let event = EventRecord { at: now, name, id, source, key, published_at, body };
+        let verdicts = Vec::new();
+        let mut event =
+            EventRecord { at: now, name, id, source, key, published_at, body, verdicts };
         let verdicts = match known {
             Some(row) if row.digest == digest => {
                 vec![verdict(Outcome::Duplicate, None, None)]
             }
-            Some(row) => vec![self.conflict(&identity, row, digest, &event)?],
-            None => self.take_in(now, &identity, digest, &event)?,
+            Some(row) => vec![self.conflict(&identity, row, digest, event)?],
+            None => self.take_in(now, &identity, digest, &mut event)?,
         };
         self.effects.push(Effect::Ack { ticket, verdicts });
         Ok(())
@@ -46,21 +48,22 @@ impl<S: Store> Core<S> {
         now: Time,
         identity: &[u8],
         digest: String,
-        event: &EventRecord,
+        event: &mut EventRecord,
     ) -> Result<Vec<Verdict>, StoreError> {
         if let Some(announced) = self.decision_from_outside(event)? {
             if announced.outcome == Outcome::Announced {
                 return Ok(vec![announced]);
             }
+            event.verdicts = vec![announced];
             let position = self.txn.put_record(Kind::Event, event)?;
-            let verdicts = vec![announced];
-            self.put_identity(identity, position, digest, &verdicts)?;
-            return Ok(verdicts);
+            self.put_identity(identity, position, digest, &event.verdicts)?;
+            return Ok(event.verdicts.clone());
         }
         let position = self.txn.put_record(Kind::Event, event)?;
-        let verdicts = self.route_all(now, position, event)?;
-        self.put_identity(identity, position, digest, &verdicts)?;
-        Ok(verdicts)
+        event.verdicts = self.route_all(now, position, event)?;
+        self.txn.amend_record(position, event)?;
+        self.put_identity(identity, position, digest, &event.verdicts)?;
+        Ok(event.verdicts.clone())
     }
 
     fn put_identity(
@@ -81,18 +84,20 @@ impl<S: Store> Core<S> {
         identity: &[u8],
         mut row: IdentityRow,
         digest: String,
-        event: &EventRecord,
+        mut event: EventRecord,
     ) -> Result<Verdict, StoreError> {
         /// More conflicts with one event than this are counted with the last one.
         const CONFLICTS_MAX: usize = 8;
         let detail = Some(format!("body {} came first, then {digest}", row.digest));
+        let verdict = verdict(Outcome::Conflict, None, detail);
         let is_known = row.conflicts.iter().any(|it| it.1 == digest);
         if !is_known && row.conflicts.len() < CONFLICTS_MAX {
-            let position = self.txn.put_record(Kind::Event, event)?;
+            event.verdicts = vec![verdict.clone()];
+            let position = self.txn.put_record(Kind::Event, &event)?;
             row.conflicts.push((position, digest));
             self.txn.put(Table::Identity, identity, &row)?;
         }
-        Ok(verdict(Outcome::Conflict, None, detail))
+        Ok(verdict)
     }
 
     /// A decision of a person is made by the core alone. What comes from outside under its name is

@@ -7,7 +7,7 @@ use super::{
     wanted::wanted,
 };
 use crate::{
-    codec::{EventRecord, IdentityRow, decode},
+    codec::{EventRecord, IdentityRow, NoteRecord, decode},
     driver::Driver,
     effect::Effect,
     head::Head,
@@ -115,6 +115,9 @@ impl<S: Store> Core<S> {
             return Ok(());
         };
         let verdicts = self.route_all(now, position, &event)?;
+        for verdict in verdicts.iter().cloned() {
+            self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event: position, verdict })?;
+        }
         let key = super::events::identity_key(&event.name, &event.source, &event.id);
         if let Some(mut row) = self.txn.get::<IdentityRow>(Table::Identity, &key)? {
             row.verdicts = verdicts;

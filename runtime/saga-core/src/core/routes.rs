@@ -2,7 +2,7 @@
 
 use super::{Core, KEY_BYTES_MAX, events::identity_key, turns::hex};
 use crate::{
-    codec::{EventRecord, IdentityRow, StartKeyRow},
+    codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
     fold::OpenWait,
     id::{Lane, Path, Position, SagaId, Time, short_hash},
@@ -212,11 +212,12 @@ impl<S: Store> Core<S> {
             return Ok(());
         };
         let routed = Routed { position, event: &event, key: String::new(), lane };
+        // It leaves its lane first: the saga may end on it, and what is left then is swept away.
+        self.take_kept(&lane, position);
         if self.offer(now, saga, received(&routed, step.clone()))? {
-            self.take_kept(&lane, position);
-            self.rule(definition, &event, (Outcome::Consumed, Some(saga), None))?;
+            return self.rule(definition, &event, (Outcome::Consumed, Some(saga), None));
         }
-        Ok(())
+        self.keep(&routed).map(drop)
     }
 
     /// The oldest kept event that the wait takes, over all of its lanes.
@@ -311,6 +312,11 @@ impl<S: Store> Core<S> {
         let is_ours = |it: &&mut Verdict| it.definition.as_deref() == Some(definition);
         if let Some(verdict) = row.verdicts.iter_mut().find(is_ours) {
             (verdict.outcome, verdict.saga, verdict.detail) = (outcome, saga, detail);
+            // Who consumed it says so in its journal.
+            if outcome != Outcome::Consumed {
+                let (event, verdict) = (row.position, verdict.clone());
+                self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event, verdict })?;
+            }
         }
         self.txn.put(Table::Identity, &key, &row)
     }

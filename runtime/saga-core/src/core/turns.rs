@@ -187,17 +187,18 @@ impl<S: Store> Core<S> {
                 fact => self.apply(&start, fact, entry.at, now)?,
             };
             let is_done = applied.is_ok();
+            let is_unseen = applied == Ok(Applied::NotOpen);
             entry.turn = match applied {
                 Ok(Applied::Decided(decisions)) => Turn::Done { at: now, decisions },
-                Ok(Applied::NotOpen) => {
-                    self.give_back(&start.definition, &start.key, &entry.fact)?;
-                    Turn::Done { at: now, decisions: Vec::new() }
-                }
+                Ok(Applied::NotOpen) => Turn::Done { at: now, decisions: Vec::new() },
                 Err(err) => stuck(&err),
             };
             entry.position = self.txn.next();
             let size = self.txn.put_entry(saga, seq, entry)?;
             self.driver.grew(saga, size);
+            if is_unseen {
+                self.give_back(&start.definition, &start.key, &entry.fact)?;
+            }
             if !is_done {
                 break;
             }

@@ -34,7 +34,7 @@ saga!(Plain(ctx) -> () {
 fn late_answers(desk: &Desk) -> Vec<String> {
     let late = desk.notes().into_iter().filter_map(|it| match it {
         NoteRecord::LateAnswer { step, outcome, .. } => Some(format!("{step} {outcome}")),
-        NoteRecord::DeadLetter { .. } => None,
+        NoteRecord::DeadLetter { .. } | NoteRecord::Ruled { .. } => None,
     });
     late.collect()
 }

@@ -7,9 +7,10 @@ use super::fixtures::{
 };
 use crate::{
     abort::Abort,
+    codec::{EventRecord, NoteRecord, decode, decode_entry},
     core::{Core, HeadQuery, Limits},
     ctx::Ctx,
-    effect::Outcome,
+    effect::{Outcome, Verdict},
     fold::{Status, fold},
     id::{Path, SagaId},
     input::{Action, Answer},
@@ -17,7 +18,7 @@ use crate::{
     payload::Payload,
     saga::{Declared, Late, Registry, Saga, event, events},
     scope::Either,
-    store::{MemoryStore, Store},
+    store::{Kind, MemoryStore, Slot, Store},
     testing::Desk,
 };
 use proptest::{collection::vec, prelude::*};
@@ -291,6 +292,50 @@ fn every_event_is_accounted_for(world: &World) {
     assert_eq!(taken, BTreeMap::new(), "a journal has an event that no verdict gives to it");
 }
 
+/// The verdicts that stand in rows follow from the log alone.
+fn verdicts_follow_from_the_log(world: &World) {
+    let store = world.desk.store();
+    let definition = |saga| world.desk.head_of(saga).unwrap().definition;
+    let mut verdicts: BTreeMap<u64, Vec<Verdict>> = BTreeMap::new();
+    let rule = |verdicts: &mut BTreeMap<u64, Vec<Verdict>>, event: u64, new: Verdict| {
+        let all = verdicts.entry(event).or_default();
+        all.retain(|it| it.definition.is_some() && it.definition != new.definition);
+        all.push(new);
+        all.sort_by(|a, b| a.definition.cmp(&b.definition));
+    };
+    for record in store.read(1, usize::MAX).unwrap() {
+        match record.slot {
+            Slot::At(Kind::Event) => {
+                let event: EventRecord = decode(&record.bytes).unwrap();
+                verdicts.insert(record.position, event.verdicts);
+            }
+            Slot::At(Kind::Note) => {
+                if let NoteRecord::Ruled { event, verdict } = decode(&record.bytes).unwrap() {
+                    rule(&mut verdicts, event, verdict);
+                }
+            }
+            Slot::At(Kind::Audit) => (),
+            Slot::Entry { saga, seq } => {
+                let stored = store.slice(saga, seq).unwrap().remove(0);
+                let entry = decode_entry(&stored).unwrap();
+                let Fact::Received { event, event_at, .. } = entry.fact else { continue };
+                // A copy is not ruled on again: the first taker is named on arrival.
+                let is_copied = definition(saga) == "Busy" && event.starts_with("pay.");
+                if event_at > 0 && !is_copied {
+                    let (definition, outcome) = (Some(definition(saga)), Outcome::Consumed);
+                    let consumed = Verdict { definition, outcome, saga: Some(saga), detail: None };
+                    rule(&mut verdicts, event_at, consumed);
+                }
+            }
+        }
+    }
+    for seen in world.desk.events() {
+        if let Some(identity) = seen.identity {
+            assert_eq!(Some(&identity.verdicts), verdicts.get(&seen.position));
+        }
+    }
+}
+
 /// A fact that was held when its saga was cancelled or terminated, or whose wait was closed by a
 /// fact that was held before it, has gone back.
 fn is_given_back(journal: &[Entry], number: usize) -> bool {
@@ -362,6 +407,7 @@ proptest! {
             world.does(deed);
         }
         every_event_is_accounted_for(&world);
+        verdicts_follow_from_the_log(&world);
         code_saw_what_its_journal_says(&world);
         batches_make_no_difference(&world, size);
     }

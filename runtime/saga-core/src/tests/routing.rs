@@ -300,6 +300,13 @@ fn the_table_of_routes_is_this_one() {
             "p1 C Consumed 0; p2 C Late 1",
         ),
         (
+            "what a later hold takes is taken, though its saga ends on it",
+            "C",
+            "paid 1 5; paid 1 6; C 1 0; paid 1 7",
+            "C Kept; C Kept; ; C Late 2",
+            "p1 C Consumed 0; p2 C Late 1; p3 C Late 2",
+        ),
+        (
             "what nobody took before the end goes to the arm as well",
             "C",
             "C 1 9; paid 1 5; paid 1 6; paid 1 9",
@@ -370,6 +377,41 @@ fn events_come_once_over_restarts() {
     table.desk.restart();
     assert_eq!(table.standing(), "p1 A Kept, C Late 2; p2 A Kept, C Consumed 0");
     assert_eq!(table.play("paid 1 7; again 3 1 7"), "A Kept, C Late 3; all Duplicate");
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Prepare {}
+impl crate::message::Request for Prepare {
+    const SUBJECT: &'static str = "bank.prepare";
+    type Reply = ();
+}
+// Asks somebody before it holds.
+holds!(
+    Slow,
+    Begun,
+    [event::<Begun>().starts(), event::<Money>().late(Late::Run("Arm"))],
+    |ctx: Ctx, it: Begun| async move {
+        ctx.call(Prepare {}).await?;
+        hold(ctx, Wants { order: it.order, least: 0, times: 1 }).await
+    }
+);
+
+#[test]
+fn a_live_saga_of_the_key_goes_before_the_arm_of_an_ended_one_though_it_does_not_hold_yet() {
+    let mut registry = Registry::new("test");
+    registry.register::<Slow>(&()).unwrap();
+    registry.register::<Arm>(&()).unwrap();
+    let mut desk = Desk::new(registry);
+    desk.start("Slow", "by hand", json!({ "order": "1" }));
+    desk.reply("bank.prepare", Value::Null);
+    let paid = |amount: u64| json!({ "order": "1", "amount": amount });
+    desk.event("bank.paid", paid(1));
+    assert_eq!(desk.last(), "> complete [1]");
+    assert_eq!(desk.event("bank.paid", paid(2))[0].outcome, Outcome::Late);
+    desk.event("bank.begun", json!({ "order": "1" }));
+    assert_eq!(desk.event("bank.paid", paid(3))[0].outcome, Outcome::Kept);
+    desk.reply("bank.prepare", Value::Null);
+    assert_eq!(desk.last(), "> complete [3]");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Everything that crosses crates: real processes, seen from outside.
 //!
 //! - [`audit`]: what must hold when every order has ended.
+//! - [`bench`]: loads, and what is read off.
 //! - [`client`]: the public APIs, as a stranger would call them.
 //! - [`scenarios`]: the ways of an order, from the customer's click to its end.
 //! - [`stack`]: a whole system of its own on free ports, to kill and to freeze.
@@ -8,6 +9,7 @@
 //! The demonstration (`demo`) runs the scenarios against any running system.
 
 pub mod audit;
+pub mod bench;
 pub mod client;
 pub mod scenarios;
 pub mod stack;

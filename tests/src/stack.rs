@@ -276,7 +276,7 @@ fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> 
 }
 
 /// Free now; the listener is closed before the process takes it.
-fn free_address() -> Result<String, Failure> {
+pub(crate) fn free_address() -> Result<String, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|err| format!("no port: {err}"))?;
     listener.local_addr().map(|it| it.to_string()).map_err(|err| format!("no address: {err}"))
 }
@@ -298,7 +298,7 @@ pub fn binary(name: &str) -> Result<PathBuf, Failure> {
 }
 
 /// The nats-server: named by the environment, in the PATH, or where `deploy/test` puts it.
-fn nats_server() -> Result<PathBuf, Failure> {
+pub(crate) fn nats_server() -> Result<PathBuf, Failure> {
     let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|it| it.join("nats-server"));

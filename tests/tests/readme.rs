@@ -17,11 +17,11 @@ use system_tests::{
 type Block = (String, String);
 
 fn blocks() -> Vec<Block> {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is there");
     let mut parts = readme.split("\n```");
     let mut blocks = Vec::new();
     while let (Some(_), Some(block)) = (parts.next(), parts.next()) {
-        let (kind, text) = block.split_once('\n').unwrap();
+        let (kind, text) = block.split_once('\n').expect("a block has lines");
         blocks.push((kind.to_owned(), text.to_owned()));
     }
     blocks

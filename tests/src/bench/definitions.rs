@@ -1,0 +1,135 @@
+//! The sagas that are measured.
+
+use saga_core::{
+    abort::Abort,
+    ctx::Ctx,
+    message::{Event, Request},
+    saga::{Declared, Registry, RegistryError, Saga, event, events},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The subject on which every step asks.
+pub const STEP: &str = "bench.step";
+
+/// A step of a saga, for a service that answers at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The saga's key.
+    pub key: String,
+    /// Its number, from 1.
+    pub number: u32,
+}
+
+impl Request for Step {
+    const SUBJECT: &'static str = STEP;
+    type Reply = ();
+}
+
+/// What starts a saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// The saga's key.
+    pub key: String,
+    /// How many steps it has, where that is a question.
+    pub steps: u32,
+}
+
+/// What lets a saga go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoOn {
+    /// The saga's key.
+    pub key: String,
+}
+
+macro_rules! event_of {
+    ($(#[$doc:meta])* $name:ident: $body:ty = $subject:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $body);
+
+        impl $name {
+            /// Its subject.
+            pub const SUBJECT: &'static str = $subject;
+        }
+
+        impl Event for $name {
+            const SUBJECTS: &'static [&'static str] = &[$subject];
+            const KEY: &'static str = "/key";
+        }
+    };
+}
+
+event_of!(
+    /// Starts an order.
+    OrderBegins: Begin = "orders.trigger.bench"
+);
+event_of!(
+    /// Starts a row of steps.
+    StepsBegin: Begin = "inventory.trigger.bench"
+);
+event_of!(
+    /// The order is paid.
+    Paid: GoOn = "payments.trigger.bench"
+);
+event_of!(
+    /// The order is delivered.
+    Delivered: GoOn = "delivery.trigger.bench"
+);
+
+/// Four calls and two awaited events.
+pub struct Order;
+
+impl Saga for Order {
+    const NAME: &'static str = "bench-order";
+    type Input = OrderBegins;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<OrderBegins>().starts(), event::<Paid>(), event::<Delivered>()])
+    }
+
+    async fn run(ctx: Ctx, OrderBegins(Begin { key, .. }): OrderBegins) -> Result<(), Abort> {
+        let a_day = Duration::from_secs(24 * 3600);
+        let step = |number| ctx.call(Step { key: key.clone(), number });
+        step(1).await?;
+        step(2).await?;
+        ctx.when::<Paid>(&key).within(a_day).await?;
+        step(3).await?;
+        ctx.when::<Delivered>(&key).within(a_day).await?;
+        step(4).await?;
+        Ok(())
+    }
+}
+
+/// One step after the other.
+pub struct Steps;
+
+impl Saga for Steps {
+    const NAME: &'static str = "bench-steps";
+    type Input = StepsBegin;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<StepsBegin>().starts()])
+    }
+
+    async fn run(ctx: Ctx, StepsBegin(Begin { key, steps }): StepsBegin) -> Result<(), Abort> {
+        for number in 1..=steps {
+            ctx.call(Step { key: key.clone(), number }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Both of them.
+///
+/// # Errors
+/// None that the two do not make themselves.
+pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
+    registry.register::<Order>(&())?;
+    registry.register::<Steps>(&())
+}

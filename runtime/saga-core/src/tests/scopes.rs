@@ -354,3 +354,81 @@ fn a_scope_that_loses_takes_all_scopes_in_it_along() {
     desk.reply("pay.refund", Value::Null);
     assert_eq!(desk.status(), Status::Completed);
 }
+
+saga!(
+    /// An arm settles when its race is lost, or its saga is cancelled.
+    SettlesInRace(ctx) -> bool {
+        let arm = async {
+            ctx.join(
+                ctx.call(BookCourier::of("o1")),
+                ctx.call(Reserve::of("o1")).undo(Release::of("o1")),
+            ).await?;
+            Ok::<_, Abort>(())
+        };
+        let first = ctx.race(arm, ctx.when::<Tracked>("o1").forever()).await?;
+        ctx.when::<Paid>("o1").forever().await?;
+        Ok(matches!(first, Either::First(())))
+    }
+);
+
+#[test]
+fn an_arm_that_settles_stops_when_its_own_scope_is_closed() {
+    let mut desk = started::<SettlesInRace>();
+    desk.reject("courier.book", "no_courier");
+    desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
+    assert_eq!(desk.owed(), ["0.0.0.1.0 undo stock.release (lost)"]);
+    desk.undone("stock.release");
+    desk.wait_s(60);
+    assert!(!desk.text().contains("time over"), "nobody waits for it to settle any more");
+    assert_eq!(desk.state().closing, []);
+
+    let mut desk = started::<SettlesInRace>();
+    desk.reject("courier.book", "no_courier");
+    desk.moved(crate::input::Action::Cancel);
+    desk.wait_s(60);
+    assert!(!desk.text().contains("time over"));
+    desk.undone("stock.release");
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+saga!(
+    /// Goes on after a join that failed, to nowhere.
+    GoesNowhere(ctx) -> () {
+        let arms = (ctx.call(BookCourier::of("o1")), ctx.call(Reserve::of("o1")));
+        let Err(_) = ctx.join(arms.0, arms.1).await else { return Ok(()) };
+        std::future::pending().await
+    }
+);
+
+#[test]
+fn a_scope_that_has_settled_is_nothing_that_could_wake_its_saga() {
+    let mut desk = started::<GoesNowhere>();
+    desk.reject("courier.book", "no_courier");
+    desk.wait_s(30);
+    assert_eq!(desk.last(), "= held: stalled: it awaits something, nothing is open");
+}
+
+saga!(
+    /// Both arms of a join fail, and it is in an arm of another join that fails.
+    FailsTwice(ctx) -> () {
+        let inner = async {
+            let arms = ["a", "b"].map(|it| ctx.call(OpenSession::of(it)).undo(VoidSession::of(it)));
+            ctx.join_all(arms).await?;
+            Ok::<_, Abort>(())
+        };
+        ctx.join(inner, ctx.call(Mail::of("o1"))).await?;
+        Ok(())
+    }
+);
+
+#[test]
+fn a_second_error_while_settling_changes_nothing() {
+    let mut desk = started::<FailsTwice>();
+    desk.reject("0.0.0.0.0", "first");
+    desk.reject("0.1.0", "second");
+    assert_eq!(desk.last(), "> close 0.0, calls settle within 30 s");
+    desk.wait_s(29);
+    desk.reject("0.0.0.1.0", "third");
+    assert_eq!(desk.last(), "> abort, rejected: mail.send rejected: second");
+    assert_eq!(desk.status(), Status::Cancelled);
+}

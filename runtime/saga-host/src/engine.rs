@@ -10,6 +10,7 @@
 //! the store, and by the events that the broker lets be un-acknowledged.
 
 use crate::{clock, sled_store::SledStore, telemetry::Telemetry};
+use chassis::crash;
 use saga_core::{
     core::{Core, Limits, OpenError},
     effect::{Effect, Refusal, Reply, Request, RequestId, Verdict},
@@ -368,7 +369,9 @@ impl Loop {
     fn finish(&mut self, after: After) -> Result<(), StoreError> {
         if after.inputs > 0 {
             let started = Instant::now();
+            crash::point("engine.before-append");
             let effects = self.core.commit()?;
+            crash::point("engine.after-flush");
             self.outlets.telemetry.committed(after.inputs, started.elapsed());
             effects.into_iter().for_each(|it| self.release(it));
             let next_due = self.core.next_due();

@@ -9,6 +9,7 @@ use crate::{
     relay::RelayNote,
 };
 use chassis::{
+    crash,
     db::{Db, DbError, Tx},
     shutdown::Shutdown,
 };
@@ -168,8 +169,10 @@ impl Owner {
         }
         let has_news = outbox::last_number(&tx)? > told_before;
         if !tx.is_empty() {
+            crash::point("owner.before-commit");
             self.db.commit(tx.into_batch(), self.db.position() + 1)?;
             self.metrics.commits.inc();
+            crash::point("owner.after-commit");
         }
         for output in outputs {
             shell.release(output);
@@ -205,6 +208,7 @@ impl Shell {
                 self.runtime.spawn(async move {
                     let _place = places.acquire_owned().await;
                     let done = work(working).await;
+                    crash::point("owner.before-finish");
                     inlet.send(Input::Worked { key, done }).await;
                 });
             }

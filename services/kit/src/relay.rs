@@ -7,7 +7,7 @@ use crate::{
     wire::{PAYLOAD_BYTES_MAX, percent_encoded},
 };
 use async_nats::{HeaderMap, jetstream};
-use chassis::{db::Db, nats::Nats};
+use chassis::{crash, db::Db, nats::Nats};
 use chrono::SecondsFormat;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -248,6 +248,7 @@ impl Relay {
             }
         } else {
             self.metrics.published.inc();
+            crash::point("relay.before-receipt");
         }
         self.is_taken = taken;
         self.flights.sent(number, taken, &self.times);

@@ -11,6 +11,7 @@ use crate::{
     ledger,
     stripe::{Client, ProviderRefund},
 };
+use chassis::crash;
 use proto_schemas::payments::{
     PaymentRefunded, Refund, RefundPayment, RefundStatus, SessionStatus,
 };
@@ -148,7 +149,10 @@ impl Effect for PayBack {
         ];
         let key = format!("refund/{}/{}.{}", intent.session_id, intent.round, attempt.class);
         match self.stripe.refund(&form, &key).await {
-            Ok(refund) => Ok(Done { refund, payment_id }),
+            Ok(refund) => {
+                crash::point("refund.before-finish");
+                Ok(Done { refund, payment_id })
+            }
             // Another one may have paid it back: by hand, or before a crash.
             Err(failure) if failure.is_refused() => {
                 match self.standing(&payment_id, intent.amount_minor).await? {

@@ -2,7 +2,7 @@
 
 use super::tide::Flow;
 use async_nats::jetstream::{AckKind, message::Acker};
-use chassis::{db::Db, nats::Nats};
+use chassis::{crash, db::Db, nats::Nats};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
@@ -73,7 +73,9 @@ impl Acks {
                             receipts.add(receipt);
                             under_way.push(acknowledge(acker, is_dead));
                         }
+                        crash::point("acks.before-receipt");
                         self.send(receipts).await;
+                        crash::point("acks.before-ack");
                     }
                 },
                 Some(done) = under_way.next(), if !under_way.is_empty() => {

@@ -4,7 +4,7 @@
 //! - `world`: a desk with the shop behind it; one line of a test is one thing that happens.
 //! - `paths`: every way through the sagas, by name.
 //! - `goldens`: each way as text; the diff is the review.
-//! - `replays`: what must hold of every journal: the same decisions follow, and other code is found.
+//! - `replays`: of every journal: the same decisions follow, and other code is found.
 //! - `money`: a payment at every moment at which it may come is earned or refunded, once.
 //! - `mishaps`: everything that can go wrong, one thing at a time.
 //! - `claims`: what the definitions promise beside that.

@@ -63,8 +63,10 @@ class System:
 
     def run(self, stdout, **changes):
         """A `deploy/up` with these settings and changes of its environment."""
+        # As a script starts it in its background: Ctrl-C ignored.
         return subprocess.Popen(
-            [ROOT / "deploy/up"], env={**self.environment, **changes}, start_new_session=True,
+            ["/bin/sh", "-c", "trap '' INT; exec deploy/up"], cwd=ROOT,
+            env={**self.environment, **changes}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
         )
 

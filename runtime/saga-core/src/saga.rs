@@ -142,6 +142,9 @@ pub struct Ended {
     pub outcome: String,
     /// When it ended.
     pub ended_at: Time,
+    /// Whether it had passed its pivot: what it did then stands, however it ended.
+    #[serde(default)]
+    pub committed: bool,
     /// Its output, if it completed; read it with [`Payload::decode`].
     pub output: Option<Payload>,
     /// Why it ended, if it did not complete.

@@ -143,6 +143,7 @@ impl<S: Store> Core<S> {
                 key: ended.key.clone(),
                 outcome: ended.status.as_str().to_owned(),
                 ended_at: ended.ended_at.unwrap_or(ended.updated_at),
+                committed: ended.committed,
                 output: ended.output.clone(),
                 reason: ended.reason.clone(),
             },

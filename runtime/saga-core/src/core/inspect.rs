@@ -12,7 +12,7 @@ impl<S: Store> Core<S> {
     /// The indexes in memory, as text: equal for equal stores.
     pub(crate) fn indexes(&self) -> String {
         format!(
-            "waits {:#?}\ntimers {:#?}\ntouched {:#?}\nkept {:#?}",
+            "waits {:?}\ntimers {:?}\ntouched {:?}\nkept {:?}",
             self.waits, self.timers, self.touched, self.kept
         )
     }

@@ -6,6 +6,7 @@ use super::check;
 use crate::{
     core::{Core, Limits},
     effect::{Effect, Note, Refusal, Reply, Request, RequestId, Verdict},
+    fold::State,
     id::{Path, Position, SagaId, Time},
     input::{
         Action, Actor, Answer, Answered, Arrival, Command, Decide, Input, Role, Target, Ticket,
@@ -55,6 +56,8 @@ pub struct Desk {
     inputs: Vec<(Time, Input)>,
     /// Everything of the log up to here has been checked.
     pub(super) checked: Position,
+    /// States that are known to be folds of their journals.
+    pub(super) folded: BTreeMap<SagaId, State>,
     /// Sagas whose journals the code does not fit: a test deployed it so.
     pub(super) misfits: BTreeSet<SagaId>,
 }
@@ -95,6 +98,7 @@ impl Desk {
             effects: Vec::new(),
             inputs: Vec::new(),
             checked: 0,
+            folded: BTreeMap::new(),
             misfits: BTreeSet::new(),
         };
         desk.commit();
@@ -224,7 +228,10 @@ impl Desk {
         self.published.clear();
         self.cores = open(&store, &self.registry, self.limits, self.now);
         let heads = check::open_heads(&self.cores[0]);
-        let fits = |saga: &SagaId| self.replay(*saga).is_none_or(|it| it.is_ok());
+        let fits = |saga: &SagaId| {
+            let journal = self.cores[0].journal(*saga).expect("a memory store can be read");
+            self.replay(*saga, &journal).is_none_or(|it| it.is_ok())
+        };
         self.misfits = heads.iter().map(|it| it.id).filter(|it| !fits(it)).collect();
         self.commit();
     }

@@ -7,7 +7,7 @@
 //! | `POST /api/definitions/{name}/sagas` | operator |
 //! | `GET /api/tasks` | viewer |
 //! | `POST /api/tasks/{id}/decision` | approver |
-//! | `GET /api/events` | viewer |
+//! | `GET /api/events`, `/api/events/{position}` | viewer |
 
 mod events;
 mod journal;
@@ -53,6 +53,10 @@ pub(crate) fn routes(app: App) -> ApiRouter {
         .api_route(
             "/api/events",
             get_with(events::list, |op| op.summary("Events and their verdicts, newest first")),
+        )
+        .api_route(
+            "/api/events/{position}",
+            get_with(events::one, |op| op.summary("An event with its body")),
         )
         .with_state(app)
 }

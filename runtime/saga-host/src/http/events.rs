@@ -4,7 +4,7 @@ use super::{App, cursor, internal, view::EventView};
 use crate::door::busy;
 use crate::sled_store::SledStore;
 use axum::extract::State;
-use chassis::http::{Json, Page, Problem, Query, Viewer, page_items_default};
+use chassis::http::{Json, Page, Path, Problem, Query, Viewer, page_items_default};
 use saga_core::{
     codec::{NoteRecord, decode},
     core::Core,
@@ -51,6 +51,12 @@ enum VerdictName {
     DeadLetter,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub(super) struct EventPath {
+    /// Its place in the log.
+    position: Position,
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     _: Viewer,
@@ -62,6 +68,21 @@ pub(super) async fn list(
     let page = app.engine.read(move |core| page(core, verdict, before, limit)).await;
     let (items, next) = page.map_err(busy)?.map_err(|error| internal(&error))?;
     Ok(Json(Page { items, next: next.map(|it| it.to_string()) }))
+}
+
+/// One event, with its body.
+pub(super) async fn one(
+    State(app): State<App>,
+    _: Viewer,
+    Path(EventPath { position }): Path<EventPath>,
+) -> Result<Json<EventView>, Problem> {
+    let look = move |core: &Core<SledStore>| match event(core, Kind::Event, position)? {
+        Some(view) => Ok(Some(view)),
+        None => event(core, Kind::Note, position),
+    };
+    let found: Result<_, StoreError> = app.engine.read(look).await.map_err(busy)?;
+    let unknown = || Problem::not_found(format!("there is no event at position {position}"));
+    found.map_err(|error| internal(&error))?.map(Json).ok_or_else(unknown)
 }
 
 type Found = (Vec<EventView>, Option<Position>);
@@ -79,7 +100,7 @@ fn page(
     for (kind, position) in positions {
         let Some(view) = event(core, kind, position)? else { continue };
         if verdict.is_none_or(|it| view.has(it)) {
-            items.push(view);
+            items.push(view.without_body());
             if items.len() == limit {
                 return Ok((items, Some(position)));
             }
@@ -98,8 +119,8 @@ fn event(
     }
     let Some(bytes) = core.store().record(kind, position)? else { return Ok(None) };
     Ok(match decode(&bytes)? {
-        NoteRecord::DeadLetter { at, name, id, reason, .. } => {
-            Some(EventView::dead(position, at, name, id, reason))
+        NoteRecord::DeadLetter { at, name, id, body, reason } => {
+            Some(EventView::dead(position, at, name, id, &body, reason))
         }
         _ => None,
     })

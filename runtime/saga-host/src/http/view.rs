@@ -268,6 +268,10 @@ pub(crate) struct EventView {
     /// Positions of events with the same id and another body, which did not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conflicts: Vec<u64>,
+    /// The body, when the event is asked for alone; of a message that is no event as a string, in
+    /// base64 where it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Raw>,
 }
 
 /// What became of an event, for one definition.
@@ -308,6 +312,7 @@ impl EventView {
             published_at: Some(rfc3339(event.published_at)),
             verdicts: verdicts.into_iter().map(verdict).collect(),
             conflicts: conflicts.into_iter().map(|it| it.0).collect(),
+            body: Some(Raw(event.body)),
         }
     }
 
@@ -317,6 +322,7 @@ impl EventView {
         at: Time,
         name: String,
         id: String,
+        body: &str,
         reason: String,
     ) -> EventView {
         let outcome = outcome_text(saga_core::effect::Outcome::DeadLetter);
@@ -332,7 +338,13 @@ impl EventView {
             published_at: None,
             verdicts: vec![verdict],
             conflicts: Vec::new(),
+            body: Payload::of(&body).ok().map(Raw),
         }
+    }
+
+    /// As it stands in lists.
+    pub(crate) fn without_body(self) -> EventView {
+        EventView { body: None, ..self }
     }
 
     pub(crate) fn has(&self, outcome: &str) -> bool {

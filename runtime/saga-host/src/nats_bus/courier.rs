@@ -93,7 +93,7 @@ impl Courier {
                 }
                 Some((id, why)) = self.failures.recv() => {
                     tracing::debug!(saga = %id.saga, step = %id.step, why, "a call failed");
-                    self.schedule.failed(&id);
+                    self.schedule.failed(&id, Instant::now(), random);
                 }
                 Some((sagas, answer)) = self.questions.recv() => {
                     let _gone = answer.send(self.tell(&sagas));
@@ -118,7 +118,7 @@ impl Courier {
                 let over = Duration::from_millis(count.saturating_mul(1_000 / RECOVERY_PER_S));
                 let over_ms = millis(over.min(RECOVERY_MAX));
                 for request in requests {
-                    let at = Duration::from_millis(rand::rng().random_range(0..=over_ms));
+                    let at = Duration::from_millis(random(over_ms));
                     self.schedule.add(request, Instant::now() + at);
                 }
             }
@@ -126,7 +126,6 @@ impl Courier {
     }
 
     async fn send_ready(&mut self, stop: &CancellationToken) {
-        let random = |max| rand::rng().random_range(0..=max);
         for (request, attempt) in self.schedule.ready(Instant::now(), random) {
             self.telemetry.requests.inc();
             if attempt > 1 {
@@ -144,7 +143,7 @@ impl Courier {
             if let Err(error) = sent {
                 let (saga, step) = (request.id.saga, &request.id.step);
                 tracing::warn!(%saga, %step, %error, "a request did not leave; it is sent again");
-                self.schedule.failed(&request.id);
+                self.schedule.failed(&request.id, Instant::now(), random);
             }
         }
     }
@@ -157,6 +156,10 @@ impl Courier {
             .map(|(id, Attempts { attempts, next_at })| (id, (attempts, next_at.map(time))))
             .collect()
     }
+}
+
+fn random(max: u64) -> u64 {
+    rand::rng().random_range(0..=max)
 }
 
 /// Ends when there is a connection; never for one that is closed or of no use.

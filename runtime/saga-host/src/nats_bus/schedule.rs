@@ -1,8 +1,10 @@
 //! When each unanswered request is sent again: a pure structure, driven by the courier.
 //!
-//! Exponential back-off with full jitter. Requests of one subject share a bounded number of places
-//! in flight: a service that comes back after a night is asked in order, not flooded. A place is
-//! given back when an answer comes, or when the request is due again.
+//! The longest pause doubles with each attempt. After a failure the pause is a random part of it
+//! (full jitter). After silence it is at least half of it: a service that is slow because it has
+//! much to do is not given more to do. Requests of one subject share a bounded number of places in
+//! flight: a service that comes back after a night is asked in order, not flooded. A place is given
+//! back when an answer comes, or when the request is due again.
 
 use saga_core::{
     effect::{Request, RequestId},
@@ -17,8 +19,8 @@ use std::{
 
 /// Requests of one subject that may be unanswered at once.
 const IN_FLIGHT_MAX: usize = 256;
-/// Nothing is asked again sooner: the answer may be on its way.
-const PATIENCE_MS: u64 = 200;
+/// Nothing that has failed is asked again sooner.
+const PAUSE_MS_MIN: u64 = 100;
 
 /// All requests without an answer.
 #[derive(Debug, Default)]
@@ -83,10 +85,17 @@ impl Schedule {
         self.tidy(&open.request.subject);
     }
 
-    /// The service has answered that it could not: it is asked again when that is due.
-    pub(super) fn failed(&mut self, id: &RequestId) {
+    /// The service has answered that it could not, or there is none.
+    pub(super) fn failed(&mut self, id: &RequestId, now: Instant, random: impl FnOnce(u64) -> u64) {
         let Some(open) = self.open.get_mut(id).filter(|it| it.is_in_flight) else { return };
         open.is_in_flight = false;
+        let longest_ms = longest_ms(&open.request.retry, open.attempts);
+        let pause_ms = random(longest_ms).max(PAUSE_MS_MIN.min(longest_ms));
+        let at = now + Duration::from_millis(pause_ms);
+        if let Some(old) = open.next_at.replace(at) {
+            self.due.remove(&(old, id.clone()));
+        }
+        self.due.insert((at, id.clone()));
         let subject = open.request.subject.clone();
         self.leave(&subject);
     }
@@ -107,9 +116,11 @@ impl Schedule {
                 };
                 open.attempts = open.attempts.saturating_add(1);
                 open.is_in_flight = true;
-                let pause = pause(&open.request.retry, open.attempts, &mut random);
-                open.next_at = Some(now + pause);
-                self.due.insert((now + pause, id));
+                let longest_ms = longest_ms(&open.request.retry, open.attempts);
+                let pause_ms = longest_ms - longest_ms / 2 + random(longest_ms / 2);
+                let at = now + Duration::from_millis(pause_ms);
+                open.next_at = Some(at);
+                self.due.insert((at, id));
                 sends.push((open.request.clone(), open.attempts));
             }
             self.tidy(&subject);
@@ -177,10 +188,10 @@ impl Line {
     }
 }
 
-fn pause(retry: &RetryMs, attempts: u32, random: &mut impl FnMut(u64) -> u64) -> Duration {
+/// The longest pause after so many attempts.
+fn longest_ms(retry: &RetryMs, attempts: u32) -> u64 {
     let doubled = retry.first_ms.saturating_mul(1 << attempts.saturating_sub(1).min(32));
-    let longest = doubled.min(retry.pause_ms_max).max(1);
-    Duration::from_millis(random(longest).max(PATIENCE_MS.min(longest)))
+    doubled.min(retry.pause_ms_max).max(1)
 }
 
 #[cfg(test)]
@@ -216,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_their_bound_and_never_undercut_patience() {
+    fn pauses_double_up_to_their_bound() {
         let (start, mut schedule) = (Instant::now(), Schedule::default());
         schedule.add(request(0, "a"), start);
         let mut pauses = Vec::new();
@@ -229,7 +240,19 @@ mod tests {
         }
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
         schedule.ready(at, |_| 0);
-        assert_eq!(schedule.next(), Some(at + 200 * MS));
+        assert_eq!(schedule.next(), Some(at + 30_000 * MS), "silence is borne for half of it");
+    }
+
+    #[test]
+    fn what_has_failed_is_asked_again_soon_but_not_at_once() {
+        let (now, mut schedule) = (Instant::now(), Schedule::default());
+        schedule.add(request(0, "a"), now);
+        schedule.ready(now, |max| max);
+        schedule.failed(&request(0, "a").id, now, |_| 0);
+        assert_eq!(schedule.next(), Some(now + 100 * MS));
+        assert!(schedule.ready(now, |max| max).is_empty());
+        assert_eq!(schedule.ready(now + 100 * MS, |max| max).len(), 1);
+        assert_eq!(schedule.due.len(), 1);
     }
 
     #[test]
@@ -239,7 +262,7 @@ mod tests {
         (0..many).for_each(|it| schedule.add(request(it, "a"), now));
         schedule.add(request(many, "b"), now);
         assert_eq!(schedule.ready(now, |max| max).len(), IN_FLIGHT_MAX + 1, "b is not held up");
-        schedule.failed(&request(0, "a").id);
+        schedule.failed(&request(0, "a").id, now, |max| max);
         assert_eq!(keys(&schedule.ready(now, |max| max)), ["256"]);
         schedule.forget(&request(1, "a").id);
         assert_eq!(keys(&schedule.ready(now, |max| max)), ["257"]);

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The durable consumer's name.
 pub(super) const CONSUMER: &str = "fermata";
 /// Far beyond any commit, and soon enough after a crash: what was under way then comes again.
-const ACK_WAIT: Duration = Duration::from_secs(5);
+const ACK_WAIT: Duration = Duration::from_secs(3);
 /// Events that are under way at most; the engine's inbox holds as many.
 pub(super) const UNACKED_MAX: i64 = 512;
 /// For ever: a message must never be stuck, undelivered, because it was delivered too often.

@@ -66,6 +66,8 @@ async fn what_cannot_be_read_becomes_a_dead_letter_and_holds_up_nothing() {
     assert_eq!(dead.len(), 3);
     let first = dead.iter().find(|it| it["id"] == "bad-1").unwrap();
     assert!(first["verdicts"][0]["detail"].as_str().unwrap().contains("not JSON"), "{first}");
+    let alone = world.get(&format!("/api/events/{}", first["position"])).await;
+    assert_eq!((&alone["body"], &first["body"]), (&json!("{no json"), &Value::Null));
     world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
 }
 

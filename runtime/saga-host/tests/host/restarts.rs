@@ -22,6 +22,46 @@ async fn a_payment_made_while_the_runtime_was_down_wins_over_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_payment_that_a_dead_process_took_and_never_acknowledged_wins_over_its_deadline() {
+    let mut world = World::new().await;
+    world.set("DEMO_PAYMENT_MS", "1500");
+    world.start().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    let saga = world.until_status("o1", "waiting").await;
+    let until = saga["waits"][0]["until"].as_str().unwrap().to_owned();
+    world.stop();
+    world.pay("o1").await;
+    world.take_without_acknowledging().await;
+    let passed = async |_: &World| chrono::Utc::now().to_rfc3339() > until;
+    world.until("the deadline has passed", passed).await;
+    // Newer events are delivered at once; the payment only when the broker gives it again.
+    world.order("o2").await;
+    world.start().await;
+    world.until_status("o1", "completed").await;
+}
+
+#[tokio::test]
+async fn a_runtime_may_start_before_its_broker_and_stop_after_it() {
+    let mut world = World::new().await;
+    world.kill_nats();
+    world.launch();
+    let says_why = async |it: &World| {
+        it.call("GET", "/readyz", None, None).await.1.to_string().contains("/checks/nats")
+    };
+    world.until("it says what it waits for", says_why).await;
+    world.start_nats();
+    world.until("the runtime is ready", async |it| it.is_ready().await).await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    world.kill_nats();
+    let (status, took) = world.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_deadline_that_passed_while_the_runtime_was_down_fires_once() {
     let mut world = World::new().await;
     world.set("DEMO_PAYMENT_MS", "700");

@@ -333,6 +333,15 @@ impl World {
         self.publish("payments.trigger.completed", &headers, &body).await;
     }
 
+    /// Pulls one message as the runtime's own consumer and forgets it, as a process that dies does.
+    pub async fn take_without_acknowledging(&self) {
+        let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;
+        let consumer = stream.expect("the stream").get_consumer("fermata").await;
+        let consumer: jetstream::consumer::PullConsumer = consumer.expect("the consumer");
+        let mut batch = consumer.batch().max_messages(1).messages().await.expect("a pull");
+        batch.next().await.expect("a message").expect("it is taken");
+    }
+
     /// Messages that the stream still holds.
     pub async fn stream_messages(&self) -> u64 {
         let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;

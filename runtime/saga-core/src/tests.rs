@@ -8,6 +8,7 @@ mod moves;
 mod mutations;
 mod orders;
 mod random;
+mod reads;
 mod replays;
 mod routing;
 mod rows;

@@ -131,6 +131,8 @@ fn an_answer_of_no_use_is_for_a_person_whose_retry_has_a_class_of_its_own() {
         desk.head().reason.as_deref(),
         Some("call mail.send: reply too large; retry or cancel")
     );
+    desk.answer(&call, Answer::Useless { reason: "reply too large".to_owned() });
+    assert_eq!(desk.journal().len(), 2, "it is not recorded twice");
     desk.moved(Action::Retry);
     let again = desk.requests().remove(0);
     assert_eq!((again.attempt_class, again.key.as_str()), (2, &*format!("{}/0/1", call.saga)));
@@ -319,6 +321,8 @@ fn a_body_that_no_message_can_carry_is_found_in_the_turn() {
     let expected =
         format!("= held: a body of {size} bytes for mail.send is too large for a message");
     assert_eq!((desk.last(), desk.status()), (expected, Status::Attention));
+    desk.moved(Action::Retry);
+    assert_eq!((desk.journal().len(), desk.status()), (3, Status::Attention), "the same again");
     desk.moved(Action::Cancel);
     desk.undone("stock.release");
     assert_eq!(desk.status(), Status::Cancelled);

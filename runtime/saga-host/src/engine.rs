@@ -190,7 +190,7 @@ impl Handle {
         self.inbox.send(Work::Told(input, place)).await.map_err(|_| Busy::Stopped)
     }
 
-    /// Room for one event; waits while the engine is busy.
+    /// Room for one input; waits while the engine is busy.
     pub(crate) async fn room(&self) -> Result<Room, Busy> {
         let place = self.place().await?;
         let permit = self.inbox.clone().reserve_owned().await;
@@ -249,10 +249,15 @@ impl Handle {
     }
 }
 
-/// A place in the engine's inbox.
+/// A place in the engine's inbox, for one input.
 pub(crate) struct Room(mpsc::OwnedPermit<Work>, Place);
 
 impl Room {
+    /// Gives an input that nobody waits for.
+    pub(crate) fn tell(self, input: Input) {
+        self.0.send(Work::Told(input, self.1));
+    }
+
     /// Gives an event; `settled` is called on the engine's thread when it is durable.
     pub(crate) fn event(self, input: Input, settled: Settled) {
         self.0.send(Work::Event(input, settled, self.1));

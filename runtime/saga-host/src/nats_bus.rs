@@ -135,7 +135,7 @@ impl Bus {
         let (stop_intake, stop) = (CancellationToken::new(), CancellationToken::new());
         let (flow, flowing) = mpsc::unbounded_channel();
         let (settled, settling) = mpsc::unbounded_channel();
-        let (failures, failing) = mpsc::unbounded_channel();
+        let (heard, hearing) = mpsc::unbounded_channel();
         let (courier, questions) = CourierHandle::new();
         let (fail, failed) = mpsc::unbounded_channel();
         // Before the first request leaves, so that no answer comes to nobody.
@@ -168,11 +168,11 @@ impl Bus {
             counted: None,
             asked: None,
         };
-        let replies = Replies { engine: engine.clone(), failures };
+        let replies = Replies { engine: engine.clone(), heard };
         let sender = Courier {
             nats: nats.clone(),
             owed,
-            failures: failing,
+            heard: hearing,
             questions,
             telemetry: telemetry.clone(),
             schedule: Schedule::default(),

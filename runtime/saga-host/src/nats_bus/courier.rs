@@ -11,7 +11,7 @@ use crate::{
     engine::{Handle, Owed},
     telemetry::Telemetry,
 };
-use async_nats::{HeaderMap, Subscriber};
+use async_nats::{HeaderMap, Message, Subscriber};
 use chassis::nats::Nats;
 use futures::StreamExt as _;
 use rand::Rng as _;
@@ -21,7 +21,7 @@ use saga_core::{
     input::{Answered, Input},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -35,8 +35,12 @@ const RECOVERY_PER_S: u64 = 50;
 const QUESTIONS_MAX: usize = 64;
 /// Longer is no longer a look at a table.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
-/// An answer that says that asking again makes sense.
-type Failure = (RequestId, String);
+/// Answers that wait for the engine; more wait with the NATS client, which drops what is beyond
+/// its own bound: then the request is sent again.
+const ANSWERS_MAX: usize = 16_384;
+/// What came for a request: why it is worth asking again, or nothing when the answer is on its way
+/// to the core.
+type Heard = (RequestId, Option<String>);
 type Question = (Vec<SagaId>, oneshot::Sender<Told>);
 /// What is known of open requests: attempts, and when the next one is due.
 pub(crate) type Told = BTreeMap<RequestId, (u32, Option<Time>)>;
@@ -45,7 +49,7 @@ pub(crate) type Told = BTreeMap<RequestId, (u32, Option<Time>)>;
 pub(super) struct Courier {
     pub(super) nats: Nats,
     pub(super) owed: mpsc::UnboundedReceiver<Owed>,
-    pub(super) failures: mpsc::UnboundedReceiver<Failure>,
+    pub(super) heard: mpsc::UnboundedReceiver<Heard>,
     pub(super) questions: mpsc::Receiver<Question>,
     pub(super) telemetry: Telemetry,
     pub(super) schedule: Schedule,
@@ -91,9 +95,11 @@ impl Courier {
                         self.take(more);
                     }
                 }
-                Some((id, why)) = self.failures.recv() => {
-                    tracing::debug!(saga = %id.saga, step = %id.step, why, "a call failed");
-                    self.schedule.failed(&id, Instant::now(), random);
+                Some(heard) = self.heard.recv() => {
+                    self.hear(heard);
+                    while let Ok(more) = self.heard.try_recv() {
+                        self.hear(more);
+                    }
                 }
                 Some((sagas, answer)) = self.questions.recv() => {
                     let _gone = answer.send(self.tell(&sagas));
@@ -121,6 +127,16 @@ impl Courier {
                     let at = Duration::from_millis(random(over_ms));
                     self.schedule.add(request, Instant::now() + at);
                 }
+            }
+        }
+    }
+
+    fn hear(&mut self, (id, failure): Heard) {
+        match failure {
+            None => self.schedule.answered(&id, Instant::now()),
+            Some(why) => {
+                tracing::debug!(saga = %id.saga, step = %id.step, why, "a call failed");
+                self.schedule.failed(&id, Instant::now(), random);
             }
         }
     }
@@ -188,7 +204,7 @@ fn headers(request: &Request) -> HeaderMap {
 /// Takes the answers: those that count go to the core, which judges whose they are.
 pub(super) struct Replies {
     pub(super) engine: Handle,
-    pub(super) failures: mpsc::UnboundedSender<Failure>,
+    pub(super) heard: mpsc::UnboundedSender<Heard>,
 }
 
 impl Replies {
@@ -199,30 +215,36 @@ impl Replies {
     }
 
     pub(super) async fn run(self, mut replies: Subscriber, stop: CancellationToken) {
+        let mut waiting: VecDeque<Input> = VecDeque::new();
         loop {
-            let message = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return,
-                message = replies.next() => message,
-            };
-            let Some(message) = message else { return };
-            let Some((id, epoch)) = reply::step_of(&message.subject) else {
-                tracing::debug!(subject = %message.subject, "an answer to nothing of ours");
-                continue;
-            };
-            match reply::classify(message.status, message.headers.as_ref(), &message.payload) {
-                Class::Failed(why) => {
-                    // The courier ends before this does.
-                    let _gone = self.failures.send((id, why));
-                }
-                Class::Answer(answer) => {
-                    let RequestId { saga, step, is_undo } = id;
-                    let answered = Answered { saga, epoch, step, is_undo, answer };
-                    if self.engine.tell(Input::Answered(answered)).await.is_err() {
-                        return;
-                    }
-                }
+                room = self.engine.room(), if !waiting.is_empty() => match (room, waiting.pop_front()) {
+                    (Ok(room), Some(input)) => room.tell(input),
+                    _ => return,
+                },
+                message = replies.next(), if waiting.len() < ANSWERS_MAX => match message {
+                    Some(message) => waiting.extend(self.read(&message)),
+                    None => return,
+                },
             }
         }
+    }
+
+    fn read(&self, message: &Message) -> Option<Input> {
+        let Some((id, epoch)) = reply::step_of(&message.subject) else {
+            tracing::debug!(subject = %message.subject, "an answer to nothing of ours");
+            return None;
+        };
+        let class = reply::classify(message.status, message.headers.as_ref(), &message.payload);
+        let (failure, answer) = match class {
+            Class::Failed(why) => (Some(why), None),
+            Class::Answer(answer) => (None, Some(answer)),
+        };
+        // The courier ends before this does.
+        let _gone = self.heard.send((id.clone(), failure));
+        let RequestId { saga, step, is_undo } = id;
+        Some(Input::Answered(Answered { saga, epoch, step, is_undo, answer: answer? }))
     }
 }
 

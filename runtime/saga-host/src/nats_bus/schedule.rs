@@ -19,6 +19,8 @@ use std::{
 
 /// Requests of one subject that may be unanswered at once.
 const IN_FLIGHT_MAX: usize = 256;
+/// Far longer than the core takes for an answer; one that it could not use must not be the last.
+const ANSWERED_PAUSE: Duration = Duration::from_secs(10);
 /// Nothing that has failed is asked again sooner.
 const PAUSE_MS_MIN: u64 = 100;
 
@@ -91,13 +93,28 @@ impl Schedule {
         open.is_in_flight = false;
         let longest_ms = longest_ms(&open.request.retry, open.attempts);
         let pause_ms = random(longest_ms).max(PAUSE_MS_MIN.min(longest_ms));
-        let at = now + Duration::from_millis(pause_ms);
-        if let Some(old) = open.next_at.replace(at) {
-            self.due.remove(&(old, id.clone()));
-        }
-        self.due.insert((at, id.clone()));
+        Self::put_off(&mut self.due, open, now + Duration::from_millis(pause_ms));
         let subject = open.request.subject.clone();
         self.leave(&subject);
+    }
+
+    /// An answer is on its way to the core, which then wants the request no more. Should it want it
+    /// still, it is asked again.
+    pub(super) fn answered(&mut self, id: &RequestId, now: Instant) {
+        let Some(open) = self.open.get_mut(id) else { return };
+        Self::put_off(&mut self.due, open, now + ANSWERED_PAUSE);
+        if std::mem::take(&mut open.is_in_flight) {
+            let subject = open.request.subject.clone();
+            self.leave(&subject);
+        }
+    }
+
+    fn put_off(due: &mut BTreeSet<(Instant, RequestId)>, open: &mut Open, at: Instant) {
+        let id = &open.request.id;
+        if let Some(old) = open.next_at.replace(at) {
+            due.remove(&(old, id.clone()));
+        }
+        due.insert((at, id.clone()));
     }
 
     /// What is to be sent now. `random` gives numbers from 0 up to its argument.
@@ -266,6 +283,17 @@ mod tests {
         assert_eq!(keys(&schedule.ready(now, |max| max)), ["256"]);
         schedule.forget(&request(1, "a").id);
         assert_eq!(keys(&schedule.ready(now, |max| max)), ["257"]);
+    }
+
+    #[test]
+    fn an_answer_that_is_on_its_way_gives_its_place_back_and_is_waited_for() {
+        let (now, mut schedule) = (Instant::now(), Schedule::default());
+        schedule.add(request(0, "a"), now);
+        schedule.ready(now, |max| max);
+        schedule.answered(&request(0, "a").id, now);
+        assert_eq!(schedule.next(), Some(now + ANSWERED_PAUSE));
+        assert_eq!(schedule.lines.get("a").map(|it| it.in_flight), Some(0));
+        assert_eq!(schedule.ready(now + ANSWERED_PAUSE, |max| max).len(), 1);
     }
 
     #[test]

@@ -36,12 +36,14 @@ async fn figures_of_a_burst_are_printed() {
     eprintln!(
         "{SAGAS} sagas in {took:.2} s ({:.0}/s); per saga: {:.1} inputs, {:.2} batches (one fsync \
          of the store and one of the sidecar each), {}; a commit takes {commit_ms:.2} ms and makes \
-         {:.1} inputs durable",
+         {:.1} inputs durable; {} of {} requests were sent again",
         sagas / took,
         inputs / sagas,
         batches / sagas,
         written.join(", "),
         inputs / batches,
+        world.metric("fermata_requests_repeated_total").await,
+        world.metric("fermata_requests_sent_total").await,
     );
 }
 

@@ -219,10 +219,10 @@ impl Replies {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                room = self.engine.room(), if !waiting.is_empty() => match (room, waiting.pop_front()) {
-                    (Ok(room), Some(input)) => room.tell(input),
-                    _ => return,
-                },
+                room = self.engine.room(), if !waiting.is_empty() => {
+                    let (Ok(room), Some(input)) = (room, waiting.pop_front()) else { return };
+                    room.tell(input);
+                }
                 message = replies.next(), if waiting.len() < ANSWERS_MAX => match message {
                     Some(message) => waiting.extend(self.read(&message)),
                     None => return,

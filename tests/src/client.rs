@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// How long an order may take from one step to the next before a scenario gives up: a minute and a
 /// half, or as many seconds as `SCENARIO_PATIENCE_S` says.
-pub fn patience() -> Duration {
+fn patience() -> Duration {
     let seconds = std::env::var("SCENARIO_PATIENCE_S").ok().and_then(|it| it.parse().ok());
     Duration::from_secs(seconds.unwrap_or(90))
 }
@@ -19,6 +19,7 @@ pub struct Api {
     http: Client,
     urls: Urls,
     tokens: Tokens,
+    patience: Duration,
 }
 
 /// The base URL of each process, without a slash at the end.
@@ -110,7 +111,19 @@ impl Api {
                 approver: get("FERMATA_APPROVER_TOKEN")?,
                 operator: get("FERMATA_OPERATOR_TOKEN")?,
             },
+            patience: patience(),
         })
+    }
+
+    /// The same, which waits for so long at each step.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Api {
+        Api { patience, ..self }
+    }
+
+    /// How long an order may take from one step to the next.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Where everything is.
@@ -181,6 +194,32 @@ impl Api {
         }
     }
 
+    /// Reads as a viewer, once: the process may be away.
+    ///
+    /// # Errors
+    /// No answer came, or it is not 200.
+    pub async fn glance(&self, url: &str) -> Result<Value, Failure> {
+        self.ask(As::Viewer, Method::GET, url, None).await?.expect(200)
+    }
+
+    /// Every item of a list, page by page; `query` begins with `?` if there is one.
+    ///
+    /// # Errors
+    /// No list came.
+    pub async fn list(&self, url: &str, query: &str) -> Result<Vec<Value>, Failure> {
+        let mark = if query.is_empty() { '?' } else { '&' };
+        let base = format!("{url}{query}{mark}limit=200");
+        let (mut items, mut url) = (Vec::new(), base.clone());
+        loop {
+            let page = self.get(&url).await?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => url = format!("{base}&cursor={next}"),
+                None => return Ok(items),
+            }
+        }
+    }
+
     /// Reads as a viewer.
     ///
     /// # Errors
@@ -205,7 +244,7 @@ impl Api {
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
         let key = Uuid::new_v4().to_string();
-        until(&format!("{url} answers"), patience(), || async {
+        until(&format!("{url} answers"), self.patience, || async {
             let answer = self.ask_with(who, method.clone(), url, body, Some(&key)).await?;
             let is_away = answer.status == StatusCode::SERVICE_UNAVAILABLE;
             if is_away { Err(answer.to_string()) } else { Ok(answer) }
@@ -236,7 +275,7 @@ impl Api {
     /// # Errors
     /// It did not get there.
     pub async fn order_is(&self, order_id: &str, status: &str) -> Result<Value, Failure> {
-        until(&format!("order {order_id} is {status}"), patience(), || async {
+        until(&format!("order {order_id} is {status}"), self.patience, || async {
             let order = self.order(order_id).await?;
             if order["status"] == status { Ok(order) } else { Err(format!("it is {order}")) }
         })
@@ -250,16 +289,6 @@ impl Api {
     pub async fn sagas_of(&self, key: &str) -> Result<Vec<Value>, Failure> {
         let list = self.get(&format!("{}/api/sagas?key={key}", self.urls.runtime)).await?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
-    }
-
-    /// How many sagas are open, up to the length of a page.
-    ///
-    /// # Errors
-    /// No list came.
-    pub async fn open_sagas(&self) -> Result<usize, Failure> {
-        let list = self.get(&format!("{}/api/sagas?limit=200", self.urls.runtime)).await?;
-        let all = list["items"].as_array().cloned().unwrap_or_default();
-        Ok(all.iter().filter(|it| it["endedAt"].is_null()).count())
     }
 
     /// The saga of this order, which a definition names.
@@ -282,7 +311,7 @@ impl Api {
         key: &str,
         status: &str,
     ) -> Result<Value, Failure> {
-        until(&format!("saga {definition} of {key} is {status}"), patience(), || async {
+        until(&format!("saga {definition} of {key} is {status}"), self.patience, || async {
             let saga = self.saga(definition, key).await?;
             if saga["status"] == status { Ok(saga) } else { Err(format!("it is {saga}")) }
         })
@@ -294,16 +323,7 @@ impl Api {
     /// # Errors
     /// There is none.
     pub async fn journal(&self, saga_id: &str) -> Result<Vec<Value>, Failure> {
-        let base = format!("{}/api/sagas/{saga_id}/journal?limit=200", self.urls.runtime);
-        let (mut records, mut url) = (Vec::new(), base.clone());
-        loop {
-            let page = self.get(&url).await?;
-            records.extend(page["items"].as_array().cloned().unwrap_or_default());
-            match page["next"].as_str() {
-                Some(next) => url = format!("{base}&cursor={next}"),
-                None => return Ok(records),
-            }
-        }
+        self.list(&format!("{}/api/sagas/{saga_id}/journal", self.urls.runtime), "").await
     }
 
     /// A manager's decision.
@@ -329,13 +349,20 @@ impl Api {
         self.post(As::Operator, &url, &json!({ "reason": "the customer asked" })).await
     }
 
-    /// Lets the customer pay, fail or let expire.
+    /// Lets the customer pay, fail or let expire; gives the ids of the webhooks that tell of it.
     ///
     /// # Errors
     /// The provider refused.
-    pub async fn customer(&self, session: &str, does: &str, how: Value) -> Result<(), Failure> {
+    pub async fn customer(
+        &self,
+        session: &str,
+        does: &str,
+        how: Value,
+    ) -> Result<Vec<String>, Failure> {
         let url = format!("{}/sandbox/sessions/{session}/{does}", self.urls.sandbox);
-        self.told(&url, &how).await
+        let told = self.told(&url, &how).await?;
+        let ids = told["webhooks"].as_array().into_iter().flatten();
+        Ok(ids.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// Lets the courier say something of an order.
@@ -344,7 +371,7 @@ impl Api {
     /// The courier refused.
     pub async fn courier(&self, order_id: &str, status: &str, how: Value) -> Result<(), Failure> {
         let url = format!("{}/sandbox/orders/{order_id}/{status}", self.urls.sandbox);
-        self.told(&url, &how).await
+        self.told(&url, &how).await.map(|_| ())
     }
 
     /// What stands on a shelf: available, reserved and shipped pieces.
@@ -366,9 +393,10 @@ impl Api {
         self.get(&format!("{}/sandbox/effects?orderId={order_id}", self.urls.sandbox)).await
     }
 
-    async fn told(&self, url: &str, how: &Value) -> Result<(), Failure> {
+    async fn told(&self, url: &str, how: &Value) -> Result<Value, Failure> {
         let answer = self.post(As::Anyone, url, how).await?;
-        if answer.status.is_success() { Ok(()) } else { Err(format!("{url} answered {answer}")) }
+        let is_done = answer.status.is_success();
+        if is_done { Ok(answer.body) } else { Err(format!("{url} answered {answer}")) }
     }
 }
 

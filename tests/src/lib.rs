@@ -2,6 +2,7 @@
 //!
 //! - [`audit`]: what must hold when every order has ended.
 //! - [`bench`]: loads, and what is read off.
+//! - [`chance`]: what a seed decides.
 //! - [`client`]: the public APIs, as a stranger would call them.
 //! - [`scenarios`]: the ways of an order, from the customer's click to its end.
 //! - [`stack`]: a whole system of its own on free ports, to kill and to freeze.
@@ -10,6 +11,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chance;
 pub mod client;
 pub mod scenarios;
 pub mod stack;
@@ -20,8 +22,10 @@ use tokio::time::Instant;
 /// What went wrong, in words for whoever reads the test's output.
 pub type Failure = String;
 
-/// How often a condition is looked at.
+/// How often a condition is looked at, at first.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often at last: many orders that wait for minutes must not be a load of their own.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(1);
 
 /// Looks until the condition gives something. This is the only place that lets time pass.
 ///
@@ -33,13 +37,15 @@ where
     Fut: Future<Output = Result<T, Failure>>,
 {
     let deadline = Instant::now() + within;
+    let mut pause = LOOK_EVERY;
     loop {
         match look().await {
             Ok(it) => return Ok(it),
             Err(seen) if deadline < Instant::now() => {
                 return Err(format!("not within {} s: {what}; {seen}", within.as_secs()));
             }
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(_) => tokio::time::sleep(pause).await,
         }
+        pause = (pause * 11 / 10).min(LOOK_EVERY_MAX);
     }
 }

@@ -3,15 +3,78 @@
 
 use crate::{
     Failure,
-    client::{Api, order_of, patience, text},
+    chance::Chance,
+    client::{Api, order_of, text},
     until,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::{sync::watch, time::timeout};
 
 /// The order saga.
 pub const PROCESS_ORDER: &str = "process-order";
 /// Its late arm.
 pub const LATE: &str = "process-order.late";
+/// What tells the order saga of money.
+const PAID: &str = "payments.trigger.completed";
+
+/// An order, the way that it went, and what the world was promised to be told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The order.
+    pub order_id: String,
+    /// How it was to go.
+    pub scenario: Scenario,
+    /// Whether its money came when its saga had ended, and was for the late arm.
+    pub is_late: bool,
+    /// Webhooks that were sent.
+    pub told: Vec<Told>,
+}
+
+/// A webhook, as its provider names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Told {
+    /// The payment provider's event of this id.
+    Payment(String),
+    /// The courier's word, which has no id.
+    Parcel(String),
+}
+
+/// How long the people and providers of one order take.
+pub struct Pace {
+    /// Longest pause before somebody does something.
+    think_max: Duration,
+    /// After this time the provider tells of a payment that is to be late.
+    late: Duration,
+    chance: Chance,
+    /// Nobody thinks any more once it is set.
+    hurry: watch::Receiver<bool>,
+}
+
+impl Pace {
+    /// Nobody thinks.
+    pub fn at_once() -> Pace {
+        let (_, hurry) = watch::channel(true);
+        let late = Duration::from_secs(4);
+        Pace { think_max: Duration::ZERO, late, chance: Chance::of(0), hurry }
+    }
+
+    /// Everybody thinks for up to a time, until `hurry` is set.
+    pub fn thoughtful(
+        think_max: Duration,
+        late: Duration,
+        chance: Chance,
+        hurry: watch::Receiver<bool>,
+    ) -> Pace {
+        Pace { think_max, late, chance, hurry }
+    }
+
+    async fn think(&mut self) {
+        let pause = self.chance.up_to(self.think_max);
+        // It is over when the time is, when there is a hurry, and when nobody is left to tell.
+        let _over = timeout(pause, self.hurry.wait_for(|is_set| *is_set)).await;
+    }
+}
 
 /// One way of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +158,11 @@ impl Scenario {
         usize::from(self == Scenario::PaidAfterCancel)
     }
 
+    /// Whether it ends by a deadline.
+    pub fn is_deadline(self) -> bool {
+        matches!(self, Scenario::ApprovalDeadline | Scenario::PaymentDeadline)
+    }
+
     /// Whether the goods leave for good.
     pub fn ships(self) -> bool {
         self.ends().1 == "completed"
@@ -133,112 +201,143 @@ impl Scenario {
     ///
     /// # Errors
     /// It ended otherwise than it should.
-    pub async fn play(self, api: &Api, order_id: &str) -> Result<(), Failure> {
-        self.drive(api, order_id).await?;
-        self.check(api, order_id).await
+    pub async fn play(self, api: &Api, order_id: &str, pace: &mut Pace) -> Result<Way, Failure> {
+        let told = self.drive(api, order_id, pace).await?;
+        let is_late = self.check(api, order_id).await?;
+        Ok(Way { order_id: order_id.to_owned(), scenario: self, is_late, told })
     }
 
-    async fn drive(self, api: &Api, order_id: &str) -> Result<(), Failure> {
+    async fn drive(self, api: &Api, order_id: &str, pace: &mut Pace) -> Result<Vec<Told>, Failure> {
+        let mut order = Driven { api, order_id, pace, told: Vec::new() };
         let once = || json!({});
         let often = || json!({ "repeat": 5 });
         match self {
             Scenario::Normal => {
-                pay(api, order_id, once()).await?;
-                deliver(api, order_id, &["picked_up", "in_transit", "delivered"]).await
+                order.customer("pay", once()).await?;
+                order.deliver(&["picked_up", "in_transit", "delivered"]).await?;
             }
             Scenario::Approved => {
-                decide(api, order_id, true).await?;
-                pay(api, order_id, once()).await?;
-                deliver(api, order_id, &["delivered"]).await
+                order.decide(true).await?;
+                order.customer("pay", once()).await?;
+                order.deliver(&["delivered"]).await?;
             }
-            Scenario::PaymentFailed => {
-                let session = session_of(api, order_id).await?;
-                api.customer(&session, "fail", once()).await
-            }
-            Scenario::Rejected => decide(api, order_id, false).await,
-            Scenario::ApprovalDeadline | Scenario::PaymentDeadline => Ok(()),
+            Scenario::PaymentFailed => order.customer("fail", once()).await?,
+            Scenario::Rejected => order.decide(false).await?,
+            Scenario::ApprovalDeadline | Scenario::PaymentDeadline => (),
             Scenario::PaidAfterCancel => {
-                let session = session_of(api, order_id).await?;
                 // The customer pays now; the provider tells of it later than the cancel.
-                api.customer(&session, "pay", json!({ "delayMs": 4000 })).await?;
-                let saga = api.saga_is(PROCESS_ORDER, order_id, "waiting").await?;
-                let answer = api.make_move(&text(&saga, "/id")?, "cancel").await?;
-                let is_done = matches!(answer.status.as_u16(), 200 | 202);
-                if is_done { Ok(()) } else { Err(format!("cancel answered {answer}")) }
+                let late_ms = order.pace.late.as_millis();
+                order.customer("pay", json!({ "delayMs": late_ms })).await?;
+                order.cancel().await?;
             }
             Scenario::DeliveryFailed => {
-                pay(api, order_id, once()).await?;
-                deliver(api, order_id, &["in_transit", "failed"]).await
+                order.customer("pay", once()).await?;
+                order.deliver(&["in_transit", "failed"]).await?;
             }
             Scenario::DuplicateWebhooks => {
-                pay(api, order_id, often()).await?;
+                order.customer("pay", often()).await?;
                 api.order_is(order_id, "shipped").await?;
-                api.courier(order_id, "delivered", often()).await
+                order.pace.think().await;
+                order.courier("delivered", often()).await?;
             }
             Scenario::WebhookBeforeWait => {
                 api.order_is(order_id, "awaiting_payment").await?;
-                api.courier(order_id, "delivered", once()).await?;
-                pay(api, order_id, once()).await
+                order.courier("delivered", once()).await?;
+                order.customer("pay", once()).await?;
             }
         }
+        Ok(order.told)
     }
 
-    async fn check(self, api: &Api, order_id: &str) -> Result<(), Failure> {
+    /// Says whether its money came late.
+    async fn check(self, api: &Api, order_id: &str) -> Result<bool, Failure> {
         let (order_status, saga_status) = self.ends();
         let order = api.order_is(order_id, order_status).await?;
-        api.saga_is(PROCESS_ORDER, order_id, saga_status).await?;
+        let saga = api.saga_is(PROCESS_ORDER, order_id, saga_status).await?;
         if order_status == "cancelled" && last_reason(&order).is_none() {
             return Err(format!("cancelled without a reason: {order}"));
         }
-        if self == Scenario::PaidAfterCancel {
+        // A runtime that was away for long has the payment before the cancel, and pays back by an
+        // undo; which of the two it was stands in the journal.
+        let is_late = self == Scenario::PaidAfterCancel && {
+            let journal = api.journal(&text(&saga, "/id")?).await?;
+            !journal.iter().any(|it| it["kind"] == "received" && it["event"] == PAID)
+        };
+        if is_late {
             api.saga_is(LATE, order_id, "completed").await?;
         }
-        until("its refunds are as they should", patience(), || async {
+        until("its refunds are as they should", api.patience(), || async {
             let order = api.order(order_id).await?;
             let count = order["refunds"].as_array().map_or(0, Vec::len);
             if count == self.refunds() { Ok(()) } else { Err(format!("{count} refunds")) }
         })
+        .await?;
+        Ok(is_late)
+    }
+}
+
+/// An order whose world is played.
+struct Driven<'a> {
+    api: &'a Api,
+    order_id: &'a str,
+    pace: &'a mut Pace,
+    told: Vec<Told>,
+}
+
+impl Driven<'_> {
+    async fn decide(&mut self, approved: bool) -> Result<(), Failure> {
+        self.api.order_is(self.order_id, "awaiting_approval").await?;
+        self.pace.think().await;
+        until("the manager is asked", self.api.patience(), || async {
+            let answer = self.api.approve(self.order_id, approved).await?;
+            // 200: it was durable already, and only its answer was lost.
+            let is_done = matches!(answer.status.as_u16(), 200 | 202);
+            if is_done { Ok(()) } else { Err(answer.to_string()) }
+        })
         .await
+    }
+
+    /// The customer does this in the payment session, once the saga holds for it.
+    async fn customer(&mut self, does: &str, how: Value) -> Result<(), Failure> {
+        let order = self.api.order_is(self.order_id, "awaiting_payment").await?;
+        let session = text(&order, "/paymentSessionId")?;
+        self.pace.think().await;
+        let ids = self.api.customer(&session, does, how).await?;
+        self.told.extend(ids.into_iter().map(Told::Payment));
+        Ok(())
+    }
+
+    async fn courier(&mut self, status: &str, how: Value) -> Result<(), Failure> {
+        self.api.courier(self.order_id, status, how).await?;
+        self.told.push(Told::Parcel(status.to_owned()));
+        Ok(())
+    }
+
+    async fn deliver(&mut self, statuses: &[&str]) -> Result<(), Failure> {
+        let (api, order_id) = (self.api, self.order_id);
+        api.order_is(order_id, "shipped").await?;
+        for status in statuses {
+            self.pace.think().await;
+            self.courier(status, json!({})).await?;
+            // In order, as a courier would: the next word follows when this one was heard.
+            until("the order shows the courier's word", api.patience(), || async {
+                let order = api.order(order_id).await?;
+                let shown = &order["shipment"]["status"];
+                if shown == status { Ok(()) } else { Err(format!("it shows {shown}")) }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn cancel(&mut self) -> Result<(), Failure> {
+        let saga = self.api.saga_is(PROCESS_ORDER, self.order_id, "waiting").await?;
+        let answer = self.api.make_move(&text(&saga, "/id")?, "cancel").await?;
+        let is_done = matches!(answer.status.as_u16(), 200 | 202);
+        if is_done { Ok(()) } else { Err(format!("cancel answered {answer}")) }
     }
 }
 
 fn last_reason(order: &Value) -> Option<&str> {
     order["history"].as_array()?.last()?["reason"].as_str()
-}
-
-async fn decide(api: &Api, order_id: &str, approved: bool) -> Result<(), Failure> {
-    api.order_is(order_id, "awaiting_approval").await?;
-    until("the manager is asked", patience(), || async {
-        let answer = api.approve(order_id, approved).await?;
-        // 200: it was durable already, and only its answer was lost.
-        let is_done = matches!(answer.status.as_u16(), 200 | 202);
-        if is_done { Ok(()) } else { Err(answer.to_string()) }
-    })
-    .await
-}
-
-/// The payment session of the order, once its saga holds for it.
-async fn session_of(api: &Api, order_id: &str) -> Result<String, Failure> {
-    let order = api.order_is(order_id, "awaiting_payment").await?;
-    text(&order, "/paymentSessionId")
-}
-
-async fn pay(api: &Api, order_id: &str, how: Value) -> Result<(), Failure> {
-    let session = session_of(api, order_id).await?;
-    api.customer(&session, "pay", how).await
-}
-
-async fn deliver(api: &Api, order_id: &str, statuses: &[&str]) -> Result<(), Failure> {
-    api.order_is(order_id, "shipped").await?;
-    for status in statuses {
-        api.courier(order_id, status, json!({})).await?;
-        // In order, as a courier would: the next word follows when this one was heard.
-        until("the order shows the courier's word", patience(), || async {
-            let order = api.order(order_id).await?;
-            let shown = &order["shipment"]["status"];
-            if shown == status { Ok(()) } else { Err(format!("it shows {shown}")) }
-        })
-        .await?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use system_tests::{
     Failure,
     audit::{SKU, check},
     client::Api,
-    scenarios::Scenario,
+    scenarios::{Pace, Scenario, Way},
     stack::Stack,
     until,
 };
@@ -47,11 +47,10 @@ const KILLS: [&str; 22] = [
 ];
 
 /// Plays one order to its end.
-async fn run(api: Api, scenario: Scenario) -> Result<(String, Scenario), Failure> {
+async fn run(api: Api, scenario: Scenario) -> Result<Way, Failure> {
     let order_id = scenario.place(&api).await?;
-    let res = scenario.play(&api, &order_id).await;
-    res.map_err(|why| format!("{} {order_id}: {why}", scenario.name()))?;
-    Ok((order_id, scenario))
+    let res = scenario.play(&api, &order_id, &mut Pace::at_once()).await;
+    res.map_err(|why| format!("{} {order_id}: {why}", scenario.name()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,8 +68,6 @@ async fn orders_end_as_they_should_while_everything_is_killed() -> Result<(), Fa
                 (stack.api().clone(), Scenario::ALL[number % Scenario::ALL.len()]);
             runs.spawn(run(api, scenario));
         }
-        let open = stack.api().open_sagas().await?;
-        println!("kill {process} with {open} sagas open");
         stack.kill(process)?;
         stack.spawn(process)?;
         stack.ready(process).await?;

@@ -13,7 +13,7 @@ use std::{
 use system_tests::{
     Failure,
     client::{Api, text},
-    scenarios::Scenario,
+    scenarios::{Pace, Scenario},
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -73,11 +73,11 @@ async fn run(api: &Api, scenario: Scenario, began: Instant) -> Result<(), Failur
     say(began, scenario, &format!("order {order_id} placed"));
     let (over, is_over) = watch::channel(false);
     let printer = tokio::spawn(print(api.clone(), scenario, order_id.clone(), began, is_over));
-    let res = scenario.play(api, &order_id).await;
+    let res = scenario.play(api, &order_id, &mut Pace::at_once()).await;
     // The printer may be gone already, if it could not go on.
     let _ = over.send(true);
     printer.await.map_err(|err| format!("its journal could not be printed: {err}"))?;
-    res
+    res.map(|_| ())
 }
 
 /// Prints what is new in the journals of this order, until the scenario is over and all is printed.

@@ -86,6 +86,8 @@ pub struct Core<S> {
     touched: BTreeMap<Lane, u32>,
     /// How many events each lane keeps.
     kept: BTreeMap<Lane, u32>,
+    /// Names for which sagas have held whose definition is not in this binary.
+    orphaned: BTreeSet<String>,
     /// Waits that were opened in this input and have not looked at their lanes.
     opened: VecDeque<(SagaId, Path)>,
     effects: Vec<Effect>,

@@ -60,7 +60,7 @@ impl<S: Store> Core<S> {
             return Ok(event.verdicts.clone());
         }
         let position = self.txn.put_record(Kind::Event, event)?;
-        event.verdicts = self.route_all(now, position, event)?;
+        event.verdicts = self.route_all(now, position, event, &[])?;
         self.txn.amend_record(position, event)?;
         self.put_identity(identity, position, digest, &event.verdicts)?;
         Ok(event.verdicts.clone())

@@ -52,6 +52,7 @@ impl<S: Store> Core<S> {
             timers: BTreeSet::new(),
             touched: BTreeMap::new(),
             kept: BTreeMap::new(),
+            orphaned: BTreeSet::new(),
             opened: VecDeque::new(),
             effects: Vec::new(),
         };
@@ -77,6 +78,9 @@ impl<S: Store> Core<S> {
                 self.waits.insert(&head.definition, head.id, wait);
             }
             self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
+            if self.registry.get(&head.definition).is_none() {
+                self.orphaned.extend(head.lanes.iter().map(|it| it.0.clone()));
+            }
             for (name, key) in &head.lanes {
                 *self.touched.entry(Lane::of(&head.definition, name, key)).or_default() += 1;
             }
@@ -96,7 +100,7 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Events whose name nobody declared when they came, and somebody does now.
+    /// Events that came when a definition was not in the binary which declares their name now.
     fn offer_unrouted(&mut self, now: Time) -> Result<(), StoreError> {
         let names: BTreeSet<&'static str> =
             self.registry.all().flat_map(|it| it.events.iter().map(|it| it.name)).collect();
@@ -114,13 +118,18 @@ impl<S: Store> Core<S> {
         let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
             return Ok(());
         };
-        let verdicts = self.route_all(now, position, &event)?;
+        let key = super::events::identity_key(&event.name, &event.source, &event.id);
+        let known = self.txn.get::<IdentityRow>(Table::Identity, &key)?;
+        let ruled = known.map(|it| it.verdicts).unwrap_or_default();
+        let verdicts = self.route_all(now, position, &event, &ruled)?;
         for verdict in verdicts.iter().cloned() {
             self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event: position, verdict })?;
         }
-        let key = super::events::identity_key(&event.name, &event.source, &event.id);
+        // Routing may have ruled anew on an event that was kept.
         if let Some(mut row) = self.txn.get::<IdentityRow>(Table::Identity, &key)? {
-            row.verdicts = verdicts;
+            row.verdicts.retain(|it| it.definition.is_some());
+            row.verdicts.extend(verdicts);
+            row.verdicts.sort_by(|a, b| a.definition.cmp(&b.definition));
             self.txn.put(Table::Identity, &key, &row)?;
         }
         Ok(())

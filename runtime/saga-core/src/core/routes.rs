@@ -34,18 +34,25 @@ pub(super) struct KeptRow {
 }
 
 impl<S: Store> Core<S> {
-    /// Every definition that declares the name receives the event once.
+    /// Every definition that declares the name receives the event once; those that ruled on it
+    /// before have received it. It is offered again when a definition is linked that is missing.
     pub(super) fn route_all(
         &mut self,
         now: Time,
         position: Position,
         event: &EventRecord,
+        ruled: &[Verdict],
     ) -> Result<Vec<Verdict>, StoreError> {
+        let has_ruled = |it: &str| ruled.iter().any(|by| by.definition.as_deref() == Some(it));
+        let declaring = self.registry.declaring(&event.name).into_iter();
         let declaring: Vec<Definition> =
-            self.registry.declaring(&event.name).into_iter().cloned().collect();
-        if declaring.is_empty() {
+            declaring.filter(|it| !has_ruled(it.name)).cloned().collect();
+        let is_unrouted = declaring.is_empty() && ruled.iter().all(|it| it.definition.is_none());
+        if is_unrouted || self.orphaned.contains(&event.name) {
             let key = unrouted_key(&event.name, position);
             self.txn.put(Table::Unrouted, &key, &KeptRow { position })?;
+        }
+        if is_unrouted {
             let outcome = Outcome::Unrouted;
             return Ok(vec![Verdict { definition: None, outcome, saga: None, detail: None }]);
         }

@@ -258,6 +258,9 @@ fn what_fails_after_its_commit_unwinds_nothing_and_asks_for_a_person() {
     assert_eq!(refusal.detail, "it has passed its commit; open moves: pause, terminate");
     desk.moved(Action::Terminate);
     assert_eq!(desk.status(), Status::Terminated);
+    let Fact::Terminated { abandoned, .. } = desk.journal().pop().unwrap().fact else { panic!() };
+    let abandoned: Vec<String> = abandoned.iter().map(ToString::to_string).collect();
+    assert_eq!(abandoned, ["1"], "what was before the commit is not to be undone");
 }
 
 #[test]

@@ -369,6 +369,23 @@ fn an_unrouted_event_is_offered_when_a_definition_registers_its_name() {
 }
 
 #[test]
+fn a_saga_whose_definition_was_away_gets_what_came_meanwhile() {
+    let mut table = Table::of("A B");
+    table.play("A 1 9; B 1 0; paid 1 5");
+    assert_eq!(table.standing(), "p1 A Kept, B Consumed 1");
+    table.play("B 1 6");
+    table.desk.deploy(registry("A"));
+    assert_eq!(table.play("paid 1 7; paid 2 8"), "A Kept; A Kept");
+    table.desk.restart();
+    table.desk.deploy(registry("A B"));
+    let standing = "p1 A Kept, B Consumed 1; p2 A Kept, B Consumed 2; p3 A Kept, B Kept";
+    assert_eq!(table.standing(), standing);
+    table.desk.restart();
+    assert_eq!(table.standing(), standing, "offered once");
+    assert_eq!(table.play("again 2 1 7; A 1 0"), "all Duplicate; ");
+}
+
+#[test]
 fn events_come_once_over_restarts() {
     let mut table = Table::of("A C");
     table.play("C 1 9; paid 1 5; A 2 0");

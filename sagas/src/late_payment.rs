@@ -43,8 +43,16 @@ impl Saga for LatePayment {
             }
         };
         let output: Option<Output> = late.ended.output.and_then(|it| it.decode().ok());
-        if output.is_some_and(|it| it.session_id == paid.session_id) {
+        if output.as_ref().is_some_and(|it| it.session_id == paid.session_id) {
             return Ok(Settled::KnownAlready);
+        }
+        if output.is_none() && late.ended.committed {
+            // Goods have left, and nobody knows what they were paid with.
+            ctx.commit();
+            let ended = late.ended.id;
+            return Err(Abort::failed(format!(
+                "paid after {ended} had shipped and was ended by hand"
+            )));
         }
         match ctx.call(RefundPayment::of(&paid)).await {
             Ok(_) => Ok(Settled::Refunded),

@@ -41,6 +41,7 @@ pub(super) const WAYS: &[Way] = &[
     ("paid_while_paused_then_cancelled", paid_while_paused_then_cancelled),
     ("cancelled_then_paid", cancelled_then_paid),
     ("terminated_then_paid", terminated_then_paid),
+    ("terminated_on_the_way_then_told_again", terminated_on_the_way_then_told_again),
     ("completed_then_told_again", completed_then_told_again),
     ("completed_then_paid_by_another", completed_then_paid_by_another),
     ("late_refund_refused", late_refund_refused),
@@ -224,6 +225,13 @@ fn cancelled_then_paid() -> World {
 
 fn terminated_then_paid() -> World {
     let mut world = World::awaiting_payment();
+    world.make(Action::Terminate).unwrap();
+    world.paid()
+}
+
+/// The goods have left: nobody may pay them back in silence.
+fn terminated_on_the_way_then_told_again() -> World {
+    let mut world = World::awaiting_delivery();
     world.make(Action::Terminate).unwrap();
     world.paid()
 }

@@ -22,7 +22,7 @@ pub use recovery::OpenError;
 
 use crate::{
     driver::Driver,
-    effect::Effect,
+    effect::{Effect, RequestId},
     fold::State,
     id::{Lane, Path, SagaId, Time},
     input::Input,
@@ -91,6 +91,8 @@ pub struct Core<S> {
     /// Waits that were opened in this input and have not looked at their lanes.
     opened: VecDeque<(SagaId, Path)>,
     effects: Vec<Effect>,
+    /// The requests among them.
+    sends: BTreeSet<RequestId>,
 }
 
 impl<S: Store> Core<S> {
@@ -123,6 +125,7 @@ impl<S: Store> Core<S> {
         while self.states.len() > self.limits.states_max {
             self.states.pop_first();
         }
+        self.sends.clear();
         Ok(std::mem::take(&mut self.effects))
     }
 

@@ -52,8 +52,9 @@ impl<S: Store> Txn<S> {
         it: &T,
     ) -> Result<(), StoreError> {
         let bytes = encode(it)?;
-        let record = self.records.iter_mut().rev().find(|it| it.position == position);
-        record.into_iter().for_each(|it| it.bytes.clone_from(&bytes));
+        if let Some(record) = self.pending(position).and_then(|at| self.records.get_mut(at)) {
+            record.bytes = bytes;
+        }
         Ok(())
     }
 
@@ -104,12 +105,18 @@ impl<S: Store> Txn<S> {
         kind: Kind,
         at: Position,
     ) -> Result<Option<T>, StoreError> {
-        let is_it = |it: &&Record| it.position == at && it.slot == Slot::At(kind);
-        let bytes = match self.records.iter().rev().find(is_it) {
+        let pending = self.pending(at).and_then(|at| self.records.get(at));
+        let bytes = match pending.filter(|it| it.slot == Slot::At(kind)) {
             Some(pending) => Some(pending.bytes.clone()),
             None => self.store.record(kind, at)?,
         };
         bytes.map(|it| decode(&it)).transpose()
+    }
+
+    /// Where among the records of this batch the one with this position would be.
+    fn pending(&self, position: Position) -> Option<usize> {
+        let first = self.records.first()?.position;
+        position.checked_sub(first).and_then(|at| usize::try_from(at).ok())
     }
 
     /// All rows whose key begins so, ascending.

@@ -55,6 +55,7 @@ impl<S: Store> Core<S> {
             orphaned: BTreeSet::new(),
             opened: VecDeque::new(),
             effects: Vec::new(),
+            sends: BTreeSet::new(),
         };
         core.count_kept()?;
         core.index_heads(now)?;

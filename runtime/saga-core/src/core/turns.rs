@@ -266,13 +266,18 @@ impl<S: Store> Core<S> {
         for effect in before.wanted.iter().filter(|it| !after.wanted.contains(it)) {
             let Effect::Send(request) = effect else { continue };
             // What has not left yet need not be called back.
-            match self.effects.iter().rposition(|it| it == effect) {
-                Some(at) => drop(self.effects.remove(at)),
-                None => self.effects.push(Effect::Forget(request.id.clone())),
+            if self.sends.remove(&request.id) {
+                self.effects.retain(|it| it != effect);
+            } else {
+                self.effects.push(Effect::Forget(request.id.clone()));
             }
         }
-        let new = after.wanted.iter().filter(|it| !before.wanted.contains(it));
-        self.effects.extend(new.cloned());
+        for effect in after.wanted.iter().filter(|it| !before.wanted.contains(it)) {
+            if let Effect::Send(request) = effect {
+                self.sends.insert(request.id.clone());
+            }
+            self.effects.push(effect.clone());
+        }
     }
 
     /// The answer to a question is found by the event and key under which services know it.

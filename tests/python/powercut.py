@@ -83,6 +83,16 @@ def seen(order_id, acknowledged):
     return it
 
 
+def decided(order_id):
+    """How an approval is answered: 404 for a moment, as the order tells that it waits before the
+    question is there; 202, and 200 when it was approved before."""
+    decision = {"orderId": order_id, "approved": True}
+    status, answer = ask(url("ORDER", "/api/orders/approve"), decision, "APPROVER")
+    if status not in (200, 202, 404):
+        raise AssertionError(f"the decision of {order_id} was answered with {status}: {answer}")
+    return status
+
+
 def until_status(order_id, acknowledged, status):
     def has_it():
         history = seen(order_id, acknowledged)["history"]
@@ -100,10 +110,7 @@ def place_and_follow(number, acknowledged):
     acknowledged.add("order", order=order_id)
     if is_risky:
         until_status(order_id, acknowledged, "awaiting_approval")
-        decision = {"orderId": order_id, "approved": True}
-        status, answer = ask(url("ORDER", "/api/orders/approve"), decision, "APPROVER")
-        if status not in (200, 202):
-            raise AssertionError(f"a decision was answered with {status}: {answer}")
+        until(f"the decision of order {order_id} is taken", lambda: decided(order_id) == 202)
         acknowledged.add("decision", order=order_id)
     session = until(
         "the order has a session", lambda: seen(order_id, acknowledged).get("paymentSessionId")
@@ -150,8 +157,7 @@ def lost(entry):
         now = [it["status"] for it in order_now["history"]]
         return None if now[: len(entry["statuses"])] == entry["statuses"] else f"{entry}: now {now}"
     if kind == "decision":
-        decision = {"orderId": entry["order"], "approved": True}
-        status, _ = ask(url("ORDER", "/api/orders/approve"), decision, "APPROVER")
+        status = decided(entry["order"])
         return None if status == 200 else f"the decision of {entry['order']}: {status}"
     return None
 

@@ -1,16 +1,25 @@
-//! A whole system of its own: a real nats-server and real binaries, on free ports and in a directory
-//! of its own, to kill and to freeze.
+//! A whole system of its own: a real nats-server and real binaries, on free ports and in a
+//! directory of its own, to kill and to freeze.
 
-use crate::{Failure, client::Api, until};
+use crate::{
+    Failure,
+    chance::Chance,
+    client::{Api, As},
+    until,
+};
+use reqwest::Method;
 use std::{
-    collections::BTreeMap,
-    fs::{File, OpenOptions, read_to_string},
+    collections::{BTreeMap, BTreeSet},
+    fs::{File, OpenOptions, create_dir_all, read_to_string},
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// How long a process may take to be ready on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -56,6 +65,25 @@ impl Stack {
         settings: &[(&str, &str)],
     ) -> Result<Stack, Failure> {
         let dir = tempfile::tempdir().map_err(|err| format!("no temporary directory: {err}"))?;
+        Stack::start_in(dir, runtime, settings).await
+    }
+
+    /// As [`Stack::start`], with data and logs below this directory.
+    ///
+    /// # Errors
+    /// Something is missing, or did not become ready: the message has the end of its log.
+    pub async fn start_below(parent: &Path, settings: &[(&str, &str)]) -> Result<Stack, Failure> {
+        let failed = |err: std::io::Error| format!("failed to make {}: {err}", parent.display());
+        create_dir_all(parent).map_err(failed)?;
+        let dir = tempfile::Builder::new().prefix("run-").tempdir_in(parent).map_err(failed)?;
+        Stack::start_in(dir, "fermata", settings).await
+    }
+
+    async fn start_in(
+        dir: TempDir,
+        runtime: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Result<Stack, Failure> {
         let mut env = dev_env()?;
         place(&mut env, dir.path())?;
         let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
@@ -86,6 +114,12 @@ impl Stack {
         self.dir.path()
     }
 
+    /// Lets data and logs be after the end, for whoever looks for a fault in them.
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+
     /// Where mails stand when there is no mail server.
     pub fn spool(&self) -> PathBuf {
         self.dir.path().join("spool")
@@ -96,10 +130,22 @@ impl Stack {
     /// # Errors
     /// Its binary is missing.
     pub fn spawn(&mut self, process: &'static str) -> Result<(), Failure> {
+        self.spawn_with(process, &[])
+    }
+
+    /// As [`Stack::spawn`], with more variables in its environment.
+    ///
+    /// # Errors
+    /// Its binary is missing.
+    pub fn spawn_with(
+        &mut self,
+        process: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Failure> {
         let log = OpenOptions::new().create(true).append(true).open(self.log(process));
         let log = log.map_err(|err| format!("no log for {process}: {err}"))?;
         let mut command = self.command(process)?;
-        command.stdin(Stdio::null()).stdout(clone(&log)?).stderr(log);
+        command.stdin(Stdio::null()).stdout(clone(&log)?).stderr(log).envs(settings.to_vec());
         let child = command.spawn().map_err(|err| format!("failed to start {process}: {err}"))?;
         self.running.insert(process, child);
         Ok(())
@@ -108,28 +154,25 @@ impl Stack {
     /// Waits until the process answers that it is ready.
     ///
     /// # Errors
-    /// It is not, after a long time, or it has ended; the message has the end of its log.
-    pub async fn ready(&mut self, process: &'static str) -> Result<(), Failure> {
-        let address = self.address(process)?;
-        let url = match process {
-            "nats-server" => None,
-            "sandbox" => Some(format!("http://{address}/livez")),
-            _ => Some(format!("http://{address}/readyz")),
-        };
-        let api = self.api.clone();
-        let what = format!("{process} is ready");
-        let ready = until(&what, READY_WITHIN, || {
-            let (api, url, address) = (api.clone(), url.clone(), address.clone());
-            async move {
-                let Some(url) = url else {
-                    let connected = tokio::net::TcpStream::connect(&address).await;
-                    return connected.map(|_| ()).map_err(|err| err.to_string());
-                };
-                let answer = api.ask(crate::client::As::Anyone, reqwest::Method::GET, &url, None);
-                answer.await?.expect(200).map(|_| ())
-            }
-        });
+    /// It is not, after a long time; the message has the end of its log.
+    pub async fn ready(&self, process: &'static str) -> Result<(), Failure> {
+        let ready = self.readiness(process)?;
         ready.await.map_err(|why| format!("{why}\n{}", self.end_of_log(process)))
+    }
+
+    /// As [`Stack::ready`], for whoever must not hold on to the system meanwhile.
+    ///
+    /// # Errors
+    /// It has no address.
+    pub fn readiness(
+        &self,
+        process: &'static str,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + use<>, Failure> {
+        let (api, address) = (self.api.clone(), self.address(process)?);
+        Ok(async move {
+            let what = format!("{process} is ready");
+            until(&what, READY_WITHIN, || is_ready(&api, process, &address)).await
+        })
     }
 
     /// Kills a process as a power cut would, and does not start it again.
@@ -155,6 +198,20 @@ impl Stack {
         // SAFETY: the process is our child and not yet waited for, so the id is its own.
         let res = unsafe { libc::kill(pid, signal) };
         if res == 0 { Ok(()) } else { Err(format!("failed to signal {process}")) }
+    }
+
+    /// Whether a process has ended by itself; it does not run any more then.
+    ///
+    /// # Errors
+    /// It did not run.
+    pub fn has_ended(&mut self, process: &'static str) -> Result<bool, Failure> {
+        let child = self.running.get_mut(process);
+        let child = child.ok_or_else(|| format!("{process} does not run"))?;
+        let has_ended = child.try_wait().map_err(|err| err.to_string())?.is_some();
+        if has_ended {
+            self.running.remove(process);
+        }
+        Ok(has_ended)
     }
 
     /// Waits for the end of a process that was told to stop, and gives its exit code.
@@ -222,6 +279,18 @@ impl Drop for Stack {
     }
 }
 
+async fn is_ready(api: &Api, process: &str, address: &str) -> Result<(), Failure> {
+    let url = match process {
+        "nats-server" => {
+            let connected = tokio::net::TcpStream::connect(address).await;
+            return connected.map(|_| ()).map_err(|err| err.to_string());
+        }
+        "sandbox" => format!("http://{address}/livez"),
+        _ => format!("http://{address}/readyz"),
+    };
+    api.ask(As::Anyone, Method::GET, &url, None).await?.expect(200).map(|_| ())
+}
+
 fn clone(file: &File) -> Result<File, Failure> {
     file.try_clone().map_err(|err| format!("failed to share a log: {err}"))
 }
@@ -275,10 +344,22 @@ fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Free now; the listener is closed before the process takes it.
+/// Free now; the listener is closed before the process takes it. The system gives none of these
+/// ports to a connection: a process that was killed finds its own free when it comes back.
 pub(crate) fn free_address() -> Result<String, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|err| format!("no port: {err}"))?;
-    listener.local_addr().map(|it| it.to_string()).map_err(|err| format!("no address: {err}"))
+    /// Below the ports of connections on any common system, above those of services.
+    const PORTS: Range<u16> = 10_000..32_000;
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().map_err(|_| "who gave ports has panicked".to_owned())?;
+    let mut chance = Chance::of(Uuid::new_v4().as_u64_pair().0);
+    for _ in PORTS {
+        let place = chance.below(PORTS.len() as u64);
+        let port = PORTS.start + u16::try_from(place).unwrap_or_default();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
+            return Ok(format!("127.0.0.1:{port}"));
+        }
+    }
+    Err("no port is free".to_owned())
 }
 
 fn split(address: &str) -> Result<(String, String), Failure> {

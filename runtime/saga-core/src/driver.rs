@@ -40,7 +40,8 @@ impl Driver {
         Driver { cached, order, uses: 0, bytes: 0, count_max, bytes_max }
     }
 
-    /// Makes a turn; the journal, with the size of each entry, is asked for only when the saga is not in memory. After an error
+    /// Makes a turn; the journal, with the size of each entry, is asked for only when the saga is
+    /// not in memory. After an error
     /// nothing of the saga stays in memory.
     pub(crate) fn turn<E>(
         &mut self,

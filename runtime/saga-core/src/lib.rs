@@ -7,8 +7,8 @@
 //!
 //! - [`replay`]: journal + code → decisions. Code that asks for anything else in a stored turn is
 //!   found, named and held.
-//! - [`fold`](mod@fold): journal → what is open, what is owed, how it ended. It needs no author code, so a saga
-//!   whose code is broken can still be shown, paused, and undone.
+//! - [`fold`](mod@fold): journal → what is open, what is owed, how it ended. It needs no author
+//!   code, so a saga whose code is broken can still be shown, paused, and undone.
 //! - [`fold::unwind`]: journal → the undos that are owed, newest first.
 //!
 //! [`core::Core`] is the sequencer around them. It takes [`input::Input`]s, orders the one log,

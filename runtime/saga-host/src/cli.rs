@@ -74,6 +74,14 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the runtime until SIGINT or SIGTERM.
+    ///
+    /// Needs FERMATA_DATA_DIR (the store) and FERMATA_NATS_URL (nats://user:password@host:4222).
+    /// May have FERMATA_HTTP_ADDR (127.0.0.1:3000), the tokens FERMATA_VIEWER_TOKEN,
+    /// FERMATA_APPROVER_TOKEN, FERMATA_OPERATOR_TOKEN and FERMATA_ADMIN_TOKEN,
+    /// FERMATA_NATS_CA_FILE, FERMATA_EVENT_PREFIXES (shop,depot), FERMATA_STREAM_BYTES_MAX,
+    /// FERMATA_STREAM_REPLICAS, FERMATA_CACHE_BYTES, FERMATA_LOG, FERMATA_LOG_FORMAT,
+    /// FERMATA_HTTP_BODY_BYTES_MAX, FERMATA_HTTP_REQUESTS_PER_S, FERMATA_HTTP_TIMEOUT_MS, and
+    /// FERMATA_ENV=development where it is no production.
     Serve,
     /// List sagas, newest first.
     Sagas(commands::Sagas),

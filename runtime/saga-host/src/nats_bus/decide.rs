@@ -88,7 +88,7 @@ impl Decisions {
 
     async fn try_decide(&self, body: &[u8]) -> Result<Reply, Problem> {
         let request: Request = serde_json::from_slice(body).map_err(|error| {
-            // The words of the decoder may repeat a value, but never the token: it is a string.
+            // The words of the decoder may repeat a value; they go to its sender alone.
             Problem::bad_request(format!("the request is not as agreed: {error}"))
         })?;
         let Some(caller) = self.tokens.caller(&request.token) else {

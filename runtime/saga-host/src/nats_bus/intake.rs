@@ -28,6 +28,8 @@ const PULL_MESSAGES: usize = 128;
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// Silence of twice this length is a warning; the consumer is then asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A broker that lost its disk says nothing by itself.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After a failure: a server that has just come back needs a moment.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// After many: soon enough for an operator who waits for it.
@@ -84,6 +86,7 @@ impl Intake {
         let Ready { consumer, created_ns, delivered, last } = ready;
         self.flows(Flow::Began { delivered, last });
         tracing::info!(last, "taking events");
+        let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             let room = tokio::select! {
                 () = stop.cancelled() => break,
@@ -92,12 +95,16 @@ impl Intake {
             let message = tokio::select! {
                 () = stop.cancelled() => break,
                 message = messages.next() => message,
+                _ = looks.tick() => {
+                    stream::check(&self.nats, &consumer).await?;
+                    continue;
+                }
             };
             match message {
                 Some(Ok(message)) => self.take(room, created_ns, message),
                 Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
                     tracing::warn!("the consumer of events is silent");
-                    self.check(&consumer).await?;
+                    looks.reset_immediately();
                 }
                 Some(Err(error)) => return Err(BusError::Pull(error.to_string())),
                 None => return Err(BusError::Pull("the stream of messages ended".into())),
@@ -105,15 +112,6 @@ impl Intake {
         }
         give_back(&mut messages).await;
         Ok(())
-    }
-
-    /// A broker that is away answers later; one that answers that there is no such consumer lost
-    /// it.
-    async fn check(&self, consumer: &PullConsumer) -> Result<(), BusError> {
-        match consumer.get_info().await {
-            Err(error) if self.nats.is_up() => Err(BusError::Pull(error.to_string())),
-            _ => Ok(()),
-        }
     }
 
     fn take(&self, room: Room, created_ns: i64, message: jetstream::Message) {

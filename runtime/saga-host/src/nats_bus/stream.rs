@@ -5,6 +5,8 @@ use crate::config::StreamConfig;
 use async_nats::jetstream::{
     self,
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull},
+    context::{ConsumerInfoError, ConsumerInfoErrorKind},
+    stream::State,
 };
 use chassis::nats::{Nats, TRIGGERS, apply_stream, triggers_stream};
 use std::time::Duration;
@@ -37,10 +39,15 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
     let wanted = triggers_stream(config.subjects.clone(), config.bytes_max, config.replicas);
     let stream = apply_stream(&jetstream, &wanted).await?;
     let wanted = consumer_config();
-    let consumer: PullConsumer = jetstream
-        .create_consumer_on_stream(wanted.clone(), TRIGGERS)
-        .await
-        .map_err(|error| BusError::Consumer(error.to_string()))?;
+    let mut consumer = create_consumer(&jetstream, &wanted).await?;
+    let mut state = state(&jetstream).await?;
+    if is_ahead(Passed::of(consumer.cached_info()), &state) {
+        tracing::warn!("the broker has lost events but not their consumer: it is made anew");
+        let deleted = jetstream.delete_consumer_from_stream(CONSUMER, TRIGGERS).await;
+        deleted.map_err(|error| BusError::Consumer(error.to_string()))?;
+        consumer = create_consumer(&jetstream, &wanted).await?;
+        state = self::state(&jetstream).await?;
+    }
     let info = consumer.cached_info();
     let differences = differences(&wanted, &info.config);
     if !differences.is_empty() {
@@ -49,9 +56,67 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
     Ok(Ready {
         created_ns: stream.created.timestamp_nanos_opt().unwrap_or_default(),
         delivered: info.delivered.consumer_sequence,
-        last: stream.state.last_sequence,
+        last: state.last_sequence,
         consumer,
     })
+}
+
+/// Looks whether the consumer still is what [`ensure`] has made, and fits its stream. A broker that
+/// does not answer is no reason to doubt it.
+pub(super) async fn check(nats: &Nats, consumer: &PullConsumer) -> Result<(), BusError> {
+    let info = match consumer.get_info().await {
+        Ok(info) => info,
+        Err(error) if is_gone(&error) => return Err(BusError::Pull(error.to_string())),
+        Err(_) => return Ok(()),
+    };
+    match state(&nats.jetstream()).await {
+        Ok(state) if is_ahead(Passed::of(&info), &state) => {
+            Err(BusError::Pull("the broker has lost events but not their consumer".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_gone(error: &ConsumerInfoError) -> bool {
+    use ConsumerInfoErrorKind as Kind;
+    matches!(error.kind(), Kind::NotFound | Kind::StreamNotFound)
+}
+
+async fn create_consumer(
+    jetstream: &jetstream::Context,
+    config: &pull::Config,
+) -> Result<PullConsumer, BusError> {
+    let consumer = jetstream.create_consumer_on_stream(config.clone(), TRIGGERS).await;
+    consumer.map_err(|error| BusError::Consumer(error.to_string()))
+}
+
+async fn state(jetstream: &jetstream::Context) -> Result<State, BusError> {
+    let stream = jetstream.get_stream(TRIGGERS).await;
+    let stream = stream.map_err(|error| BusError::Pull(error.to_string()))?;
+    Ok(stream.cached_info().state.clone())
+}
+
+/// What a consumer has behind it, as sequences of its stream.
+#[derive(Clone, Copy)]
+struct Passed {
+    acknowledged: u64,
+    delivered: u64,
+}
+
+impl Passed {
+    fn of(info: &jetstream::consumer::Info) -> Passed {
+        let acknowledged = info.ack_floor.stream_sequence;
+        Passed { acknowledged, delivered: info.delivered.stream_sequence }
+    }
+}
+
+/// Whether the consumer has passed events that are still in the stream, or that the stream never
+/// had. A broker that lost the end of its disk numbers anew, and may keep what the consumer knew:
+/// it would deliver none of the new events. Acknowledged events leave the stream, so the first one
+/// in it stands above all that were. The consumer must have been asked before the stream.
+fn is_ahead(consumer: Passed, stream: &State) -> bool {
+    let has_passed = stream.messages > 0 && stream.first_sequence <= consumer.acknowledged;
+    has_passed || stream.last_sequence < consumer.delivered
 }
 
 fn consumer_config() -> pull::Config {
@@ -101,6 +166,26 @@ fn differences(wanted: &pull::Config, applied: &jetstream::consumer::Config) -> 
 mod tests {
     use super::*;
     use async_nats::jetstream::consumer::IntoConsumerConfig as _;
+
+    #[test]
+    fn a_consumer_is_ahead_of_a_stream_that_numbers_anew() {
+        let stream = |first: u64, last: u64, messages: u64| -> State {
+            serde_json::from_value(serde_json::json!({
+                "messages": messages, "bytes": 0, "first_seq": first, "last_seq": last,
+                "consumer_count": 1, "first_ts": "2026-01-01T00:00:00Z",
+                "last_ts": "2026-01-01T00:00:00Z",
+            }))
+            .expect("a state")
+        };
+        let is_ahead =
+            |acknowledged, delivered, state| is_ahead(Passed { acknowledged, delivered }, &state);
+        assert!(!is_ahead(0, 0, stream(0, 0, 0)), "both are new");
+        assert!(!is_ahead(7, 7, stream(8, 7, 0)), "all is acknowledged");
+        assert!(!is_ahead(5, 7, stream(6, 9, 4)), "some are under way");
+        assert!(is_ahead(7, 7, stream(1, 3, 3)), "it would wait for number 8");
+        assert!(is_ahead(7, 7, stream(0, 0, 0)), "and so would the next event");
+        assert!(is_ahead(7, 7, stream(3, 9, 7)), "events that it has not had are behind it");
+    }
 
     #[test]
     fn a_consumer_that_would_go_away_or_give_up_is_refused() {

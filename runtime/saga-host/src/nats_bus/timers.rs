@@ -94,10 +94,10 @@ impl Timers {
         match (due, self.tide.watermark()) {
             (None, _) => self.hold(0),
             (Some(due), Some(watermark)) if due <= watermark => {
-                let Ticked { held, .. } = self.engine.tick(watermark).await?;
-                self.hold(held);
+                let Ticked { next_due, held } = self.engine.tick(watermark).await?;
+                self.hold(if next_due.is_some_and(is_notable) { held } else { 0 });
             }
-            (Some(due), _) if clock::now().0.saturating_sub(due.0) < OVERDUE_NOTABLE_MS => (),
+            (Some(due), _) if !is_notable(due) => (),
             (Some(_), watermark) => self.count(watermark.unwrap_or_default()).await?,
         }
         Ok(())
@@ -151,4 +151,8 @@ impl Timers {
             _ => self.free.close(format!("held: intake behind ({held} timers are due)")),
         }
     }
+}
+
+fn is_notable(due: Time) -> bool {
+    OVERDUE_NOTABLE_MS <= clock::now().0.saturating_sub(due.0)
 }

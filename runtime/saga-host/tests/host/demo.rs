@@ -17,6 +17,9 @@ pub struct Order {
     pub order_id: String,
     #[serde(default)]
     pub ask: bool,
+    /// Panics before anything else.
+    #[serde(default)]
+    pub panics: bool,
     /// Holds this long before anything else.
     #[serde(default)]
     pub sleep_ms: u64,
@@ -108,6 +111,7 @@ impl Saga for Demo {
 
     async fn run(ctx: Ctx<Limits>, order: Order) -> Result<String, Abort> {
         let (id, limits) = (order.order_id.clone(), ctx.settings().clone());
+        assert!(!order.panics, "a defect of the author, with somebody's name: {id}");
         if order.sleep_ms > 0 {
             ctx.sleep(Duration::from_millis(order.sleep_ms)).await?;
         }

@@ -60,6 +60,20 @@ async fn a_cancelled_saga_is_undone_and_an_ended_one_cannot_be_moved() {
 }
 
 #[tokio::test]
+async fn a_saga_that_panics_is_held_for_a_person_and_the_log_has_the_place_but_not_the_words() {
+    let world = World::with_runtime().await;
+    let _services = world.services().await;
+    world.order_with("o1", json!({ "panics": true })).await;
+    world.order("o2").await;
+    let saga = world.until_status("o1", "attention").await;
+    assert!(saga["reason"].as_str().unwrap().contains("panic"), "{saga}");
+    world.until_status("o2", "waiting").await;
+    let log = world.log();
+    assert!(log.contains("tests/host/demo.rs:"), "the place is not in the log");
+    assert!(!log.contains("somebody's name"), "the words are in the log");
+}
+
+#[tokio::test]
 async fn a_terminated_saga_is_left_as_it_is() {
     let world = World::with_runtime().await;
     let [_reserve, mut release, _ship] = world.services().await;

@@ -144,6 +144,22 @@ async fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_broker_that_lost_its_events_but_not_its_consumer_is_heard_again() {
+    let mut world = World::with_runtime().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    world.kill_nats();
+    world.lose_events_of_the_broker();
+    world.start_nats();
+    let back =
+        async |it: &World| it.tester.flush().await.is_ok() && it.stream_messages().await == 0;
+    world.until("the broker is back", back).await;
+    world.pay("o1").await;
+    world.until_status("o1", "completed").await;
+}
+
+#[tokio::test]
 async fn a_stop_is_quick_clean_and_repeatable() {
     let mut world = World::with_runtime().await;
     let _services = world.services().await;

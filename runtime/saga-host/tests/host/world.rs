@@ -189,6 +189,13 @@ impl World {
         child.wait().expect("it is gone");
     }
 
+    /// As a power cut may leave it: the messages are gone, what the consumer knew is not.
+    pub fn lose_events_of_the_broker(&self) {
+        let stream = self.dir.path().join("nats/jetstream/$G/streams/TRIGGERS");
+        assert!(stream.join("obs").is_dir(), "{stream:?} has no consumers");
+        fs::remove_dir_all(stream.join("msgs")).expect("the messages are removed");
+    }
+
     pub fn start_nats(&mut self) {
         self.nats = Some(start_nats(self.dir.path()));
     }

@@ -650,13 +650,14 @@ proptest! {
             for prefix in [b"".as_slice(), b"a", b"b", b"c"] {
                 for edge in (0..20).map(key).map(Some).chain([None]) {
                     let edge = edge.as_deref();
-                    let inside = |key: &[u8]| key.starts_with(prefix);
-                    let up: Vec<_> = model.iter()
-                        .filter(|(key, _)| inside(key) && edge.is_none_or(|edge| key.as_slice() > edge))
-                        .take(limit).map(|(key, value)| (key.clone(), value.clone())).collect();
-                    let down: Vec<_> = model.iter().rev()
-                        .filter(|(key, _)| inside(key) && edge.is_none_or(|edge| key.as_slice() < edge))
-                        .take(limit).map(|(key, value)| (key.clone(), value.clone())).collect();
+                    let inside = model.iter().filter(|(key, _)| key.starts_with(prefix));
+                    let row = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+                    let up = inside.clone()
+                        .filter(|(key, _)| edge.is_none_or(|edge| key.as_slice() > edge));
+                    let up: Vec<_> = up.take(limit).map(row).collect();
+                    let down = inside.rev()
+                        .filter(|(key, _)| edge.is_none_or(|edge| key.as_slice() < edge));
+                    let down: Vec<_> = down.take(limit).map(row).collect();
                     prop_assert_eq!(tx.scan(prefix, edge, limit).unwrap(), up);
                     prop_assert_eq!(tx.scan_back(prefix, edge, limit).unwrap(), down);
                 }

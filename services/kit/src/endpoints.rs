@@ -16,8 +16,8 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Requests of one procedure that are being answered; further ones wait in the client's buffer. Each
-/// has places of its own, so that one whose provider hangs does not stop the others.
+/// Requests of one procedure that are being answered; further ones wait in the client's buffer.
+/// Each has places of its own, so that one whose provider hangs does not stop the others.
 const REQUESTS_MAX: u32 = 512;
 /// How long requests get to be answered when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -79,8 +79,8 @@ pub(crate) fn forget(tx: &mut Tx, space: Space, key: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// Whether the saga of this key is so old that what it did may be forgotten. A saga's id is a UUIDv7,
-/// which tells when it began; other keys are those of tests and tools.
+/// Whether the saga of this key is so old that what it did may be forgotten. A saga's id is a
+/// UUIDv7, which tells when it began; other keys are those of tests and tools.
 pub(crate) fn may_be_forgotten(key: &str, now: DateTime<Utc>) -> bool {
     let saga = key.split('/').next().and_then(|saga| Uuid::try_parse(saga).ok());
     let began = saga.filter(|saga| saga.get_version_num() == 7).and_then(|it| it.get_timestamp());

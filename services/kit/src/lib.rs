@@ -107,12 +107,13 @@
 //! undo: they name things by ids that they look up.
 //!
 //! The reply to an undo with nothing to do is `null`, whatever the type says: the procedure did not
-//! run. A call and its undo have to be served by the same process, because one key table orders them.
+//! run. A call and its undo have to be served by the same process, because one key table orders
+//! them.
 //!
 //! # Three ways not to succeed
 //! [`Refusal::Rejected`] is a business "never" and final. [`Refusal::Failed`] may mend and is asked
-//! again. A store that fails ([`Refusal::Store`]) ends the process, since nobody knows what the disk
-//! holds; the next start finds out. `?` on rows makes the latter two by itself. A panic in a
+//! again. A store that fails ([`Refusal::Store`]) ends the process, since nobody knows what the
+//! disk holds; the next start finds out. `?` on rows makes the latter two by itself. A panic in a
 //! procedure is a failure of that one call. Replies over 768 KiB are `failed: reply too large`.
 //!
 //! Bodies are checked before a procedure sees them, by [`proto_schemas::read`]; what is wrong goes
@@ -131,11 +132,11 @@
 //! procedures are pure over their transaction, and the `conformance` feature runs them as such.
 //!
 //! # Tests of a service
-//! With the feature `conformance`, `conformance::check` takes a call and its undo through every order
-//! of themselves and their repeats, with crashes between, and finds an undo that forgets something,
-//! a procedure that leaves its transaction, or a provider that does not honour keys. Each pair of a
-//! service has such a test; it needs no broker. [`Service::start`] with a [`Ground`] of the test's own
-//! runs the whole against a real one.
+//! With the feature `conformance`, `conformance::check` takes a call and its undo through every
+//! order of themselves and their repeats, with crashes between, and finds an undo that forgets
+//! something, a procedure that leaves its transaction, or a provider that does not honour keys.
+//! Each pair of a service has such a test; it needs no broker. [`Service::start`] with a [`Ground`] of
+//! the test's own runs the whole against a real one.
 //!
 //! # Reading order
 //! `core` is the heart: every command is an input, everything owed after the commit an output, and

@@ -84,14 +84,16 @@ impl Letter {
         let body = match self.kind {
             NotificationKind::OrderConfirmed => {
                 format!(
-                    "We have your order {order_id} over {total} {currency}. We send it as soon as it is paid.\n"
+                    "We have your order {order_id} over {total} {currency}. \
+                     We send it as soon as it is paid.\n"
                 )
             }
             NotificationKind::OrderCompleted => {
                 format!("Your order {order_id} is delivered. Enjoy!\n")
             }
             NotificationKind::OrderCancelled => format!(
-                "Your order {order_id} over {total} {currency} is cancelled. What you have paid, you get back.\n"
+                "Your order {order_id} over {total} {currency} is cancelled. \
+                 What you have paid, you get back.\n"
             ),
         };
         text.push_str(&body);

@@ -22,8 +22,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads `SMTP_URL`, or else `NOTIFICATION_SPOOL_DIR`; and `NOTIFICATION_MAIL_FROM`, which has a
-    /// default for the spool alone.
+    /// Reads `SMTP_URL`, or else `NOTIFICATION_SPOOL_DIR`; and `NOTIFICATION_MAIL_FROM`, which has
+    /// a default for the spool alone.
     pub fn read(source: &mut Source) -> Option<Settings> {
         let server = source.optional_secret(SERVER, SERVER_EXPECTED);
         let from = match &server {

@@ -9,8 +9,8 @@ use std::{
 
 /// A folder with one file for each mail, named after its Message-ID.
 ///
-/// A file is written aside, fsynced and renamed, so that it is whole or not there; one that is there
-/// is not written again. Two processes must not share a folder.
+/// A file is written aside, fsynced and renamed, so that it is whole or not there; one that is
+/// there is not written again. Two processes must not share a folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Spool {
     folder: PathBuf,

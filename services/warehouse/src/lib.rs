@@ -1,8 +1,8 @@
 //! The warehouse: what is on the shelf, what is held for orders, what has left.
 //!
 //! [`app`] is the whole service: the procedures `inventory.*` over the moves of `stock`, the stock
-//! over HTTP, and the first fill of an empty store. The kit makes each call act once per key, orders
-//! an undo behind its call, and writes with one thread; so nothing here is concurrent.
+//! over HTTP, and the first fill of an empty store. The kit makes each call act once per key,
+//! orders an undo behind its call, and writes with one thread; so nothing here is concurrent.
 
 mod api;
 mod fill;

@@ -13,9 +13,9 @@
 //! | a cache of 1 GiB in every process | its size is an option with a small default |
 //!
 //! One thread writes: it gathers a group of changes in a [`WriteBatch`], usually through a [`Tx`]
-//! that reads its own writes, and gives it to [`Db::commit`]. When that returns, everything in it is
-//! durable, and only then may anything leave the process that rests on it. Other threads read the
-//! same `Db`; they see only what is durable, since a read waits for a commit that is under way.
+//! that reads its own writes, and gives it to [`Db::commit`]. When that returns, everything in it
+//! is durable, and only then may anything leave the process that rests on it. Other threads read
+//! the same `Db`; they see only what is durable, since a read waits for a commit under way.
 //!
 //! A commit that fails poisons the `Db` for ever, because after a failed fsync nobody knows what
 //! the disk holds; so does a read at which sled fails or panics. The process then has to end
@@ -69,8 +69,8 @@ const FIRST: &[u8] = &[RESERVED + 1];
 /// quarter of a segment, where sled would turn to files that it never syncs.
 pub const INLINE_BYTES_MAX: usize = CHUNK_BYTES as usize;
 const CHUNK_BYTES: u32 = 16 << 10;
-/// sled's segments: the smallest size that fits the chunks; at 16 MiB its garbage collector does not
-/// keep up.
+/// sled's segments: the smallest size that fits the chunks; at 16 MiB its garbage collector does
+/// not keep up.
 pub const SEGMENT_BYTES: usize = 2 << 20;
 /// The longest value: some payloads of 768 KiB in one row, and an end to mistakes.
 pub const VALUE_BYTES_MAX: usize = 8 << 20;
@@ -177,7 +177,8 @@ impl Db {
         self.read(|tree| values::get(tree, key))
     }
 
-    /// Up to `limit` rows whose keys begin with `prefix` and come after `after`, in ascending order.
+    /// Up to `limit` rows whose keys begin with `prefix` and come after `after`, in ascending
+    /// order.
     ///
     /// # Errors
     /// As for [`Db::get`].

@@ -2,7 +2,8 @@ use super::{Db, DbError, Row, WriteBatch, batch};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, ops::Bound};
 
-/// Changes in the making, over a [`Db`]: it reads what it has written, and becomes a [`WriteBatch`].
+/// Changes in the making, over a [`Db`]: it reads what it has written, and becomes a
+/// [`WriteBatch`].
 ///
 /// A group of commands shares one `Tx`. A [`Savepoint`] takes back what one of them did without
 /// touching the others.

@@ -6,9 +6,9 @@
 //! - with, after each request, nothing, outside work done, a crash before the outside work, or a
 //!   crash after it and before its result was written down; in up to two of these places.
 //!
-//! After each it demands: the undo ends ok and leaves what [`Pair::observe`] shows as it was before;
-//! the call was answered with one and the same reply, or, once it was undone, with the rejection
-//! `undone`; without an undo the effect is that of one call.
+//! After each it demands: the undo ends ok and leaves what [`Pair::observe`] shows as it was
+//! before; the call was answered with one and the same reply, or, once it was undone, with the
+//! rejection `undone`; without an undo the effect is that of one call.
 
 #[cfg(test)]
 mod tests;

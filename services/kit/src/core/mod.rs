@@ -3,8 +3,6 @@
 
 pub(crate) mod act;
 #[cfg(test)]
-mod orders;
-#[cfg(test)]
 mod tests;
 
 use crate::{

@@ -1,3 +1,5 @@
+mod orders;
+
 use super::*;
 use crate::{
     Attempt, Begun, Call, Effect, NewEvent, Outcome, Rejection, Service, WorkError, publish,

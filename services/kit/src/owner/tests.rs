@@ -52,7 +52,8 @@ fn is_there(started: &Started, key: &str) -> bool {
     started.handle.db().get(key.as_bytes()).unwrap().is_some()
 }
 
-/// Keeps the thread busy until what it returns is dropped, so that what comes meanwhile is one group.
+/// Keeps the thread busy until what it returns is dropped, so that what comes meanwhile is one
+/// group.
 async fn busy(started: &Started) -> blocking::Sender<()> {
     let (release, held) = blocking::channel::<()>();
     let (entered, is_in) = oneshot::channel();

@@ -135,8 +135,8 @@
 //! With the feature `conformance`, `conformance::check` takes a call and its undo through every
 //! order of themselves and their repeats, with crashes between, and finds an undo that forgets
 //! something, a procedure that leaves its transaction, or a provider that does not honour keys.
-//! Each pair of a service has such a test; it needs no broker. [`Service::start`] with a [`Ground`] of
-//! the test's own runs the whole against a real one.
+//! Each pair of a service has such a test; it needs no broker. [`Service::start`] with a [`Ground`]
+//! of the test's own runs the whole against a real one.
 //!
 //! # Reading order
 //! `core` is the heart: every command is an input, everything owed after the commit an output, and

@@ -4,6 +4,7 @@
 //! - [`bench`]: loads, and what is read off.
 //! - [`chance`]: what a seed decides.
 //! - [`client`]: the public APIs, as a stranger would call them.
+//! - [`kills`]: orders in flight while processes are killed.
 //! - [`scenarios`]: the ways of an order, from the customer's click to its end.
 //! - [`stack`]: a whole system of its own on free ports, to kill and to freeze.
 //!
@@ -13,6 +14,7 @@ pub mod audit;
 pub mod bench;
 pub mod chance;
 pub mod client;
+pub mod kills;
 pub mod scenarios;
 pub mod stack;
 

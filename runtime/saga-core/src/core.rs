@@ -129,6 +129,11 @@ impl<S: Store> Core<S> {
         Ok(std::mem::take(&mut self.effects))
     }
 
+    /// How many records and rows the batch being made has.
+    pub fn batch_rows(&self) -> usize {
+        self.txn.rows()
+    }
+
     /// When the next timer is due.
     pub fn next_due(&self) -> Option<Time> {
         self.timers.first().map(|it| it.0)

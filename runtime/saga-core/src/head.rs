@@ -62,7 +62,7 @@ pub struct Head {
     pub output: Option<Payload>,
 }
 
-/// A request without an answer.
+/// A request without an answer, or an event that the broker does not have yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadCall {
     /// The step.
@@ -129,5 +129,14 @@ fn calls(state: &State) -> Vec<HeadCall> {
         since: it.since,
         stopped: it.failed.clone(),
     });
-    calls.chain(undo).collect()
+    // Shown only when nothing else says what the saga is busy with.
+    let is_only = state.calls.is_empty() && state.waits.is_empty() && state.owed.is_empty();
+    let publishes = state.publishes.iter().filter(|_| is_only).map(|it| HeadCall {
+        step: it.step.clone(),
+        is_undo: false,
+        subject: it.command.subject.clone(),
+        since: state.updated_at,
+        stopped: None,
+    });
+    calls.chain(undo).chain(publishes).collect()
 }

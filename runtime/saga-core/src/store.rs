@@ -153,6 +153,8 @@ pub enum Table {
     Decided,
     /// Name, position → an event that no definition declares.
     Unrouted,
+    /// Business key, saga → nothing more: the sagas of a key.
+    Key,
 }
 
 /// A change of a row.

@@ -31,6 +31,11 @@ impl<S: Store> Txn<S> {
         self.records.last().map_or(self.store.position(), |it| it.position) + 1
     }
 
+    /// Records and rows of the batch.
+    pub(crate) fn rows(&self) -> usize {
+        self.records.len() + self.rows.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.rows.is_empty()
     }

@@ -29,6 +29,8 @@ pub struct Config {
     pub(crate) data_dir: PathBuf,
     /// sled's cache: `FERMATA_CACHE_BYTES`.
     pub(crate) cache_bytes: u64,
+    /// Bounds of the core, among them how many live sagas stay in memory.
+    pub(crate) core_limits: saga_core::core::Limits,
     /// Where HTTP is served: `FERMATA_HTTP_ADDR`.
     pub(crate) http_addr: SocketAddr,
     /// How much a caller may ask for.
@@ -78,6 +80,7 @@ fn read_all(
     let http_addr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT));
     let data_dir = source.directory("FERMATA_DATA_DIR");
     let cache_bytes = source.or("FERMATA_CACHE_BYTES", CACHE_BYTES, "a number of bytes");
+    let core_limits = read_core_limits(source);
     let http_addr = source.listen_addr("FERMATA_HTTP_ADDR", http_addr);
     let limits = Limits::read(source);
     let tokens = Tokens::read(source);
@@ -88,6 +91,7 @@ fn read_all(
     Some(Config {
         data_dir: data_dir?,
         cache_bytes: cache_bytes?,
+        core_limits: core_limits?,
         http_addr: http_addr?,
         limits: limits?,
         tokens: tokens?,
@@ -96,6 +100,13 @@ fn read_all(
         stream: stream?,
         registry: registry?,
     })
+}
+
+fn read_core_limits(source: &mut Source) -> Option<saga_core::core::Limits> {
+    let default = saga_core::core::Limits::default();
+    let expected = "how many live sagas stay in memory; 0 replays each turn";
+    let futures_max = source.or("FERMATA_FUTURES_MAX", default.futures_max, expected)?;
+    Some(saga_core::core::Limits { futures_max, ..default })
 }
 
 fn read_registry(

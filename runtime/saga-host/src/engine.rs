@@ -152,6 +152,7 @@ pub(crate) struct Engine {
 pub(crate) async fn start(
     store: SledStore,
     registry: Registry,
+    limits: Limits,
     outlets: Outlets,
 ) -> Result<Engine, EngineError> {
     let (inbox, work) = mpsc::channel(BUS_WORK_MAX + DOOR_WORK_MAX);
@@ -161,7 +162,7 @@ pub(crate) async fn start(
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name("engine".into()).stack_size(STACK_BYTES).spawn(move || {
         let running = AssertUnwindSafe(move || {
-            let core = match Core::open(store, registry, Limits::default(), clock::now()) {
+            let core = match Core::open(store, registry, limits, clock::now()) {
                 Ok(core) => core,
                 Err(error) => {
                     // Only the starter listens, and it does.
@@ -374,10 +375,11 @@ impl Loop {
     fn finish(&mut self, after: After) -> Result<(), StoreError> {
         if after.inputs > 0 {
             let started = Instant::now();
+            let rows = self.core.batch_rows();
             crash::point("engine.before-append");
             let effects = self.core.commit()?;
             crash::point("engine.after-flush");
-            self.outlets.telemetry.committed(after.inputs, started.elapsed());
+            self.outlets.telemetry.committed(after.inputs, rows, started.elapsed());
             effects.into_iter().for_each(|it| self.release(it));
             let next_due = self.core.next_due();
             self.due.send_if_modified(|it| std::mem::replace(it, next_due) != next_due);

@@ -101,7 +101,7 @@ pub async fn serve_on(
     let (published, publications) = mpsc::unbounded_channel();
     let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone() };
     let store = SledStore::new(db.clone());
-    let mut engine = engine::start(store, config.registry, outlets).await?;
+    let mut engine = engine::start(store, config.registry, config.core_limits, outlets).await?;
     opened.open();
     tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;

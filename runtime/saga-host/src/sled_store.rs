@@ -211,6 +211,7 @@ fn table_letter(table: Table) -> u8 {
         Table::Claim => b'C',
         Table::Decided => b'D',
         Table::Unrouted => b'U',
+        Table::Key => b'Q',
     }
 }
 
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn tables_and_kinds_do_not_share_letters() {
         use Table::*;
-        let tables = [Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted];
+        let tables = [Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted, Key];
         let mut letters: Vec<u8> = tables.map(table_letter).to_vec();
         letters.extend(KINDS.map(kind_letter));
         letters.push(ENTRY);

@@ -33,6 +33,7 @@ pub(crate) struct Telemetry {
     events: Family<OfOutcome, Counter>,
     batches: Counter,
     inputs: Counter,
+    rows: Counter,
     commit_seconds: Histogram,
     /// Timers that are due but wait for intake.
     pub(crate) timers_held: Gauge<i64, AtomicI64>,
@@ -76,6 +77,7 @@ impl Telemetry {
             events: Family::default(),
             batches: metrics.counter("engine_batches", "Batches made durable, one fsync each"),
             inputs: metrics.counter("engine_inputs", "Inputs applied in these batches"),
+            rows: metrics.counter("store_rows", "Records and rows written in these batches"),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
             timers_held: metrics
                 .gauge("timers_held", "Timers that are due but wait until intake has caught up"),
@@ -133,8 +135,9 @@ impl Telemetry {
         }
     }
 
-    pub(crate) fn committed(&self, inputs: usize, took: Duration) {
+    pub(crate) fn committed(&self, inputs: usize, rows: usize, took: Duration) {
         self.batches.inc();
+        self.rows.inc_by(rows as u64);
         self.inputs.inc_by(inputs as u64);
         self.commit_seconds.observe(took.as_secs_f64());
     }

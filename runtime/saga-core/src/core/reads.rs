@@ -1,11 +1,11 @@
 //! What can be asked of the core between batches: all of it is durable then.
 
-use super::Core;
+use super::{Core, turns::key_of_saga};
 use crate::{
     codec::{EventRecord, IdentityRow, decode},
     fold::{OpenWait, Status},
     head::Head,
-    id::{Position, SagaId},
+    id::{Position, SagaId, short_hash},
     journal::Entry,
     store::{Kind, Scan, Store, StoreError, Table},
 };
@@ -66,6 +66,9 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read.
     pub fn heads(&self, query: &HeadQuery) -> Result<Vec<Head>, StoreError> {
+        if let Some(key) = &query.key {
+            return self.heads_of(key, query);
+        }
         let is_ended = query.status.map(Status::is_ended);
         let mut heads = Vec::new();
         if is_ended != Some(true) {
@@ -113,6 +116,33 @@ impl<S: Store> Core<S> {
         Ok(Some(Seen { position, event, identity }))
     }
 
+    /// The sagas of a key are few, and found without looking at others.
+    fn heads_of(&self, key: &str, query: &HeadQuery) -> Result<Vec<Head>, StoreError> {
+        let prefix = short_hash(&[key]);
+        let mut heads = Vec::new();
+        let mut beyond = query.before.map(|it| key_of_saga(key, it));
+        while heads.len() < query.limit {
+            let scan = Scan {
+                table: Table::Key,
+                prefix: &prefix,
+                beyond: beyond.as_deref(),
+                is_backward: true,
+                limit: ROWS_AT_ONCE,
+            };
+            let rows = self.txn.store().rows(&scan)?;
+            for (row, _) in &rows {
+                let head = saga_of(row).map(|saga| self.head(saga)).transpose()?.flatten();
+                heads.extend(head.filter(|it| query.fits(it)));
+            }
+            match rows.last() {
+                Some((row, _)) if rows.len() == ROWS_AT_ONCE => beyond = Some(row.clone()),
+                _ => break,
+            }
+        }
+        heads.truncate(query.limit);
+        Ok(heads)
+    }
+
     fn heads_in(&self, table: Table, query: &HeadQuery) -> Result<Vec<Head>, StoreError> {
         let mut heads: Vec<Head> = Vec::new();
         let mut beyond: Option<Vec<u8>> = query.before.map(|it| it.as_bytes().to_vec());
@@ -139,6 +169,11 @@ impl<S: Store> Core<S> {
         heads.truncate(query.limit);
         Ok(heads)
     }
+}
+
+/// The saga of a row by key: what stands behind the hash.
+fn saga_of(row: &[u8]) -> Option<SagaId> {
+    uuid::Uuid::from_slice(row.get(16..)?).ok().map(SagaId)
 }
 
 impl HeadQuery {

@@ -1,6 +1,6 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
-use super::{Core, PAYLOAD_BYTES_MAX, wanted::wanted};
+use super::{Core, PAYLOAD_BYTES_MAX, routes::KeptRow, wanted::wanted};
 use crate::{
     codec::{DecidedRow, StartKeyRow},
     driver::Job,
@@ -80,6 +80,8 @@ impl<S: Store> Core<S> {
             let key = short_hash(&[&start.definition, &start.key]);
             self.txn.put(Table::StartKey, &key, &row)?;
         }
+        let key = key_of_saga(&start.key, saga);
+        self.txn.put(Table::Key, &key, &KeptRow { position })?;
         self.effects.push(Effect::Note(Note::Started {
             saga,
             definition: start.definition.clone(),
@@ -299,6 +301,11 @@ impl<S: Store> Core<S> {
         }
         Ok(())
     }
+}
+
+/// The row by which a saga is found under its business key.
+pub(super) fn key_of_saga(key: &str, saga: SagaId) -> Vec<u8> {
+    [&short_hash(&[key])[..], &saga.as_bytes()[..]].concat()
 }
 
 fn stuck(error: &ReplayError) -> Turn {

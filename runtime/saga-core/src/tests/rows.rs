@@ -116,7 +116,7 @@ fn a_plain_turn_is_one_entry_and_one_row() {
     let null = json!(null);
     let mut meter = Meter::new();
     let started = meter.event("shop.placed", &json!({ "order": "o1" }));
-    assert_eq!(started, (2, 3), "event and entry; its identity, the head and the start key");
+    assert_eq!(started, (2, 4), "event and entry; its identity, the head, the start key, the key");
     for body in [&null, &null, &json!({ "session": "s1" })] {
         assert_eq!(meter.reply(body), (1, 1), "the entry and the head");
     }

@@ -223,6 +223,8 @@ fn what_is_too_old_is_not_sent_once_more_after_a_pause_or_a_long_night() {
     desk.tick();
     assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
     desk.moved(Action::Retry);
+    desk.tick();
+    assert_eq!(desk.owed(), ["0 undo order.cancel (cancelled)"], "a retry has its full time");
     desk.undone("order.cancel");
     assert_eq!(desk.status(), Status::Cancelled);
 }

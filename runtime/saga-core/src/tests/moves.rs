@@ -299,3 +299,38 @@ fn a_saga_without_its_code_can_be_cancelled() {
     }
     assert_eq!(desk.status(), Status::Cancelled);
 }
+
+saga!(
+    /// The loser of its race is what it holds for next.
+    RacesThenHolds(ctx) -> String {
+        ctx.race(ctx.when::<Tracked>("o1").forever(), ctx.when::<Paid>("o1").forever()).await?;
+        Ok(ctx.when::<Paid>("o1").forever().await?.session)
+    }
+);
+
+#[test]
+fn an_event_that_a_held_fact_leaves_without_its_wait_goes_to_the_next_one() {
+    let mut desk = started::<RacesThenHolds>();
+    desk.moved(Action::Pause);
+    tracked(&mut desk, "sent");
+    desk.event("pay.completed", json!({ "order": "o1", "session": "s1" }));
+    desk.moved(Action::Resume);
+    assert_eq!(desk.last(), r#"> complete "s1""#);
+    assert_eq!(desk.text().matches("received pay.completed").count(), 2);
+}
+
+saga!(HoldsForEither(ctx) -> bool {
+    Ok(ctx.when::<Paid>("o1").forever().await?.failed)
+});
+
+#[test]
+fn a_wait_over_two_lanes_takes_what_came_first() {
+    for (first, second) in [("pay.completed", "pay.failed"), ("pay.failed", "pay.completed")] {
+        let mut desk = Desk::of::<HoldsForEither>(&());
+        for name in [first, second] {
+            desk.event(name, json!({ "order": "o1", "session": "s1" }));
+        }
+        desk.start("HoldsForEither", "o1", Value::Null);
+        assert_eq!(desk.last(), format!("> complete {}", first == "pay.failed"));
+    }
+}

@@ -16,12 +16,12 @@ use crate::{
     Failure,
     audit::{SKU, check},
     client::Api,
-    scenarios::{Scenario, Way},
+    scenarios::{Manners, Scenario, Way},
     stack::Stack,
     until,
 };
 use census::Watch;
-use crowd::{Crowd, Manners};
+use crowd::Crowd;
 use lane::{Done, Ground};
 use plan::{Moment, Size, VICTIMS};
 use std::{
@@ -58,15 +58,16 @@ impl Run {
     /// The form of the suite: a minute or two.
     pub fn short(seed: u64) -> Run {
         let size = Size { orders: 60, open_min: 10, runtime: 10, service: 2, broker: 2 };
-        let (think_max, late) = (Duration::from_millis(2_500), Duration::from_secs(25));
-        Run { seed, size, manners: Manners { think_max, late }, deadline: Duration::from_secs(50) }
+        let (think_max, late) = (Duration::from_secs(8), Duration::from_secs(25));
+        let manners = Manners { think_max, stirred_one_in: 4, late };
+        Run { seed, size, manners, deadline: Duration::from_secs(50) }
     }
 
     /// The form that takes its time.
     pub fn long(seed: u64, size: Size) -> Run {
-        let (think_max, late) = (Duration::from_secs(50), Duration::from_secs(60));
-        let manners = Manners { think_max, late };
-        Run { seed, size, manners, deadline: Duration::from_secs(150) }
+        let (think_max, late) = (Duration::from_secs(90), Duration::from_secs(60));
+        let manners = Manners { think_max, stirred_one_in: 20, late };
+        Run { seed, size, manners, deadline: Duration::from_secs(200) }
     }
 
     /// Does it; `say` is given what a person wants to read. Data lie below `parent`, and stay there
@@ -113,15 +114,16 @@ impl Run {
             let counted = dead.iter().filter(|it| it.counts).count();
             loud(&told(done, counted, kills, began.elapsed()));
         };
+        let mut crowd = Crowd::new(patient, self.size, self.manners, self.seed);
         let ground = Arc::new(Ground {
             stack: Arc::clone(stack),
             api: api.clone(),
             census: watch.census.clone(),
             runtime_kills: watch::channel(0).0,
             open_min: self.size.open_min,
+            stir: Box::new(crowd.stirrer()),
             on_kill: Box::new(on_kill),
         });
-        let mut crowd = Crowd::new(patient, self.size, self.manners, self.seed);
         let mut running = JoinSet::new();
         for lane in lanes {
             running.spawn(lane::run(Arc::clone(&ground), lane));
@@ -160,7 +162,9 @@ impl Run {
             let mut line = format!("  {} {}:", lane.process, lane.kills.len());
             for kill in &lane.kills {
                 let moment = match kill.moment {
-                    Moment::Ready(after) => format!("ready+{}ms", after.as_millis()),
+                    Moment::Ready(stir, kill) => {
+                        format!("ready+{}+{}ms", stir.as_millis(), kill.as_millis())
+                    }
                     Moment::Start(after) => format!("start+{}ms", after.as_millis()),
                     Moment::Point(name, passage) => format!("{name}:{passage}"),
                 };

@@ -40,39 +40,59 @@ pub enum Told {
     Parcel(String),
 }
 
-/// How long the people and providers of one order take.
-pub struct Pace {
+/// How long people and providers take.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
     /// Longest pause before somebody does something.
-    think_max: Duration,
+    pub think_max: Duration,
+    /// Of so many who think one acts when they are stirred.
+    pub stirred_one_in: u64,
     /// After this time the provider tells of a payment that is to be late.
-    late: Duration,
+    pub late: Duration,
+}
+
+/// What those who think are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stir {
+    /// To think; each time that the number changes, some of them act.
+    Think(u64),
+    /// To act, all of them, from now on.
+    Act,
+}
+
+/// The pace of one order.
+pub struct Pace {
+    manners: Manners,
     chance: Chance,
-    /// Nobody thinks any more once it is set.
-    hurry: watch::Receiver<bool>,
+    stir: watch::Receiver<Stir>,
 }
 
 impl Pace {
     /// Nobody thinks.
     pub fn at_once() -> Pace {
-        let (_, hurry) = watch::channel(true);
-        let late = Duration::from_secs(4);
-        Pace { think_max: Duration::ZERO, late, chance: Chance::of(0), hurry }
+        let (think_max, late) = (Duration::ZERO, Duration::from_secs(4));
+        let manners = Manners { think_max, stirred_one_in: 1, late };
+        Pace::thoughtful(manners, Chance::of(0), watch::channel(Stir::Act).1)
     }
 
-    /// Everybody thinks for up to a time, until `hurry` is set.
-    pub fn thoughtful(
-        think_max: Duration,
-        late: Duration,
-        chance: Chance,
-        hurry: watch::Receiver<bool>,
-    ) -> Pace {
-        Pace { think_max, late, chance, hurry }
+    /// Everybody thinks for up to a time, or until they are stirred.
+    pub fn thoughtful(manners: Manners, chance: Chance, stir: watch::Receiver<Stir>) -> Pace {
+        Pace { manners, chance, stir }
     }
 
     async fn think(&mut self) {
-        let pause = self.chance.up_to(self.think_max);
-        // It is over when the time is, when there is a hurry, and when nobody is left to tell.
-        let _over = timeout(pause, self.hurry.wait_for(|is_set| *is_set)).await;
+        let pause = self.chance.up_to(self.manners.think_max);
+        let stirred = async {
+            while *self.stir.borrow_and_update() != Stir::Act {
+                // Without anybody to tell them, nobody thinks for longer than the time.
+                let is_alone = self.stir.changed().await.is_err();
+                if is_alone || self.chance.below(self.manners.stirred_one_in) == 0 {
+                    break;
+                }
+            }
+        };
+        // It is over when the time is, or before.
+        let _over = timeout(pause, stirred).await;
     }
 }
 
@@ -226,7 +246,7 @@ impl Scenario {
             Scenario::ApprovalDeadline | Scenario::PaymentDeadline => (),
             Scenario::PaidAfterCancel => {
                 // The customer pays now; the provider tells of it later than the cancel.
-                let late_ms = order.pace.late.as_millis();
+                let late_ms = order.pace.manners.late.as_millis();
                 order.customer("pay", json!({ "delayMs": late_ms })).await?;
                 order.cancel().await?;
             }

@@ -6,9 +6,9 @@ use crate::{
     Failure,
     chance::Chance,
     client::Api,
-    scenarios::{Pace, Scenario, Way},
+    scenarios::{Manners, Pace, Scenario, Stir, Way},
 };
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::{sync::watch, task::JoinSet};
 
 /// Orders under way for each hundred that must be: some are placed and their sagas not begun,
@@ -16,15 +16,6 @@ use tokio::{sync::watch, task::JoinSet};
 const UNDER_WAY_PERCENT: usize = 140;
 /// Orders at once that a crowd places: more would be a flood, and no crowd.
 const PLACED_AT_ONCE_MAX: usize = 20;
-
-/// How people behave.
-#[derive(Clone, Copy, Debug)]
-pub struct Manners {
-    /// Longest pause before anybody does something.
-    pub think_max: Duration,
-    /// After this time the provider tells of a payment that is to be late.
-    pub late: Duration,
-}
 
 /// All orders of a run.
 pub struct Crowd {
@@ -37,16 +28,16 @@ pub struct Crowd {
     placed: usize,
     under_way: JoinSet<Result<Way, Failure>>,
     ways: Vec<Way>,
-    hurry: watch::Sender<bool>,
+    stir: Arc<watch::Sender<Stir>>,
 }
 
 impl Crowd {
     /// Nobody has ordered yet.
     pub fn new(api: Api, size: Size, manners: Manners, seed: u64) -> Crowd {
-        let (hurry, _) = watch::channel(false);
+        let stir = Arc::new(watch::channel(Stir::Think(0)).0);
         let scenarios = scenarios(size.orders, &mut Chance::fork(seed, 0));
         let (under_way, ways) = (JoinSet::new(), Vec::new());
-        Crowd { api, size, manners, seed, scenarios, placed: 0, under_way, ways, hurry }
+        Crowd { api, size, manners, seed, scenarios, placed: 0, under_way, ways, stir }
     }
 
     /// Places orders until enough are under way, and as many as there should be when this part of
@@ -66,8 +57,7 @@ impl Crowd {
         self.placed += 1;
         let scenario = self.scenarios.get(number).copied().unwrap_or_else(|| extra(number));
         let chance = Chance::fork(self.seed, number as u64 + 1_000);
-        let Manners { think_max, late } = self.manners;
-        let mut pace = Pace::thoughtful(think_max, late, chance, self.hurry.subscribe());
+        let mut pace = Pace::thoughtful(self.manners, chance, self.stir.subscribe());
         let api = self.api.clone();
         self.under_way.spawn(async move {
             let order_id = scenario.place(&api).await?;
@@ -95,12 +85,23 @@ impl Crowd {
         while self.placed < self.size.orders {
             self.place();
         }
-        // Those that have ended do not listen any more.
-        let _heard = self.hurry.send(true);
+        self.stir.send_replace(Stir::Act);
         while let Some(ended) = self.under_way.join_next().await {
             self.ways.push(ended.map_err(|err| err.to_string())??);
         }
         Ok(self.ways)
+    }
+
+    /// Lets some of those who think act, whenever it is called.
+    pub fn stirrer(&self) -> impl Fn() + Send + Sync + 'static {
+        let stir = Arc::clone(&self.stir);
+        move || {
+            stir.send_modify(|it| {
+                if let Stir::Think(number) = it {
+                    *number += 1;
+                }
+            });
+        }
     }
 
     /// Orders that were placed.

@@ -51,6 +51,8 @@ pub struct Ground {
     pub runtime_kills: watch::Sender<usize>,
     /// Sagas that must be open for a kill to count.
     pub open_min: usize,
+    /// Lets some people act.
+    pub stir: Box<dyn Fn() + Send + Sync>,
     /// Is told of each kill.
     pub on_kill: Box<dyn Fn(&Done) + Send + Sync>,
 }
@@ -106,11 +108,14 @@ impl Victim<'_> {
     async fn kill(&self, kill: Kill) -> Result<Done, Failure> {
         let mut is_from_outside = false;
         let census = match kill.moment {
-            Moment::Ready(after) => {
+            Moment::Ready(stir, kill_after) => {
                 self.its_turn(kill.runtime_kills_before).await?;
                 self.ready().await?;
-                self.outlives(Instant::now() + after).await?;
-                let census = self.enough_are_open().await?;
+                self.outlives(Instant::now() + stir).await?;
+                let before = self.enough_are_open().await?;
+                (self.ground.stir)();
+                self.outlives(Instant::now() + kill_after).await?;
+                let census = census::count(&self.ground.api).await.unwrap_or(before);
                 self.ground.stack().kill(self.process)?;
                 census
             }

@@ -14,7 +14,9 @@ pub const VICTIMS: [&str; 7] =
 /// A kill comes so long after the process was ready at most: long enough to get something done,
 /// short enough to be in the middle of it.
 const AFTER_READY_MAX: Duration = Duration::from_secs(3);
-/// And so long after a start that is not to be finished.
+/// And so long after some people were stirred to act, so that it finds sagas at work.
+const AFTER_STIR_MAX: Duration = Duration::from_millis(400);
+/// Or so long after a start that is not to be finished.
 const AFTER_START_MAX: Duration = Duration::from_millis(400);
 /// One kill at a random moment in so many comes while the process starts.
 const AT_START_ONE_IN: u64 = 4;
@@ -56,8 +58,9 @@ pub struct Size {
 /// When a process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// So long after it was ready.
-    Ready(Duration),
+    /// So long after it was ready some people are stirred to act, and so long after that it is
+    /// killed.
+    Ready(Duration, Duration),
     /// So long after its start, ready or not.
     Start(Duration),
     /// By itself, when it passes this point for the nth time since its start.
@@ -67,7 +70,9 @@ pub enum Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Moment::Ready(after) => write!(f, "{} ms after it was ready", after.as_millis()),
+            Moment::Ready(stir, kill) => {
+                write!(f, "{} ms after it was ready", (*stir + *kill).as_millis())
+            }
             Moment::Start(after) => write!(f, "{} ms after its start", after.as_millis()),
             Moment::Point(name, passage) => write!(f, "at {name}, passage {passage}"),
         }
@@ -132,7 +137,7 @@ fn kills(
         } else if number > 0 && process == RUNTIME && chance.below(AT_START_ONE_IN) == 0 {
             Moment::Start(chance.up_to(AFTER_START_MAX))
         } else {
-            Moment::Ready(chance.up_to(AFTER_READY_MAX))
+            Moment::Ready(chance.up_to(AFTER_READY_MAX), chance.up_to(AFTER_STIR_MAX))
         };
         Kill { moment, runtime_kills_before: gate }
     };

@@ -24,7 +24,7 @@ async fn rig() -> Rig {
         publications: mpsc::unbounded_channel().0,
         telemetry: Telemetry::new(&metrics),
     };
-    let engine = start(SledStore::new(db), Registry::new("test"), outlets).await;
+    let engine = start(SledStore::new(db), Registry::new("test"), Limits::default(), outlets).await;
     Rig { engine: engine.expect("the engine starts"), faults, metrics, _dir: dir }
 }
 

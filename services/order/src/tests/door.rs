@@ -130,8 +130,8 @@ async fn orders_are_listed_newest_first_in_pages() {
         let placed = door.post("/api/orders", &[], &order().to_string()).await;
         ids.insert(0, placed.body["orderId"].clone());
         // Two of one millisecond would be ordered by their ids.
-        let placed_at = Utc::now().timestamp_millis();
-        while Utc::now().timestamp_millis() == placed_at {
+        let placed_at = chrono::Utc::now().timestamp_millis();
+        while chrono::Utc::now().timestamp_millis() == placed_at {
             tokio::task::yield_now().await;
         }
     }

@@ -209,8 +209,8 @@ impl Run {
         at_work.sort_unstable();
         let (middle, last) = (open.len() / 2, open.len().saturating_sub(1));
         say(&format!(
-            "{} kills count, {} do not; sagas open at a kill: {} to {}, median {}; of them at work: \
-             median {}, most {}",
+            "{} kills count, {} do not; sagas open at a kill: {} to {}, median {}; of them \
+             at work: median {}, most {}",
             counted.len(),
             dead.len() - counted.len(),
             open[0],

@@ -15,7 +15,7 @@ pub const VICTIMS: [&str; 7] =
 /// short enough to be in the middle of it.
 const AFTER_READY_MAX: Duration = Duration::from_secs(3);
 /// And so long after some people were stirred to act, so that it finds sagas at work.
-const AFTER_STIR_MAX: Duration = Duration::from_millis(400);
+const AFTER_STIR_MAX: Duration = Duration::from_millis(150);
 /// Or so long after a start that is not to be finished.
 const AFTER_START_MAX: Duration = Duration::from_millis(400);
 /// One kill at a random moment in so many comes while the process starts.

@@ -316,21 +316,13 @@ pub fn dev_env() -> Result<BTreeMap<String, String>, Failure> {
 
 /// Gives everything a free port and a place in the directory.
 fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> {
-    let mut moved: BTreeMap<String, String> = BTreeMap::new();
-    let addresses: Vec<String> =
-        env.keys().filter(|it| it.ends_with("_HTTP_ADDR")).cloned().collect();
     let nats = free_address()?;
-    moved.insert("127.0.0.1:4222".to_owned(), nats.clone());
-    for name in addresses {
-        let address = free_address()?;
-        if let Some(old) = env.insert(name, address.clone()) {
-            moved.insert(old, address);
-        }
+    let mut ports = BTreeMap::from([("4222".to_owned(), port_of(&nats)?)]);
+    for (_, usual) in env.iter().filter(|it| it.0.ends_with("_HTTP_ADDR")) {
+        ports.insert(port_of(usual)?, port_of(&free_address()?)?);
     }
     for value in env.values_mut() {
-        for (old, new) in &moved {
-            *value = value.replace(old.as_str(), new);
-        }
+        *value = moved(value, &ports);
         if let Some(rest) = value.strip_prefix("target/fermata/") {
             *value = dir.join(rest).display().to_string();
         }
@@ -342,6 +334,25 @@ fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+fn port_of(address: &str) -> Result<String, Failure> {
+    split(address).map(|it| it.1)
+}
+
+/// The value with each port replaced, once: a new port may look like the begin of a usual one.
+fn moved(value: &str, ports: &BTreeMap<String, String>) -> String {
+    const HOST: &str = "127.0.0.1:";
+    let mut parts = value.split(HOST);
+    let mut moved = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.find(|it: char| !it.is_ascii_digit()).unwrap_or(part.len());
+        let (port, rest) = part.split_at(digits);
+        moved += HOST;
+        moved += ports.get(port).map_or(port, String::as_str);
+        moved += rest;
+    }
+    moved
 }
 
 /// Free now; the listener is closed before the process takes it. The system gives none of these
@@ -398,4 +409,19 @@ pub fn python() -> Result<PathBuf, Failure> {
     let tools = root().join("target/tools/python/bin/python");
     let found = named.into_iter().chain([tools]).find(|it| it.is_file());
     found.ok_or_else(|| "no Python with the packages of the suite: run deploy/test".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_moved_once_and_whole() {
+        let ports = [("3001", "30015"), ("3000", "22151"), ("4222", "3001")];
+        let ports = ports.map(|(old, new)| (old.to_owned(), new.to_owned())).into();
+        assert_eq!(moved("127.0.0.1:3001", &ports), "127.0.0.1:30015");
+        let urls = "nats://a:b@127.0.0.1:4222,http://127.0.0.1:3000/x";
+        assert_eq!(moved(urls, &ports), "nats://a:b@127.0.0.1:3001,http://127.0.0.1:22151/x");
+        assert_eq!(moved("127.0.0.1:30001 and no port", &ports), "127.0.0.1:30001 and no port");
+    }
 }

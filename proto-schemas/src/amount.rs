@@ -209,7 +209,8 @@ impl JsonSchema for Amount {
             "type": types,
             "format": "amount",
             "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$",
-            "description": "An exact decimal, never negative, at most 18 digits; written as a string.",
+            "description":
+                "An exact decimal, never negative, at most 18 digits; written as a string.",
         })
     }
 }

@@ -160,9 +160,9 @@ fn camel_case(field: &str) -> String {
     })
 }
 
-/// Implements [`Body`] for types that derive `Deserialize`, `JsonSchema` and `Validate`. A `request`
-/// refuses unknown fields, an `event` ignores them; after `check` comes a function for what the
-/// fields alone cannot say.
+/// Implements [`Body`] for types that derive `Deserialize`, `JsonSchema` and `Validate`. A
+/// `request` refuses unknown fields, an `event` ignores them; after `check` comes a function for
+/// what the fields alone cannot say.
 #[macro_export]
 macro_rules! body {
     ($kind:ident $type:ty $(, check $check:path)?) => {

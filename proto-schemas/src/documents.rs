@@ -52,9 +52,9 @@ fn asyncapi() -> Value {
         "info": {
             "title": "Fermata: the messages of the order system",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Requests go over core NATS with a reply subject and are sent again with \
-                the same Idempotency-Key until they are answered. Events go to the JetStream stream \
-                TRIGGERS.",
+            "description": "Requests go over core NATS with a reply subject and are sent \
+                again with the same Idempotency-Key until they are answered. Events go to the \
+                JetStream stream TRIGGERS.",
         },
         "defaultContentType": "application/json",
         "channels": channels,
@@ -68,11 +68,13 @@ fn channels_of(message: &Message) -> Vec<(String, Value)> {
         Kind::Request { .. } => request_headers(),
         Kind::Event | Kind::Decision => event_headers(),
     };
-    let body = json!({ "title": name, "headers": headers, "payload": schema::inlined((message.schema)()) });
+    let payload = schema::inlined((message.schema)());
+    let body = json!({ "title": name, "headers": headers, "payload": payload });
     let channel = json!({ "address": subject, "messages": { *name: body } });
     let mut channels = vec![((*subject).to_owned(), channel)];
     if let Kind::Request { reply, reply_schema } = message.kind {
-        let body = json!({ "title": reply, "headers": reply_headers(), "payload": schema::inlined(reply_schema()) });
+        let payload = schema::inlined(reply_schema());
+        let body = json!({ "title": reply, "headers": reply_headers(), "payload": payload });
         // The subject of an answer is known to the request alone.
         let channel = json!({ "address": null, "messages": { reply: body } });
         channels.push((format!("{subject}.reply"), channel));
@@ -85,7 +87,10 @@ fn channels_of(message: &Message) -> Vec<(String, Value)> {
 fn operation_of(message: &Message) -> (String, Value) {
     let Message { name, subject, .. } = message;
     let of = |channel: &str| json!({ "$ref": format!("#/channels/{channel}") });
-    let body = |channel: &str, name: &str| json!([{ "$ref": format!("#/channels/{channel}/messages/{name}") }]);
+    let body = |channel: &str, name: &str| {
+        let place = format!("#/channels/{channel}/messages/{name}");
+        json!([{ "$ref": place }])
+    };
     let mut operation = json!({
         "action": "send",
         "channel": of(subject),
@@ -147,8 +152,8 @@ fn event_headers() -> Value {
             ("ce-id", "CloudEvents (binary mode): the id of the event."),
             (
                 "Fermata-Key",
-                "The business key; without it ce-subject counts, then a field of the body: /orderId, or \
-            /refundId of a refund.",
+                "The business key; without it ce-subject counts, then a field of the body: \
+                 /orderId, or /refundId of a refund.",
             ),
             (
                 "Fermata-Receipt",

@@ -8,13 +8,14 @@
 //! Two ways to read a body:
 //! - [`read`] is the door: what strangers send (HTTP bodies, requests on NATS) is checked strictly,
 //!   with all faults at once as JSON pointers, unknown fields included.
-//! - `serde` alone reads what was recorded and what the world publishes: unknown fields are ignored,
-//!   so that a field can be added to an event, or removed from a request that stands in a journal.
+//! - `serde` alone reads what was recorded and what the world publishes: unknown fields are
+//!   ignored, so that a field can be added to an event, or removed from a request that stands in a
+//!   journal.
 //!
 //! What is personal is of type [`Personal`], whose `Debug` shows nothing.
 //!
-//! Absent: HTTP, NATS, headers, clocks. A reason of an undo comes in the header `Abort-Reason`, so no
-//! body has it.
+//! Absent: HTTP, NATS, headers, clocks. A reason of an undo comes in the header `Abort-Reason`, so
+//! no body has it.
 
 mod amount;
 mod check;

@@ -35,8 +35,8 @@ pub enum Kind {
 
 /// A line makes a type a message: `request` a [`Request`] with its reply and a body read at the
 /// door, `event` an [`Event`] with the key `/orderId`, `decision` an event that only the runtime
-/// makes, `outcome` an event with an `impl` of its own, beside the type: it has several subjects, or
-/// another key.
+/// makes, `outcome` an event with an `impl` of its own, beside the type: it has several subjects,
+/// or another key.
 macro_rules! messages {
     ($($kind:ident $module:ident::$name:ident $subject:literal
         $(-> $reply_module:ident::$reply:ident)? $(check $check:ident)?;)*) => {
@@ -100,7 +100,8 @@ messages! {
     request orders::UpdateStatus "orders.update-status" -> orders::StatusUpdated;
     request orders::Approve "orders.approve" -> orders::Approved check check_reason;
     request orders::OpenTicket "orders.open-ticket" -> orders::Ticket;
-    request payments::CreateSession "payments.create-session" -> payments::Session check check_session;
+    request payments::CreateSession "payments.create-session" -> payments::Session
+        check check_session;
     request payments::ProcessPayment "payments.process" -> payments::PaymentState;
     request payments::RefundPayment "payments.refund" -> payments::Refund check check_refund;
     request payments::VoidSession "payments.void-session" -> payments::SessionVoided;

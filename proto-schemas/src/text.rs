@@ -9,8 +9,8 @@ use validator::{ValidateEmail, ValidateLength, ValidationError};
 /// a NATS header, a store key and a provider's reference field.
 pub const ORDER_ID_CHARS_MAX: usize = 64;
 
-/// The id of an order: 1 to [`ORDER_ID_CHARS_MAX`] of `A-Z a-z 0-9 _ -`. It becomes a token of a NATS
-/// subject, a part of an HTTP path and a file name, so nothing else is taken.
+/// The id of an order: 1 to [`ORDER_ID_CHARS_MAX`] of `A-Z a-z 0-9 _ -`. It becomes a token of a
+/// NATS subject, a part of an HTTP path and a file name, so nothing else is taken.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct OrderId(String);

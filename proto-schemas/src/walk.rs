@@ -2,7 +2,8 @@
 //!
 //! Only what our own types generate is understood: `$ref`, `type`, `properties`, `required`,
 //! `additionalProperties`, `items`, `anyOf` with null, `oneOf` and `enum` of texts, limits, and our
-//! formats; the rest is left to the type itself. The raw text is read, so that no number passes through a float.
+//! formats; the rest is left to the type itself. The raw text is read, so that no number passes
+//! through a float.
 
 use crate::{
     amount::Amount,

@@ -394,7 +394,7 @@ pub(crate) fn nats_server() -> Result<PathBuf, Failure> {
     let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|it| it.join("nats-server"));
-    let tools = root().join("target/tools/python/bin/nats-server");
+    let tools = root().join("target/tools/bin/nats-server");
     let mut candidates = named.into_iter().chain(in_path).chain([tools]);
     let found = candidates.find(|it| it.is_file());
     found.ok_or_else(|| "no nats-server: run deploy/test, or set NATS_SERVER".to_owned())

@@ -27,7 +27,7 @@ fn nats_server() -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&paths).map(|dir| dir.join("nats-server"));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let fetched = root.join("target/tools/nats/bin/nats-server");
+    let fetched = root.join("target/tools/bin/nats-server");
     let found = in_path.chain([fetched]).find(|path| path.is_file());
     found.expect("needs nats-server: set NATS_SERVER to its path, or run deploy/test once")
 }

@@ -121,7 +121,7 @@ fn program() -> PathBuf {
     }
     let paths = env::var_os("PATH").unwrap_or_default();
     let in_path = env::split_paths(&paths).map(|dir| dir.join("nats-server"));
-    let fetched = "../../target/tools/nats/bin/nats-server";
+    let fetched = "../../target/tools/bin/nats-server";
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(fetched);
     let found = in_path.chain([fetched]).find(|path| path.is_file());
     found.expect("needs nats-server: set NATS_SERVER to its path, or run deploy/test once")

@@ -6,6 +6,7 @@
 //! - [`problem`]: errors as problem+json (RFC 9457).
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
 //! - [`nats`]: the connection to the broker, its health, and the stream of events.
+//! - [`percent`]: texts in headers and URLs.
 //! - [`crash`]: points at which a test lets the process die.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
@@ -16,5 +17,6 @@ pub mod db;
 pub mod http;
 pub mod log;
 pub mod nats;
+pub mod percent;
 pub mod problem;
 pub mod shutdown;

@@ -4,10 +4,10 @@ use crate::{
     metrics::KitMetrics,
     outbox::{self, EventRow},
     rows,
-    wire::{PAYLOAD_BYTES_MAX, percent_encoded},
+    wire::PAYLOAD_BYTES_MAX,
 };
 use async_nats::{HeaderMap, jetstream};
-use chassis::{crash, db::Db, nats::Nats};
+use chassis::{crash, db::Db, nats::Nats, percent};
 use chrono::SecondsFormat;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -212,10 +212,10 @@ impl Relay {
         headers.insert("Fermata-Key", row.key.as_str());
         headers.insert("Fermata-Receipt", receipt_subject(&self.service).as_str());
         headers.insert("ce-specversion", "1.0");
-        headers.insert("ce-id", percent_encoded(&row.id).as_str());
+        headers.insert("ce-id", percent::encoded(&row.id).as_str());
         headers.insert("ce-source", format!("/services/{}", self.service).as_str());
         headers.insert("ce-type", row.subject.as_str());
-        headers.insert("ce-subject", percent_encoded(&row.key).as_str());
+        headers.insert("ce-subject", percent::encoded(&row.key).as_str());
         let at = row.at.to_rfc3339_opts(SecondsFormat::Millis, true);
         headers.insert("ce-time", at.as_str());
         headers.insert("ce-datacontenttype", "application/json");

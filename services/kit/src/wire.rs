@@ -2,6 +2,7 @@
 
 use crate::outcome::Rejection;
 use async_nats::{HeaderMap, service::NATS_SERVICE_ERROR, service::NATS_SERVICE_ERROR_CODE};
+use chassis::percent;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -90,7 +91,7 @@ impl Request {
             key: header(IDEMPOTENCY_KEY).map(key_of).transpose()?,
             undo_of: header(UNDO_OF).map(key_of).transpose()?,
             abort_kind: header(ABORT_KIND).and_then(|text| text.parse().ok()),
-            abort_reason: header(ABORT_REASON).map(percent_decoded),
+            abort_reason: header(ABORT_REASON).map(percent::decoded),
             attempt_class: class?,
         })
     }
@@ -112,40 +113,6 @@ fn key_of(text: &str) -> Result<String, Rejection> {
 
 fn malformed(reason: &str) -> Rejection {
     Rejection::of_request("invalid", reason)
-}
-
-/// Text that is not well-formed stays as it is: a reason is for people.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (first, byte) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
-/// As CloudEvents writes attributes in NATS headers (its NATS protocol binding, 1.0.3, 3.1.3.2).
-pub(crate) fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'"' && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 /// What is sent back. Without `Debug`, like the request.
@@ -215,15 +182,15 @@ mod tests {
             ("", ""),
         ];
         for (sent, read) in cases {
-            assert_eq!(percent_decoded(sent), read);
+            assert_eq!(percent::decoded(sent), read);
         }
     }
 
     #[test]
     fn attributes_are_encoded_as_cloud_events_asks() {
         // The example of its NATS protocol binding.
-        assert_eq!(percent_encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
-        assert_eq!(percent_encoded("50%\"a/b\""), "50%25%22a/b%22");
+        assert_eq!(percent::encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
+        assert_eq!(percent::encoded("50%\"a/b\""), "50%25%22a/b%22");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::watch::{ECHO, Link, Watcher};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
+use crate::percent;
 
 /// Events that wait for the watcher; it only counts and logs, so this is never full for long.
 const EVENTS_MAX: usize = 1_024;
@@ -235,27 +236,14 @@ struct Login {
     password: String,
 }
 
-/// The user's name becomes part of subjects, so it is one plain token.
+/// The user's name becomes part of subjects, so it is one plain token. A password in a URL has its
+/// reserved characters escaped.
 fn login_of(url: &Secret) -> Option<Login> {
     let url = ServerAddr::from_str(url.expose()).ok()?;
     let (user, password) = (url.username()?, url.password()?);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    let login = || Login { user: user.into(), password: percent_decoded(password) };
+    let login = || Login { user: user.into(), password: percent::decoded(password) };
     (!user.is_empty() && user.bytes().all(plain)).then(login)
-}
-
-/// A password in a URL has its reserved characters escaped.
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
-        let escaped = digits.and_then(|it| hex::decode(it).ok()).and_then(|it| it.first().copied());
-        decoded.push(escaped.unwrap_or(byte));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

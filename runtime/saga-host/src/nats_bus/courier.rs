@@ -2,7 +2,6 @@
 //! it no more. Nobody waits for an answer: it comes to the step's own subject whenever it comes.
 
 use super::{
-    event::percent_encoded,
     reply::{self, Class, REPLIES},
     schedule::{Attempts, Schedule},
 };
@@ -12,7 +11,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use async_nats::{HeaderMap, Message, Subscriber};
-use chassis::nats::Nats;
+use chassis::{nats::Nats, percent};
 use futures::StreamExt as _;
 use rand::Rng as _;
 use saga_core::{
@@ -193,7 +192,7 @@ fn headers(request: &Request) -> HeaderMap {
             headers.insert("Undo-Of", call_key.as_str());
         }
         headers.insert("Abort-Kind", undo.abort.kind.as_str());
-        headers.insert("Abort-Reason", percent_encoded(&undo.abort.reason).as_str());
+        headers.insert("Abort-Reason", percent::encoded(&undo.abort.reason).as_str());
     }
     if request.attempt_class > 1 {
         headers.insert("Attempt-Class", request.attempt_class.to_string().as_str());

@@ -1,14 +1,13 @@
 //! Events out: each is given to the broker until it has it. What was given twice is one event to
 //! every reader that looks at its id.
 
-use super::event::percent_encoded;
 use crate::{
     clock,
     engine::{Handle, Publication},
     telemetry::Telemetry,
 };
 use async_nats::HeaderMap;
-use chassis::nats::Nats;
+use chassis::{nats::Nats, percent};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand::Rng as _;
 use saga_core::{
@@ -93,10 +92,10 @@ fn headers(it: &Publication) -> HeaderMap {
     headers.insert("Fermata-Key", it.key.as_str());
     headers.insert("Content-Type", "application/json");
     headers.insert("ce-specversion", "1.0");
-    headers.insert("ce-id", percent_encoded(&it.id).as_str());
-    headers.insert("ce-type", percent_encoded(&it.subject).as_str());
+    headers.insert("ce-id", percent::encoded(&it.id).as_str());
+    headers.insert("ce-type", percent::encoded(&it.subject).as_str());
     headers.insert("ce-source", SOURCE);
-    headers.insert("ce-subject", percent_encoded(&it.key).as_str());
+    headers.insert("ce-subject", percent::encoded(&it.key).as_str());
     headers.insert("ce-time", clock::rfc3339(clock::now()).as_str());
     headers
 }

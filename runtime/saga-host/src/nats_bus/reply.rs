@@ -1,7 +1,7 @@
 //! Answers of services: whose they are, and of which class.
 
-use super::event::percent_decoded;
 use async_nats::{HeaderMap, StatusCode};
+use chassis::percent;
 use saga_core::{
     core::PAYLOAD_BYTES_MAX,
     effect::{Request, RequestId},
@@ -75,7 +75,7 @@ pub(super) fn classify(
     let code = header(ERROR_CODE);
     let is_refusal =
         code.and_then(|it| it.parse().ok()).is_some_and(|it: u16| (400..500).contains(&it));
-    let error = || percent_decoded(header(ERROR).unwrap_or("no reason given"));
+    let error = || percent::decoded(header(ERROR).unwrap_or("no reason given"));
     match (header(OUTCOME), code) {
         (Some("ok"), _) | (None, None) => ok(body),
         (Some("rejected"), _) => rejected(code, error(), body),

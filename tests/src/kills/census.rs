@@ -5,6 +5,7 @@ use crate::{
     audit::{SKU, checks, evidence::Shelf},
     client::Api,
 };
+use serde_json::Value;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 
@@ -12,7 +13,21 @@ use tokio::{sync::watch, time::sleep};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a saga stands that has not ended.
-const PHASES: [&str; 4] = ["running", "waiting", "compensating", "attention"];
+const OPEN: [&str; 4] = ["running", "waiting", "compensating", "attention"];
+
+/// The phases that are told apart: an open saga's status, and what one that waits holds for.
+const PHASES: [&str; 7] = [
+    "running",
+    "waiting for approval",
+    "waiting for payment",
+    "waiting for delivery",
+    "waiting",
+    "compensating",
+    "attention",
+];
+
+/// Those of [`PHASES`] in which a saga does something, or waits for an answer.
+const AT_WORK: [&str; 2] = ["running", "compensating"];
 
 /// Open sagas by phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,15 +41,24 @@ impl Census {
 
     /// Those that do something or wait for an answer, as of now.
     pub fn at_work(&self) -> usize {
-        self.0[0] + self.0[2]
+        self.phases().filter(|it| AT_WORK.contains(&it.0)).map(|it| it.1).sum()
+    }
+
+    fn phases(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        PHASES.into_iter().zip(self.0)
+    }
+
+    fn add(&mut self, phase: &str) {
+        if let Some(place) = PHASES.iter().position(|it| *it == phase) {
+            self.0[place] += 1;
+        }
     }
 }
 
 impl fmt::Display for Census {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} open", self.open())?;
-        let phases = PHASES.iter().zip(self.0).filter(|it| it.1 > 0);
-        for (number, (phase, count)) in phases.enumerate() {
+        for (number, (phase, count)) in self.phases().filter(|it| it.1 > 0).enumerate() {
             write!(f, "{}{count} {phase}", if number == 0 { ": " } else { ", " })?;
         }
         Ok(())
@@ -47,12 +71,14 @@ impl fmt::Display for Census {
 /// The runtime is away.
 pub async fn count(api: &Api) -> Result<Census, Failure> {
     let mut census = Census::default();
-    for (phase, count) in PHASES.iter().zip(&mut census.0) {
-        let base = format!("{}/api/sagas?status={phase}&limit=200", api.urls().runtime);
+    for status in OPEN {
+        let base = format!("{}/api/sagas?status={status}&limit=200", api.urls().runtime);
         let mut url = base.clone();
         loop {
             let page = api.glance(&url).await?;
-            *count += page["items"].as_array().map_or(0, Vec::len);
+            for saga in page["items"].as_array().into_iter().flatten() {
+                census.add(phase_of(status, saga));
+            }
             match page["next"].as_str() {
                 Some(next) => url = format!("{base}&cursor={next}"),
                 None => break,
@@ -60,6 +86,15 @@ pub async fn count(api: &Api) -> Result<Census, Failure> {
         }
     }
     Ok(census)
+}
+
+fn phase_of<'a>(status: &'a str, saga: &Value) -> &'a str {
+    match (status, saga["waits"][0]["event"].as_str().unwrap_or_default()) {
+        ("waiting", "orders.trigger.approved") => "waiting for approval",
+        ("waiting", it) if it.starts_with("payments.") => "waiting for payment",
+        ("waiting", "delivery.trigger.status-updated") => "waiting for delivery",
+        _ => status,
+    }
 }
 
 /// What is seen from time to time, as far as the processes are there.

@@ -17,6 +17,9 @@ use serde::Serialize;
 pub(crate) struct RecordView {
     /// Counts from 0. What stands behind a fact that was held moves when the fact is applied.
     seq: usize,
+    /// The number of its entry, which never changes: a fact with what was decided on it. A fact that
+    /// was held is told again under the same number when it is applied.
+    entry: u32,
     at: String,
     /// A fact: `started replied rejected received timer_fired exhausted published undone
     /// undo_rejected paused resumed cancel_asked terminated retried`. A decision: `call wait sleep
@@ -89,28 +92,50 @@ pub(crate) struct CommandView {
 
 /// All records of a journal, oldest first.
 pub(crate) fn records(saga: SagaId, journal: &[Entry]) -> Vec<RecordView> {
+    let epoch = epoch_of(journal);
+    let entries = (0..).zip(journal);
+    let records = entries.flat_map(|(number, entry)| records_of(saga, epoch, number, entry));
+    records.enumerate().map(|(seq, it)| RecordView { seq, ..it }).collect()
+}
+
+/// The saga's own epoch, which its first entry tells.
+pub(crate) fn epoch_of(journal: &[Entry]) -> u32 {
     let epoch = journal.iter().find_map(|it| match &it.fact {
         Fact::Started(start) => Some(start.epoch),
         _ => None,
     });
-    let mut records: Vec<RecordView> = Vec::new();
-    for entry in journal {
-        let mut fact = fact(&entry.fact);
-        fact.at = rfc3339(entry.at);
-        match &entry.turn {
-            Turn::Held(hold) => {
-                fact.held = Some(held(hold));
-                records.push(fact);
-            }
-            Turn::Done { at, decisions } => {
-                records.push(fact);
-                let of = Of { saga, epoch: epoch.unwrap_or_default(), at: *at };
-                records.extend(decisions.iter().map(|it| of.decision(it)));
-            }
+    epoch.unwrap_or_default()
+}
+
+/// The records of one entry: the fact, then what was decided on it. Their `seq` counts from 0 here.
+pub(crate) fn records_of(saga: SagaId, epoch: u32, number: u32, entry: &Entry) -> Vec<RecordView> {
+    let mut fact = fact(&entry.fact);
+    fact.at = rfc3339(entry.at);
+    let mut records = vec![fact];
+    match &entry.turn {
+        Turn::Held(hold) => records[0].held = Some(held(hold)),
+        Turn::Done { at, decisions } => {
+            let of = Of { saga, epoch, at: *at };
+            records.extend(decisions.iter().map(|it| of.decision(it)));
         }
     }
-    records.iter_mut().enumerate().for_each(|(seq, it)| it.seq = seq);
+    records.iter_mut().enumerate().for_each(|(seq, it)| (it.seq, it.entry) = (seq, number));
     records
+}
+
+/// How many records an entry has.
+pub(crate) fn count_of(entry: &Entry) -> usize {
+    match &entry.turn {
+        Turn::Held(_) => 1,
+        Turn::Done { decisions, .. } => 1 + decisions.len(),
+    }
+}
+
+impl RecordView {
+    /// Counts from there.
+    pub(crate) fn behind(self, records: usize) -> RecordView {
+        RecordView { seq: records + self.seq, ..self }
+    }
 }
 
 fn held(hold: &Hold) -> String {

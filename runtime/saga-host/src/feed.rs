@@ -1,0 +1,222 @@
+//! Who watches a saga's journal, and how a watcher hears that it has grown.
+//!
+//! ```text
+//! engine ──▶ bounded channel ──▶ herald ──▶ a watch for each saga ──▶ readers
+//! ```
+//!
+//! The engine says after each commit which journals it has written to, once for all readers and not
+//! at all while nobody watches. It waits for nobody: what finds the channel full is made up for by
+//! waking everybody. A watcher is only told *that* there is more; what it is it reads from the
+//! journal, so that it sees what is durable and nothing else.
+
+use chassis::shutdown::Shutdown;
+use saga_core::{core::Core, id::SagaId, store::Store};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// Commits that the herald has not looked at yet; it needs microseconds for each.
+const COMMITS_MAX: usize = 64;
+/// Watchers in all: each may hold a page of a journal and some events in memory.
+pub(crate) const WATCHERS_MAX: usize = 256;
+/// Watchers from one address: an office, or the front end of one team, with some room.
+pub(crate) const WATCHERS_OF_ADDRESS_MAX: usize = 64;
+
+/// Readers that ask the engine at once: they leave the places at its door to others.
+const VISITS_MAX: usize = 8;
+
+/// How many records a commit has added to a journal.
+type Grown = (SagaId, u64);
+
+/// The engine's end.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    commits: mpsc::Sender<Vec<Grown>>,
+    news: Arc<News>,
+}
+
+/// What the engine and the herald tell each other beside the channel.
+#[derive(Debug, Default)]
+struct News {
+    /// Written by the herald before a watcher is let in.
+    watchers: AtomicUsize,
+    /// Some commit did not find room in the channel.
+    missed: AtomicBool,
+}
+
+/// The readers' end; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    doors: mpsc::UnboundedSender<Door>,
+    visits: Arc<Semaphore>,
+    /// Ends all streams.
+    pub(crate) shutdown: Shutdown,
+}
+
+#[derive(Debug)]
+enum Door {
+    In(SagaId, IpAddr, oneshot::Sender<Result<watch::Receiver<u64>, Crowded>>),
+    Out(SagaId, IpAddr),
+}
+
+/// Why nobody else may watch now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowded {
+    /// There are [`WATCHERS_MAX`].
+    All,
+    /// There are [`WATCHERS_OF_ADDRESS_MAX`] from this address.
+    Address,
+}
+
+/// A watcher's place.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// Counts the records that were added to the journal. What was added before the watch began may
+    /// be in it or not; everything else is.
+    pub(crate) grown: watch::Receiver<u64>,
+    saga: SagaId,
+    party: IpAddr,
+    doors: mpsc::UnboundedSender<Door>,
+}
+
+/// Ends of a new feed, and the task between them.
+pub(crate) fn feed(shutdown: Shutdown) -> (Feed, Readers, impl Future<Output = ()> + Send) {
+    let (commits, committed) = mpsc::channel(COMMITS_MAX);
+    let (doors, asked) = mpsc::unbounded_channel();
+    let news = Arc::new(News::default());
+    let herald = Herald { news: Arc::clone(&news), sagas: HashMap::new(), parties: HashMap::new() };
+    let visits = Arc::new(Semaphore::new(VISITS_MAX));
+    (Feed { commits, news }, Readers { doors, visits, shutdown }, herald.run(committed, asked))
+}
+
+impl Feed {
+    /// What the batch being made adds to journals; nothing while nobody watches.
+    pub(crate) fn gather<S: Store>(&self, core: &Core<S>) -> Vec<Grown> {
+        if self.news.watchers.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        core.batch_entries().collect()
+    }
+
+    /// Says that the batch is durable.
+    pub(crate) fn publish(&self, grown: Vec<Grown>) {
+        if grown.is_empty() || self.commits.try_send(grown).is_ok() {
+            return;
+        }
+        self.news.missed.store(true, Ordering::Release);
+        // The herald may have emptied the channel meanwhile, and wait; when it is still full, the
+        // herald sees the flag behind what is in there.
+        let _full_or_gone = self.commits.try_send(Vec::new());
+    }
+}
+
+impl Readers {
+    /// One for each reader that asks the engine now.
+    pub(crate) fn visits(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.visits)
+    }
+
+    /// Watches a saga from now on: what is committed after this returns is told.
+    pub(crate) async fn watch(&self, saga: SagaId, party: IpAddr) -> Result<Watch, Crowded> {
+        let (answer, answered) = oneshot::channel();
+        let _gone = self.doors.send(Door::In(saga, party, answer));
+        // The herald ends with the process.
+        let grown = answered.await.unwrap_or(Err(Crowded::All))?;
+        Ok(Watch { grown, saga, party, doors: self.doors.clone() })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _gone = self.doors.send(Door::Out(self.saga, self.party));
+    }
+}
+
+struct Herald {
+    news: Arc<News>,
+    sagas: HashMap<SagaId, Watched>,
+    parties: HashMap<IpAddr, usize>,
+}
+
+struct Watched {
+    grown: watch::Sender<u64>,
+    watchers: usize,
+}
+
+impl Herald {
+    async fn run(
+        mut self,
+        mut committed: mpsc::Receiver<Vec<Grown>>,
+        mut asked: mpsc::UnboundedReceiver<Door>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(commit) = committed.recv() => self.tell(commit),
+                Some(door) = asked.recv() => self.door(door),
+                else => return,
+            }
+        }
+    }
+
+    fn tell(&self, commit: Vec<Grown>) {
+        for (saga, records) in commit {
+            if let Some(watched) = self.sagas.get(&saga) {
+                watched.grown.send_modify(|it| *it += records);
+            }
+        }
+        if self.news.missed.swap(false, Ordering::AcqRel) {
+            self.sagas.values().for_each(|it| it.grown.send_modify(|_| ()));
+        }
+    }
+
+    fn door(&mut self, door: Door) {
+        match door {
+            Door::In(saga, party, answer) => {
+                let entered = self.enter(saga, party);
+                let is_in = entered.is_ok();
+                if answer.send(entered).is_err() && is_in {
+                    self.leave(saga, party);
+                }
+            }
+            Door::Out(saga, party) => self.leave(saga, party),
+        }
+    }
+
+    fn enter(&mut self, saga: SagaId, party: IpAddr) -> Result<watch::Receiver<u64>, Crowded> {
+        if WATCHERS_MAX <= self.news.watchers.load(Ordering::Relaxed) {
+            return Err(Crowded::All);
+        }
+        let of_party = self.parties.entry(party).or_default();
+        if WATCHERS_OF_ADDRESS_MAX <= *of_party {
+            return Err(Crowded::Address);
+        }
+        *of_party += 1;
+        self.news.watchers.fetch_add(1, Ordering::Release);
+        let new = || Watched { grown: watch::channel(0).0, watchers: 0 };
+        let watched = self.sagas.entry(saga).or_insert_with(new);
+        watched.watchers += 1;
+        Ok(watched.grown.subscribe())
+    }
+
+    fn leave(&mut self, saga: SagaId, party: IpAddr) {
+        self.news.watchers.fetch_sub(1, Ordering::Release);
+        if let Some(watched) = self.sagas.get_mut(&saga) {
+            watched.watchers -= 1;
+            if watched.watchers == 0 {
+                self.sagas.remove(&saga);
+            }
+        }
+        if let Some(count) = self.parties.get_mut(&party) {
+            *count -= 1;
+            if *count == 0 {
+                self.parties.remove(&party);
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Reads a saga's journal in the order of the log, from any place on, a bounded piece at a time.
+//!
+//! Entries stand in the order in which their facts happened, and in the log in the same order, but
+//! for those that were held: an entry that is written again when its fact is applied moves to the
+//! log's end. Only the order of the log lets a reader say with one position what it has seen, so
+//! that is the order here: a reader who was there sees a held fact twice, under the same number of
+//! the entry, first held and then with what was decided on it; one who comes later sees it once.
+
+use crate::{
+    engine::{Busy, Handle},
+    http::journal::{RecordView, count_of, epoch_of, records_of},
+    sled_store::SledStore,
+};
+use saga_core::{
+    codec::decode_entry,
+    core::Core,
+    head::Head,
+    id::{Position, SagaId},
+    journal::{Entry, Turn},
+    store::{Store as _, StoreError, Stored, Table},
+};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
+use tokio::sync::Semaphore;
+
+/// Entries that one visit to the engine reads: some hundred microseconds of its time.
+const VISIT_ENTRIES_MAX: usize = 256;
+/// A visit ends with the entry that goes over this.
+const VISIT_BYTES_MAX: usize = 256 << 10;
+
+/// Where a record is in the log. Its text is the id of its message: the position of its entry, and
+/// behind a dot which of the decisions it is, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    position: Position,
+    /// 0 is the fact.
+    index: usize,
+}
+
+/// A text that no record has as its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoPlace;
+
+/// A record and where it is.
+pub(super) struct Message {
+    pub(super) place: Place,
+    pub(super) record: RecordView,
+}
+
+/// What was new at one moment, in the order of the log; it is taken with [`Cursor::take`].
+pub(super) struct News {
+    /// The log's end at that moment.
+    until: Position,
+    order: Vec<(Position, u32)>,
+    /// How many of them were taken.
+    taken: usize,
+    /// The entries themselves, when one visit had room for them.
+    at_hand: Vec<(u32, Entry)>,
+    /// How many records these entries have.
+    pub(super) records: usize,
+    /// The saga, when it has ended: nothing follows.
+    pub(super) ended: Option<Head>,
+}
+
+/// Why nothing is read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReadError {
+    /// Whether it is worth asking again.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, ReadError::Busy(Busy::Full))
+    }
+}
+
+/// One reader's way through a journal.
+pub(super) struct Cursor {
+    engine: Handle,
+    /// Visits of all readers at once.
+    visits: Arc<Semaphore>,
+    saga: SagaId,
+    epoch: u32,
+    /// How many records each entry has.
+    counts: Vec<usize>,
+    /// Entries that may be written again, or were since the last look.
+    open: BTreeSet<u32>,
+    seen: Place,
+    /// An entry, and how many records stand before it.
+    before: (usize, usize),
+}
+
+/// What one visit found.
+struct Visit {
+    position: Position,
+    entries: Vec<(u32, Stored)>,
+    /// Whether nothing stands behind them.
+    is_all: bool,
+    ended: Option<Head>,
+}
+
+impl Cursor {
+    pub(super) fn new(engine: Handle, visits: Arc<Semaphore>, saga: SagaId) -> Cursor {
+        let (counts, open, seen) = (Vec::new(), BTreeSet::new(), Place { position: 0, index: 0 });
+        Cursor { engine, visits, saga, epoch: 0, counts, open, seen, before: (0, 0) }
+    }
+
+    /// Looks at the whole journal, and goes on behind this place. `None` when no message of this
+    /// saga can have had it.
+    pub(super) async fn begin(&mut self, last: Option<Place>) -> Result<Option<News>, ReadError> {
+        let (mut news, all) = self.look().await?;
+        if let Some(last) = last {
+            if !self.was_given(last, &all) {
+                return Ok(None);
+            }
+            self.seen = last;
+            news.leave_out(last, &self.counts);
+        }
+        Ok(Some(news))
+    }
+
+    /// What was written since the last look.
+    pub(super) async fn news(&mut self) -> Result<News, ReadError> {
+        Ok(self.look().await?.0)
+    }
+
+    /// The next messages; none when all were taken.
+    pub(super) async fn take(&mut self, news: &mut News) -> Result<Vec<Message>, ReadError> {
+        let entries = if news.at_hand.is_empty() {
+            self.fetch(news).await?
+        } else {
+            news.taken = news.order.len();
+            std::mem::take(&mut news.at_hand)
+        };
+        let seen = self.seen;
+        let mut messages = Vec::new();
+        for (number, entry) in &entries {
+            let before = self.records_before(*number as usize);
+            let records = records_of(self.saga, self.epoch, *number, entry).into_iter();
+            let placed = records.enumerate().map(|(index, record)| {
+                let place = Place { position: entry.position, index };
+                Message { place, record: record.behind(before) }
+            });
+            messages.extend(placed.filter(|it| seen < it.place));
+        }
+        if news.is_taken() {
+            self.seen = Place { position: news.until, index: usize::MAX };
+        }
+        Ok(messages)
+    }
+
+    /// Whether the saga is there.
+    pub(super) fn has_journal(&self) -> bool {
+        !self.counts.is_empty()
+    }
+
+    /// What is new up to the log's end, and the places of all entries that were looked at.
+    async fn look(&mut self) -> Result<(News, Vec<(Position, u32)>), ReadError> {
+        let mut open: Vec<u32> = self.open.iter().copied().collect();
+        let mut visit = self.visit(open.clone(), Some(self.counts.len())).await?;
+        let (until, ended) = (visit.position, visit.ended.take());
+        let (mut all, mut at_hand) = (Vec::new(), Vec::new());
+        let is_at_once = visit.is_all;
+        loop {
+            for (number, stored) in &visit.entries {
+                let entry = decode_entry(stored)?;
+                self.learn(*number, &entry, until);
+                all.push((entry.position, *number));
+                if is_at_once && self.seen.position < entry.position {
+                    at_hand.push((*number, entry));
+                }
+            }
+            if visit.is_all {
+                break;
+            }
+            open.drain(..open.len().min(visit.entries.len()));
+            visit = self.visit(open.clone(), Some(self.counts.len())).await?;
+        }
+        let is_new = |it: &&(Position, u32)| self.seen.position < it.0 && it.0 <= until;
+        let mut order: Vec<(Position, u32)> = all.iter().filter(is_new).copied().collect();
+        order.sort_unstable();
+        at_hand.sort_unstable_by_key(|it| it.1.position);
+        let records = order.iter().map(|it| self.counts[it.1 as usize]).sum();
+        let news = News { until, order, taken: 0, at_hand, records, ended };
+        Ok((news, all))
+    }
+
+    /// The next entries of the order, as far as one visit goes.
+    async fn fetch(&mut self, news: &mut News) -> Result<Vec<(u32, Entry)>, ReadError> {
+        let wanted = &news.order[news.taken..];
+        let wanted = &wanted[..wanted.len().min(VISIT_ENTRIES_MAX)];
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers = wanted.iter().map(|it| it.1).collect();
+        let visit = self.visit(numbers, None).await?;
+        let mut entries = Vec::with_capacity(visit.entries.len());
+        for ((position, number), (_, stored)) in wanted.iter().zip(visit.entries) {
+            news.taken += 1;
+            if stored.position == *position {
+                entries.push((*number, decode_entry(&stored)?));
+            } else {
+                // Written again meanwhile: it comes at its new place.
+                self.open.insert(*number);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Reads these entries, and then those from `from` on.
+    async fn visit(&self, numbers: Vec<u32>, from: Option<usize>) -> Result<Visit, ReadError> {
+        // The semaphore is never closed.
+        let _one_of_few = self.visits.acquire().await;
+        let (saga, from) = (self.saga, from.and_then(|it| u32::try_from(it).ok()));
+        let visited = self.engine.read(move |core| visit(core, saga, &numbers, from)).await?;
+        Ok(visited?)
+    }
+
+    fn learn(&mut self, number: u32, entry: &Entry, until: Position) {
+        let (at, count) = (number as usize, count_of(entry));
+        match self.counts.get_mut(at) {
+            Some(known) if *known == count => (),
+            Some(known) => (*known, self.before) = (count, (0, 0)),
+            None => self.counts.push(count),
+        }
+        if at == 0 {
+            self.epoch = epoch_of(std::slice::from_ref(entry));
+        }
+        if matches!(entry.turn, Turn::Held(_)) || until < entry.position {
+            self.open.insert(number);
+        } else {
+            self.open.remove(&number);
+        }
+    }
+
+    fn records_before(&mut self, entry: usize) -> usize {
+        let (mut at, mut before) = self.before;
+        if entry < at {
+            (at, before) = (0, 0);
+        }
+        before += self.counts[at..entry].iter().sum::<usize>();
+        self.before = (entry, before);
+        before
+    }
+
+    /// Whether a message can have had this place: one that is in the journal now, or that of a held
+    /// fact that was written again. Such an entry is known by a later one that stands before it in
+    /// the log: that of the operator who let it go on.
+    fn was_given(&self, place: Place, all: &[(Position, u32)]) -> bool {
+        if let Some((_, number)) = all.iter().find(|it| it.0 == place.position) {
+            return place.index < self.counts[*number as usize];
+        }
+        let mut later = Position::MAX;
+        let mut stayed_behind = true;
+        let mut was_moved = false;
+        let mut fits = false;
+        for (position, _) in all.iter().rev() {
+            let has_moved = later < *position;
+            later = later.min(*position);
+            if has_moved {
+                was_moved |= stayed_behind && place.position < *position;
+            } else {
+                fits |= was_moved && *position < place.position;
+                stayed_behind = place.position < *position;
+                was_moved = false;
+            }
+        }
+        (fits || was_moved) && place.index == 0
+    }
+}
+
+impl News {
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken == self.order.len()
+    }
+
+    /// Leaves out what stands up to this place.
+    fn leave_out(&mut self, last: Place, counts: &[usize]) {
+        let is_left = |position: Position, number: u32| {
+            last.position < position
+                || last.position == position && last.index + 1 < counts[number as usize]
+        };
+        self.order.retain(|it| is_left(it.0, it.1));
+        self.at_hand.retain(|it| is_left(it.1.position, it.0));
+        self.records = self.order.iter().map(|it| counts[it.1 as usize]).sum();
+    }
+}
+
+/// Between two batches of the engine.
+fn visit(
+    core: &Core<SledStore>,
+    saga: SagaId,
+    numbers: &[u32],
+    from: Option<u32>,
+) -> Result<Visit, StoreError> {
+    let store = core.store();
+    let (mut entries, mut bytes, mut is_all) = (Vec::new(), 0, true);
+    let tail = from.map(|it| it..).into_iter().flatten();
+    for number in numbers.iter().copied().chain(tail) {
+        if entries.len() == VISIT_ENTRIES_MAX || VISIT_BYTES_MAX < bytes {
+            is_all = false;
+            break;
+        }
+        let Some(stored) = store.entry(saga, number)? else { break };
+        bytes += stored.bytes.len();
+        entries.push((number, stored));
+    }
+    let ended = match store.row(Table::Ended, saga.as_bytes())? {
+        Some(_) => core.head(saga)?,
+        None => None,
+    };
+    Ok(Visit { position: store.position(), entries, is_all, ended })
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            0 => write!(f, "{}", self.position),
+            index => write!(f, "{}.{index}", self.position),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Place, NoPlace> {
+        let (position, index) = text.split_once('.').unwrap_or((text, "0"));
+        let position = position.parse().map_err(|_| NoPlace)?;
+        let index = index.parse().map_err(|_| NoPlace)?;
+        let place = Place { position, index };
+        // Signs and leading zeros are not ours.
+        if place.to_string() == text { Ok(place) } else { Err(NoPlace) }
+    }
+}

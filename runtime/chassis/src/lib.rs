@@ -7,6 +7,7 @@
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
 //! - [`nats`]: the connection to the broker, its health, and the stream of events.
 //! - [`percent`]: texts in headers and URLs.
+//! - [`json`]: how deep JSON may be nested.
 //! - [`crash`]: points at which a test lets the process die.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
@@ -15,6 +16,7 @@ pub mod config;
 pub mod crash;
 pub mod db;
 pub mod http;
+pub mod json;
 pub mod log;
 pub mod nats;
 pub mod percent;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get, post_with};
+use axum::http::HeaderMap;
 use chassis::http::{
     Admin, Approver, Created, Door, Health, IdempotencyKey, Json, Limits, Metrics, Page, PageQuery,
     Path, Problem, Query, Role, Tokens, Viewer, problems, serve,
@@ -15,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use validator::Validate;
@@ -53,6 +54,11 @@ async fn panics(_: Admin) -> &'static str {
     panic!("planted");
 }
 
+async fn hook(headers: HeaderMap) -> Result<&'static str, Problem> {
+    let is_signed = headers.get("x-signature").is_some_and(|it| it == "good");
+    is_signed.then_some("taken").ok_or_else(|| Problem::bad_request("a wrong signature"))
+}
+
 struct Server {
     addr: SocketAddr,
     health: Health,
@@ -72,6 +78,7 @@ async fn start_with(change: impl FnOnce(&mut Limits)) -> Server {
         .api_route("/things", post_with(create, |op| problems(op, &[409])).get(list))
         .api_route("/things/{id}", get(read))
         .api_route("/panics", get(panics))
+        .api_route("/webhooks/things", post_with(hook, |op| op))
         .api_route("/slow", get(slow));
     let mut limits = Limits {
         body_bytes_max: BODY_BYTES_MAX,
@@ -88,7 +95,7 @@ async fn start_with(change: impl FnOnce(&mut Limits)) -> Server {
     let door = Door {
         title: "things",
         description: "Things for a test.",
-        limits,
+        limits: limits.clone(),
         tokens,
         health: health.clone(),
         metrics: Metrics::new(),
@@ -96,7 +103,7 @@ async fn start_with(change: impl FnOnce(&mut Limits)) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("an address");
     let shutdown = Shutdown::new();
-    let server = serve(listener, door.router(routes), health.clone(), shutdown.clone());
+    let server = serve(listener, door.router(routes), limits, health.clone(), shutdown.clone());
     Server { addr, health, shutdown, task: tokio::spawn(server), gate }
 }
 
@@ -358,6 +365,61 @@ async fn too_many_at_once_are_told_to_come_again() {
     server.gate.add_permits(1);
     assert_eq!(receive(&mut slow).await.status, 200);
     assert_eq!(send(server.addr, &request("GET /things", VIEWER, "")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_is_told_so_and_others_come_in() {
+    let server = start_with(|it| it.connections_per_address = 2).await;
+    // Slow senders: each holds its connection with half a head.
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.addr).await.expect("connects");
+        stream.write_all(b"GET /things HTTP/1.1\r\nHost: x\r\n").await.expect("sent");
+        slow.push(stream);
+    }
+    let refused = send(server.addr, &request("GET /livez", "", "")).await;
+    assert_eq!(refused.status, 429);
+    refused.problem();
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let other = TcpSocket::new_v4().expect("a socket");
+    other.bind("127.0.0.2:0".parse().expect("an address")).expect("all of 127/8 is ours");
+    let mut other = other.connect(server.addr).await.expect("connects");
+    other.write_all(&request("GET /livez", "", "")).await.expect("sent");
+    assert_eq!(receive(&mut other).await.status, 200, "another address is not concerned");
+    drop(slow);
+    let mut last = refused.status;
+    while last == 429 {
+        last = send(server.addr, &request("GET /livez", "", "")).await.status;
+    }
+    assert_eq!(last, 200, "their places are free again");
+}
+
+#[tokio::test]
+async fn forgeries_are_counted_and_what_is_signed_comes_in_beside_them() {
+    let server = start_with(|it| it.requests_per_s = NonZeroU32::new(2).expect("2")).await;
+    let signed = || request("POST /webhooks/things", "X-Signature: good\r\n", "");
+    let forged = || request("POST /webhooks/things", "X-Signature: bad\r\n", "");
+    let mut last = send(server.addr, &forged()).await;
+    assert_eq!(last.status, 400);
+    while last.status == 400 {
+        last = send(server.addr, &forged()).await;
+    }
+    assert_eq!(last.status, 429);
+    assert_eq!(last.header("retry-after"), Some("1"));
+    for _ in 0..10 {
+        assert_eq!(send(server.addr, &signed()).await.status, 200, "genuine, from there too");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_nested_too_deep_is_a_400() {
+    let server = start().await;
+    for levels in [101, 300] {
+        let body = format!("{{\"nameOfIt\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        let answer = post(&server, &format!("{APPROVER}{JSON}"), &body).await;
+        assert_eq!(answer.status, 400, "{levels}");
+        assert!(answer.problem()["detail"].to_string().contains("deeper than 100 levels"));
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ pub async fn serve_on(
     let door = Door {
         title: "Fermata",
         description: "Runs sagas: what they wait for, what they did, and what people decide.",
-        limits: config.limits,
+        limits: config.limits.clone(),
         tokens: config.tokens,
         health: health.clone(),
         metrics,
@@ -131,7 +131,8 @@ pub async fn serve_on(
     if let Ok(addr) = listener.local_addr() {
         tracing::info!(%addr, "serving");
     }
-    let serving = tokio::spawn(serve(listener, router, health, shutdown.clone()));
+    let serving = serve(listener, router, config.limits, health, shutdown.clone());
+    let serving = tokio::spawn(serving);
     tokio::select! {
         () = shutdown.asked() => (),
         ended = &mut engine.ended => return Err(engine_ended(ended)),

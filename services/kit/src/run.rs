@@ -180,14 +180,14 @@ pub async fn run(
     let door = Door {
         title: process.title,
         description: process.description,
-        limits: config.limits,
+        limits: config.limits.clone(),
         tokens: config.tokens,
         health: health.clone(),
         metrics,
     };
     let router = door.router((app.routes)(context));
     tracing::info!(address = %listener.local_addr().map_err(listen)?, "listening");
-    let serving = serve(listener, router, health.clone(), shutdown.clone());
+    let serving = serve(listener, router, config.limits, health.clone(), shutdown.clone());
     tokio::pin!(serving);
     tokio::select! {
         () = running.broken() => {

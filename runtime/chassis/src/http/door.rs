@@ -32,6 +32,13 @@ const REQUESTS_PER_S_DEVELOPMENT: NonZeroU32 = NonZeroU32::new(5_000).expect("no
 /// More than any of our loads needs; with the largest bodies they hold 1 GiB.
 const REQUESTS_MAX: usize = 1_024;
 
+/// A browser opens six, a gateway in front some dozens; far below [`REQUESTS_MAX`], so that slow
+/// senders of one address do not take all places.
+const CONNECTIONS_PER_ADDRESS: usize = 256;
+/// As with the rate, all of a developer's machine is one address; less than all connections, so
+/// that the limit is there too.
+const CONNECTIONS_PER_ADDRESS_DEVELOPMENT: usize = 2_048;
+
 /// How much a caller may ask for.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -42,6 +49,8 @@ pub struct Limits {
     /// Requests that are read and handled at once, each of which may hold a body in memory; more
     /// are told to come again.
     pub requests_max: usize,
+    /// Open connections of one peer address (IPv6: one /64 network); the next is told 429.
+    pub connections_per_address: usize,
     /// For the body to arrive, and again for the handler to answer.
     pub request_timeout: Duration,
 }
@@ -52,6 +61,7 @@ impl Default for Limits {
             body_bytes_max: BODY_BYTES_MAX,
             requests_per_s: REQUESTS_PER_S,
             requests_max: REQUESTS_MAX,
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
             request_timeout: REQUEST_TIMEOUT,
         }
     }
@@ -59,11 +69,14 @@ impl Default for Limits {
 
 impl Limits {
     /// Reads `FERMATA_HTTP_BODY_BYTES_MAX`, `FERMATA_HTTP_REQUESTS_PER_S`,
-    /// `FERMATA_HTTP_REQUESTS_MAX` and `FERMATA_HTTP_TIMEOUT_MS`.
+    /// `FERMATA_HTTP_REQUESTS_MAX`, `FERMATA_HTTP_CONNECTIONS_PER_ADDRESS` and
+    /// `FERMATA_HTTP_TIMEOUT_MS`.
     pub fn read(source: &mut Source) -> Option<Limits> {
-        let rate = match source.environment() {
-            Environment::Production => REQUESTS_PER_S,
-            Environment::Development => REQUESTS_PER_S_DEVELOPMENT,
+        let (rate, connections) = match source.environment() {
+            Environment::Production => (REQUESTS_PER_S, CONNECTIONS_PER_ADDRESS),
+            Environment::Development => {
+                (REQUESTS_PER_S_DEVELOPMENT, CONNECTIONS_PER_ADDRESS_DEVELOPMENT)
+            }
         };
         let bytes = "a number of bytes";
         let body_bytes_max = source.or("FERMATA_HTTP_BODY_BYTES_MAX", BODY_BYTES_MAX, bytes);
@@ -71,11 +84,15 @@ impl Limits {
         let requests_per_s = source.or("FERMATA_HTTP_REQUESTS_PER_S", rate, rates);
         let at_once = "a number of requests";
         let requests_max = source.or("FERMATA_HTTP_REQUESTS_MAX", REQUESTS_MAX, at_once);
+        let open = "a number of connections";
+        let connections_per_address =
+            source.or("FERMATA_HTTP_CONNECTIONS_PER_ADDRESS", connections, open);
         let request_timeout = source.milliseconds("FERMATA_HTTP_TIMEOUT_MS", REQUEST_TIMEOUT);
         Some(Limits {
             body_bytes_max: body_bytes_max?,
             requests_per_s: requests_per_s?,
             requests_max: requests_max?,
+            connections_per_address: connections_per_address?,
             request_timeout: request_timeout?,
         })
     }

@@ -16,6 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::document::early;
+use crate::json::{DEPTH_MAX, is_too_deep};
 use crate::problem::{FieldError, Problem};
 
 /// Most fields that one problem names: a list of thousands helps nobody.
@@ -23,8 +24,8 @@ const ERRORS_MAX: usize = 50;
 
 /// A JSON body: read, decoded and validated; as an answer, a JSON body.
 ///
-/// Refuses with 415 another content type, 400 what is not JSON, 422 with the pointer of the
-/// field that is wrong.
+/// Refuses with 415 another content type, 400 what is not JSON or nested too deep, 422 with the
+/// pointer of the field that is wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -73,6 +74,10 @@ impl<S: Send + Sync, T> FromRequest<S> for RawJson<T> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|_| Problem::bad_request("the body could not be read"))?;
+        if is_too_deep(&bytes) {
+            let detail = format!("the body is nested deeper than {DEPTH_MAX} levels");
+            return Err(Problem::bad_request(detail));
+        }
         Ok(RawJson { bytes, shape: PhantomData })
     }
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -30,6 +29,10 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 const RETRY_AFTER_S: u64 = 1;
 /// How much of a body over the limit is still read.
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Below this path each request proves by a signature who sent it. What does is not counted against
+/// its address, so that whoever floods the path with forgeries, from behind the same proxy say, does
+/// not shut out the provider; each of those that do not is.
+pub const SIGNED_PREFIX: &str = "/webhooks/";
 /// The route label of a path that is none of ours, so that strangers cannot grow the metrics.
 const UNMATCHED: &str = "unmatched";
 
@@ -80,8 +83,26 @@ pub(super) async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
+    let peer = peer_of(&request);
+    if !request.uri().path().starts_with(SIGNED_PREFIX) {
+        let admitted = intake.take(peer).and_then(|()| intake.place());
+        return admit(&intake, admitted, request, next).await;
+    }
+    let answer = admit(&intake, intake.place(), request, next).await;
+    if !answer.status().is_client_error() {
+        return answer;
+    }
+    intake.take(peer).map_or_else(Problem::into_response, |()| answer)
+}
+
+/// Reads the body of a request that may come in, and lets its handler answer.
+async fn admit(
+    intake: &Intake,
+    admitted: Result<OwnedSemaphorePermit, Problem>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
-    let admitted = intake.admit(&parts);
     let bytes_max = intake.limits.body_bytes_max;
     let reading = async {
         match admitted {
@@ -130,16 +151,23 @@ impl Intake {
         Intake { limits, rate, metrics, places }
     }
 
-    /// A place for the request, if its sender has not had too many and there is one.
-    fn admit(&self, parts: &Parts) -> Result<OwnedSemaphorePermit, Problem> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        // Only a test that calls the router without a connection has no peer.
-        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
-        self.rate.take(peer).map_err(|wait| Problem::too_many_requests(wait.as_secs() + 1))?;
+    /// Counts a request of this address, if it has not had too many.
+    fn take(&self, peer: IpAddr) -> Result<(), Problem> {
+        self.rate.take(peer).map_err(|wait| Problem::too_many_requests(wait.as_secs() + 1))
+    }
+
+    /// A place for a request, if there is one.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| Problem::unavailable("too many requests at once", RETRY_AFTER_S))
     }
+}
+
+fn peer_of(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // Only a test that calls the router without a connection has no peer.
+    peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip())
 }
 
 /// Reads the whole body. One over the limit is read on, up to a bound, and thrown away.

@@ -20,11 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-use super::Health;
+use super::crowd::{Crowd, connections_max, refuse};
+use super::{Health, Limits};
 use crate::shutdown::Shutdown;
 
-/// Open connections at most; more wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 4_096;
 /// For the head of a request to arrive, which also ends idle connections.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Enough for any honest head, small enough for thousands of connections.
@@ -37,12 +36,20 @@ const DRAIN: Duration = Duration::from_secs(8);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` is asked, then drains: `/readyz` says 503 at once, new connections
-/// are still taken for a short notice, requests in flight get a bounded time to end.
+/// are still taken for a short notice, requests in flight get a bounded time to end. Of `limits` it
+/// minds the connections of one address; the rest is the router's.
 ///
 /// The whole takes at most 9 s from the asking on.
-pub async fn serve(listener: TcpListener, router: Router, health: Health, shutdown: Shutdown) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    health: Health,
+    shutdown: Shutdown,
+) {
     let connections = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(connections_max()));
+    let crowd = Crowd::new(limits.connections_per_address);
     let stop = async {
         shutdown.asked().await;
         health.drain();
@@ -59,12 +66,16 @@ pub async fn serve(listener: TcpListener, router: Router, health: Health, shutdo
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
         };
+        let Some(guest) = crowd.enter(peer.ip()) else {
+            refuse(&crowd, stream);
+            continue;
+        };
         let connection = connection(stream, peer, router.clone());
         let watched = connections.watch(connection);
         tokio::spawn(async move {
             // A connection that broke off is its sender's affair.
             let _broken = watched.await;
-            drop(slot);
+            drop((slot, guest));
         });
     }
     drop(listener);

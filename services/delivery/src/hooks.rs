@@ -1,15 +1,14 @@
-//! Every webhook's verdict: what it was, and what became of it.
-//!
-//! | key | value |
-//! |---|---|
-//! | `hook/<received, ms>/<id>` | [`Hook`] |
-//! | `hook-id/<id>` | the key of the hook: repeats change nothing |
-//! | `hook-order/<order id>/<received, ms>/<id>` | the key of the hook |
+//! The courier's webhooks: what they were, and what became of them.
 //!
 //! The courier gives its webhooks no id, so it is a hash of timestamp and body: what is signed.
 
-use crate::parcels;
-use chassis::db::{Db, DbError};
+use crate::{
+    parcels,
+    settings::Settings,
+    signature::{BadSignature, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify},
+};
+use axum::http::HeaderMap;
+use chassis::config::Secret;
 use chrono::{DateTime, Utc};
 use proto_schemas::OrderId;
 use proto_schemas::delivery::{DeliveryStatus, DeliveryUpdated};
@@ -17,7 +16,10 @@ use saga_core::message::Event as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use service_kit::{NewEvent, Outcome, Tx, publish};
+use service_kit::{
+    NewEvent, Outcome, Tx, publish,
+    webhooks::{self, Came, Provider},
+};
 use sha2::{Digest as _, Sha256};
 
 /// Longest status or tracking number that is kept.
@@ -58,45 +60,80 @@ pub(crate) struct Hook {
 }
 
 /// What we read of a body, leniently.
-struct Said {
+pub(crate) struct Said {
     order_id: Option<OrderId>,
     text: Option<String>,
     status: Option<DeliveryStatus>,
     tracking_number: Option<String>,
 }
 
-/// Takes a genuine webhook, once: its verdict, the parcel's new status and the event are one
-/// commit. A repeat gives what was known.
-pub(crate) fn take(tx: &mut Tx, timestamp: &str, body: &[u8], at: DateTime<Utc>) -> Outcome<Hook> {
-    let mut hash = Sha256::new();
-    hash.update(timestamp);
-    hash.update(b".");
-    hash.update(body);
-    let id = hex::encode(hash.finalize());
-    let by_id = format!("hook-id/{id}");
-    if let Some(key) = tx.get(by_id.as_bytes())?
-        && let Some(known) = tx.get_json(&key)?
-    {
-        return Ok(known);
+impl webhooks::Hook for Hook {
+    type Verdict = Verdict;
+
+    fn id(&self) -> &str {
+        &self.id
     }
-    let said = read(body);
-    let verdict = match &said {
-        Some(said) => act(tx, said, &id, at)?,
-        None => Verdict::Unreadable,
-    };
-    let (order_id, status) = said.map_or((None, None), |said| (said.order_id, said.text));
-    let hook = Hook { id, order_id, status, received_at: at, verdict };
-    let place = format!("{:013}/{}", at.timestamp_millis(), hook.id);
-    let key = format!("{ALL}{place}");
-    tx.put(by_id, key.as_bytes());
-    if let Some(order_id) = &hook.order_id {
-        tx.put(format!("{}{place}", of_order(order_id.as_str())), key.as_bytes());
+
+    fn order_id(&self) -> Option<&OrderId> {
+        self.order_id.as_ref()
     }
-    tx.put_json(key, &hook)?;
-    Ok(hook)
+
+    fn received_at(&self) -> DateTime<Utc> {
+        self.received_at
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.verdict
+    }
 }
 
-fn act(tx: &mut Tx, said: &Said, id: &str, at: DateTime<Utc>) -> Outcome<Verdict> {
+/// The courier as the sender of webhooks.
+pub(crate) struct Courier {
+    secrets: Vec<Secret>,
+}
+
+impl Courier {
+    pub(crate) fn new(settings: &Settings) -> Courier {
+        Courier { secrets: settings.webhook_secrets.clone() }
+    }
+}
+
+impl Provider for Courier {
+    const PATH: &'static str = "/webhooks/courier";
+    const SUMMARY: &'static str = "A webhook of the courier, signed by it";
+    const HEADERS: &'static [(&'static str, &'static str)] = &[
+        ("X-Signature", "sha256=<hex HMAC-SHA256 of timestamp.body>"),
+        ("X-Timestamp", "unix seconds"),
+    ];
+    type Said = Said;
+    type Hook = Hook;
+    type Bad = BadSignature;
+
+    fn check(&self, headers: &HeaderMap, body: &[u8], now_s: i64) -> Result<(), BadSignature> {
+        let text = |name| webhooks::text(headers, name);
+        verify(text(SIGNATURE_HEADER), text(TIMESTAMP_HEADER), body, &self.secrets, now_s)
+    }
+
+    fn read(headers: &HeaderMap, body: &[u8]) -> Came<Said> {
+        let mut hash = Sha256::new();
+        hash.update(webhooks::text(headers, TIMESTAMP_HEADER).unwrap_or_default());
+        hash.update(b".");
+        hash.update(body);
+        Came { id: hex::encode(hash.finalize()), said: read(body) }
+    }
+
+    fn act(tx: &mut Tx, came: Came<Said>, at: DateTime<Utc>) -> Outcome<Hook> {
+        let Came { id, said } = came;
+        let verdict = match &said {
+            Some(said) => judge(tx, said, &id, at)?,
+            None => Verdict::Unreadable,
+        };
+        let (order_id, status) = said.map_or((None, None), |said| (said.order_id, said.text));
+        Ok(Hook { id, order_id, status, received_at: at, verdict })
+    }
+}
+
+fn judge(tx: &mut Tx, said: &Said, id: &str, at: DateTime<Utc>) -> Outcome<Verdict> {
     let Some(order_id) = said.order_id.clone() else { return Ok(Verdict::NoOrder) };
     let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
     if !parcels::say(tx, &order_id, status.into())? {
@@ -125,30 +162,4 @@ fn read(body: &[u8]) -> Option<Said> {
         status: serde_json::from_value(status).ok(),
         tracking_number: text("trackingNumber").filter(is_line).map(str::to_owned),
     })
-}
-
-/// Webhooks, newest first, of one order or all, before a cursor. With each comes its own cursor.
-pub(crate) fn list(
-    db: &Db,
-    order_id: Option<&str>,
-    before: Option<&str>,
-    limit: usize,
-) -> Result<Vec<(String, Hook)>, DbError> {
-    let prefix = order_id.map_or_else(|| ALL.to_owned(), of_order);
-    let before = before.map(|cursor| format!("{prefix}{cursor}").into_bytes());
-    let rows = db.scan_back(prefix.as_bytes(), before.as_deref(), limit)?;
-    let tx = Tx::over(db);
-    let mut hooks = Vec::new();
-    for (key, value) in rows {
-        let cursor = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
-        let of = if order_id.is_some() { value } else { key };
-        hooks.extend(tx.get_json(&of)?.map(|hook| (cursor, hook)));
-    }
-    Ok(hooks)
-}
-
-const ALL: &str = "hook/";
-
-fn of_order(order_id: &str) -> String {
-    format!("hook-order/{order_id}/")
 }

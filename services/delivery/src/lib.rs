@@ -4,11 +4,9 @@
 //! - `courier`: the courier's wire: its API, when there is one, and its webhooks' signatures.
 //! - `hand_over`, `stop`: the procedures that need the courier.
 //! - `hooks`: every webhook's verdict, and the event that it becomes.
-//! - `api`: the HTTP routes.
 //!
 //! Absent: carriers with interfaces of their own. Each will be a translation into `courier`.
 
-mod api;
 mod courier;
 mod hand_over;
 mod hooks;
@@ -18,7 +16,7 @@ mod signature;
 mod stop;
 
 use proto_schemas::delivery::{DeliveryState, GetStatus};
-use service_kit::{App, Outcome, Process, Rejection, Service, Tx};
+use service_kit::{App, Outcome, Process, Rejection, Service, Tx, webhooks};
 use std::sync::Arc;
 
 pub use settings::Settings;
@@ -42,7 +40,8 @@ pub fn service(settings: &Settings) -> Service {
 
 /// The service with its routes.
 pub fn app(settings: Settings) -> App {
-    App::new(service(&settings)).routes(|context| api::routes(context, settings))
+    App::new(service(&settings))
+        .routes(move |context| webhooks::routes(&context, hooks::Courier::new(&settings)))
 }
 
 fn get_status(tx: &Tx, asked: GetStatus) -> Outcome<DeliveryState> {

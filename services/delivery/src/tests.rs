@@ -7,7 +7,6 @@ mod webhooks;
 use crate::settings::Settings;
 use chassis::config::Secret;
 use chassis::db::{Db, DbOptions};
-use serde_json::Value;
 use tempfile::TempDir;
 
 const SECRET: &str = "courier_dev_of_a_test";
@@ -22,10 +21,4 @@ fn settings(courier_base: Option<&str>) -> Settings {
 fn store() -> (Db, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     (Db::open(dir.path(), DbOptions::default()).unwrap(), dir)
-}
-
-/// The events in the outbox.
-fn events(db: &Db) -> Vec<Value> {
-    let rows = db.scan(&[service_kit::KIT_PREFIX, b'o'], None, 100).unwrap();
-    rows.iter().map(|(_, row)| serde_json::from_slice(row).unwrap()).collect()
 }

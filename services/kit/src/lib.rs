@@ -126,9 +126,14 @@
 //! Events may come twice; they carry the same id then. Receipted ones stay for 7 days and are sent
 //! again when the runtime was restored from a backup that is older than the receipt.
 //!
+//! # Webhooks
+//! [`webhooks`] takes those of a provider, once each, and shows what became of them; the service
+//! says how they are signed and what they mean.
+//!
 //! # Rows
 //! The store is the service's own. Keys that begin with byte 0 or [`KIT_PREFIX`] (1) are taken;
-//! text keys like `stock/WIDGET-001` are free. Write the time of [`Call::at`], never ask a clock:
+//! text keys like `stock/WIDGET-001` are
+//! free, but for `hook/…`, `hook-id/…` and `hook-order/…` in a service that takes [`webhooks`]. Write the time of [`Call::at`], never ask a clock:
 //! procedures are pure over their transaction, and the `conformance` feature runs them as such.
 //!
 //! # Tests of a service
@@ -163,6 +168,7 @@ mod relay;
 mod rows;
 mod run;
 mod service;
+pub mod webhooks;
 mod wire;
 
 pub use call::{Call, Undo};

@@ -1,24 +1,21 @@
-//! Every webhook's verdict: what it was, and what became of it.
-//!
-//! | key | value |
-//! |---|---|
-//! | `hook/<received, ms>/<event id>` | [`Hook`] |
-//! | `hook-id/<event id>` | the key of the hook: repeats change nothing |
-//! | `hook-order/<order id>/<received, ms>/<event id>` | the key of the hook |
-//!
-//! The bodies are not kept: they hold names and addresses.
+//! Stripe's webhooks: what they were, and what became of them.
 
 use crate::{
     ledger::{self, Said, Settled},
-    stripe::{HookEvent, Meaning},
+    settings::Settings,
+    stripe::{BadSignature, HookEvent, Meaning, SIGNATURE_HEADER, verify},
 };
-use chassis::db::{Db, DbError};
+use axum::http::HeaderMap;
+use chassis::config::Secret;
 use chrono::{DateTime, Utc};
 use proto_schemas::OrderId;
 use proto_schemas::payments::SessionStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use service_kit::{Outcome, Tx};
+use service_kit::{
+    Outcome, Tx,
+    webhooks::{self, Came, Provider},
+};
 use sha2::{Digest as _, Sha256};
 
 /// Longest event id that is kept as it is; Stripe's have some 30 characters.
@@ -65,38 +62,72 @@ pub(crate) struct Hook {
     pub(crate) verdict: Verdict,
 }
 
-/// Takes a genuine webhook, once: its verdict, its session's new state and its event are one
-/// commit. A repeat gives what was known.
-pub(crate) fn take(tx: &mut Tx, body: &[u8], at: DateTime<Utc>) -> Outcome<Hook> {
-    let event = HookEvent::read(body);
-    let id = match &event {
-        Some(event) if is_plain(&event.id) => event.id.clone(),
-        _ => format!("body-{}", hex::encode(Sha256::digest(body))),
-    };
-    let by_id = format!("hook-id/{id}");
-    if let Some(key) = tx.get(by_id.as_bytes())?
-        && let Some(known) = tx.get_json(&key)?
-    {
-        return Ok(known);
+impl webhooks::Hook for Hook {
+    type Verdict = Verdict;
+
+    fn id(&self) -> &str {
+        &self.id
     }
-    let verdict = match &event {
-        Some(event) => act(tx, event, &id, at)?,
-        None => Verdict::Unreadable,
-    };
-    let (kind, order_id, session_id) =
-        event.map(|it| (Some(it.kind), it.order_id, it.object_id)).unwrap_or_default();
-    let hook = Hook { id, kind, order_id, session_id, received_at: at, verdict };
-    let place = format!("{:013}/{}", at.timestamp_millis(), hook.id);
-    let key = format!("{ALL}{place}");
-    tx.put(by_id, key.as_bytes());
-    if let Some(order_id) = &hook.order_id {
-        tx.put(format!("{}{place}", of_order(order_id.as_str())), key.as_bytes());
+
+    fn order_id(&self) -> Option<&OrderId> {
+        self.order_id.as_ref()
     }
-    tx.put_json(key, &hook)?;
-    Ok(hook)
+
+    fn received_at(&self) -> DateTime<Utc> {
+        self.received_at
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.verdict
+    }
 }
 
-fn act(tx: &mut Tx, event: &HookEvent, id: &str, at: DateTime<Utc>) -> Outcome<Verdict> {
+/// Stripe as the sender of webhooks.
+pub(crate) struct Stripe {
+    secrets: Vec<Secret>,
+}
+
+impl Stripe {
+    pub(crate) fn new(settings: &Settings) -> Stripe {
+        Stripe { secrets: settings.webhook_secrets.clone() }
+    }
+}
+
+impl Provider for Stripe {
+    const PATH: &'static str = "/webhooks/stripe";
+    const SUMMARY: &'static str = "A webhook of Stripe, signed by it";
+    const HEADERS: &'static [(&'static str, &'static str)] =
+        &[("Stripe-Signature", "t=<unix seconds>,v1=<hex HMAC-SHA256>")];
+    type Said = HookEvent;
+    type Hook = Hook;
+    type Bad = BadSignature;
+
+    fn check(&self, headers: &HeaderMap, body: &[u8], now_s: i64) -> Result<(), BadSignature> {
+        verify(webhooks::text(headers, SIGNATURE_HEADER), body, &self.secrets, now_s)
+    }
+
+    fn read(_: &HeaderMap, body: &[u8]) -> Came<HookEvent> {
+        let said = HookEvent::read(body);
+        let id = match &said {
+            Some(event) if is_plain(&event.id) => event.id.clone(),
+            _ => format!("body-{}", hex::encode(Sha256::digest(body))),
+        };
+        Came { id, said }
+    }
+
+    fn act(tx: &mut Tx, came: Came<HookEvent>, at: DateTime<Utc>) -> Outcome<Hook> {
+        let Came { id, said } = came;
+        let verdict = match &said {
+            Some(event) => judge(tx, event, &id, at)?,
+            None => Verdict::Unreadable,
+        };
+        let (kind, order_id, session_id) =
+            said.map(|it| (Some(it.kind), it.order_id, it.object_id)).unwrap_or_default();
+        Ok(Hook { id, kind, order_id, session_id, received_at: at, verdict })
+    }
+}
+
+fn judge(tx: &mut Tx, event: &HookEvent, id: &str, at: DateTime<Utc>) -> Outcome<Verdict> {
     let (status, reason) = match event.meaning {
         Meaning::Completed => (SessionStatus::Paid, None),
         Meaning::Failed(reason) if event.kind.ends_with("expired") => {
@@ -125,40 +156,6 @@ fn act(tx: &mut Tx, event: &HookEvent, id: &str, at: DateTime<Utc>) -> Outcome<V
         Settled::Noted => Verdict::Processing,
         Settled::NoAmount => Verdict::NoAmount,
     })
-}
-
-/// Webhooks, newest first, of one order or all, before a cursor. With each comes its own cursor.
-pub(crate) fn list(
-    db: &Db,
-    order_id: Option<&str>,
-    before: Option<&str>,
-    limit: usize,
-) -> Result<Vec<(String, Hook)>, DbError> {
-    let prefix = order_id.map_or_else(|| ALL.to_owned(), of_order);
-    let before = before.map(|cursor| format!("{prefix}{cursor}").into_bytes());
-    let rows = db.scan_back(prefix.as_bytes(), before.as_deref(), limit)?;
-    let tx = Tx::over(db);
-    let mut hooks = Vec::new();
-    for (key, value) in rows {
-        let cursor = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
-        let of = if order_id.is_some() { value } else { key };
-        hooks.extend(tx.get_json(&of)?.map(|hook| (cursor, hook)));
-    }
-    Ok(hooks)
-}
-
-/// One webhook by the provider's id.
-pub(crate) fn by_id(db: &Db, id: &str) -> Result<Option<Hook>, DbError> {
-    match db.get(format!("hook-id/{id}").as_bytes())? {
-        Some(key) => Tx::over(db).get_json(&key),
-        None => Ok(None),
-    }
-}
-
-const ALL: &str = "hook/";
-
-fn of_order(order_id: &str) -> String {
-    format!("hook-order/{order_id}/")
 }
 
 /// Fit to be part of a key and a cursor.

@@ -5,7 +5,7 @@
 //!   outcome of a session becomes an event, once.
 //! - `open`, `void`, `process`, `refund`: the procedures, each in three parts around its call to
 //!   the provider.
-//! - `api`: the webhook's door, and what became of each webhook.
+//! - `hooks`: what each webhook says, and what becomes of it.
 //!
 //! A session's money is known three ways: by webhook, by `payments.process`, and by voiding a
 //! session that turns out to be paid. All three go through `ledger::settle`, so that a payment is
@@ -13,7 +13,6 @@
 //!
 //! Absent: anything that knows what a payment is for, and any card data.
 
-mod api;
 mod hooks;
 mod ledger;
 mod open;
@@ -23,7 +22,7 @@ mod settings;
 mod stripe;
 mod void;
 
-use service_kit::{App, Process, Service};
+use service_kit::{App, Process, Service, webhooks};
 use std::sync::Arc;
 
 pub use settings::Settings;
@@ -48,7 +47,8 @@ pub fn service(settings: &Settings) -> Service {
 
 /// The service with its routes.
 pub fn app(settings: Settings) -> App {
-    App::new(service(&settings)).routes(|context| api::routes(context, settings))
+    App::new(service(&settings))
+        .routes(move |context| webhooks::routes(&context, hooks::Stripe::new(&settings)))
 }
 
 #[cfg(test)]

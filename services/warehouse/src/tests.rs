@@ -2,19 +2,17 @@
 
 use super::*;
 use chassis::{
-    config::{Secret, Source},
+    config::Secret,
     db::{Db, DbOptions, Tx},
     http::{Health, Metrics},
     nats::{Nats, NatsConfig},
-    shutdown::Shutdown,
 };
 use proto_schemas::inventory::{Pieces, Stock};
 use serde_json::{Value, json};
 use service_kit::{
-    Config, Ground, Running,
-    conformance::{Pair, check},
+    Ground, Running,
+    conformance::{Pair, check, door::Door},
 };
-use std::{net::TcpListener, time::Duration};
 use tempfile::TempDir;
 
 fn pieces(sku: &str, quantity: u32) -> Pieces {
@@ -105,59 +103,13 @@ async fn many_orders_at_once_never_oversell() {
     running.drain().await;
 }
 
-/// The process as it runs, with its HTTP door and without a broker.
-struct Door {
-    base: String,
-    client: reqwest::Client,
-    shutdown: Shutdown,
-    served: tokio::task::JoinHandle<Result<(), service_kit::RunError>>,
-    _dir: TempDir,
-}
-
-impl Door {
-    async fn open(units: &str) -> Door {
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().to_str().unwrap().to_owned();
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut source = Source::from_pairs([
-            ("FERMATA_ENV", "development"),
-            ("FERMATA_VIEWER_TOKEN", "dev-viewer"),
-            ("WAREHOUSE_HTTP_ADDR", &addr.to_string()),
-            ("WAREHOUSE_DATA_DIR", &data),
-            ("WAREHOUSE_NATS_URL", "nats://warehouse:dev-none@127.0.0.1:1"),
-        ]);
-        let config = Config::read(&mut source, &PROCESS);
-        let config = source.finish(|| config).unwrap();
-        let shutdown = Shutdown::new();
-        let settings = Settings { fill: units.parse().unwrap() };
-        let run = service_kit::run(PROCESS, config, app(settings), shutdown.clone());
-        let served = tokio::spawn(run);
-        let base = format!("http://{addr}");
-        let client = reqwest::Client::new();
-        while client.get(format!("{base}/livez")).send().await.is_err() {
-            assert!(!served.is_finished(), "the process ended: {:?}", served.await);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Door { base, client, shutdown, served, _dir: dir }
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth("dev-viewer");
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.json().await.unwrap())
-    }
-
-    async fn close(self) {
-        self.shutdown.ask();
-        self.served.await.unwrap().unwrap();
-    }
+async fn open(units: &str) -> Door {
+    Door::open(PROCESS, app(Settings { fill: units.parse().unwrap() })).await
 }
 
 #[tokio::test]
 async fn viewers_see_the_stock() {
-    let door = Door::open(r#"{"WIDGET-001":1000000,"GADGET-002":5}"#).await;
+    let door = open(r#"{"WIDGET-001":1000000,"GADGET-002":5}"#).await;
     let gadget = json!({ "sku": "GADGET-002", "available": 5, "reserved": 0, "shipped": 0 });
     let widget = json!({ "sku": "WIDGET-001", "available": 1000000, "reserved": 0, "shipped": 0 });
     assert_eq!(door.get("/api/stock/GADGET-002").await, (200, gadget.clone()));
@@ -174,7 +126,7 @@ async fn viewers_see_the_stock() {
 
 #[tokio::test]
 async fn what_is_not_for_the_caller_or_not_there_is_a_problem() {
-    let door = Door::open("{}").await;
+    let door = open("{}").await;
     for path in ["/api/stock/NOTHING", "/api/stock/%2e%2e", "/api/stock/a%00b", "/api/nothing"] {
         let (status, problem) = door.get(path).await;
         assert_eq!((status, &problem["status"]), (404, &json!(404)), "{path}: {problem}");

@@ -3,8 +3,10 @@
 use super::*;
 use futures::StreamExt as _;
 use std::{
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 /// `NATS_SERVER`, or one in PATH, or the one that deploy/test fetched.
@@ -90,7 +92,7 @@ async fn a_decision_carries_the_callers_token_and_the_runtimes_answer_comes_back
     ] {
         let broker = Broker::start();
         let mut asked = broker.runtime(answer).await;
-        let door = Door::open_at(&broker.url("order")).await;
+        let door = open_at(&broker.url("order")).await;
         let decided = approve(&door, &yes).await;
         assert_eq!(decided.status, status, "{decided:?}");
         if status < 300 {
@@ -112,7 +114,7 @@ async fn a_decision_carries_the_callers_token_and_the_runtimes_answer_comes_back
 async fn a_rejection_hands_on_its_reason() {
     let broker = Broker::start();
     let mut asked = broker.runtime("{\"status\":202}").await;
-    let door = Door::open_at(&broker.url("order")).await;
+    let door = open_at(&broker.url("order")).await;
     let no = json!({ "orderId": "o-1", "approved": false, "reason": "stolen card" });
     assert_eq!(approve(&door, &no.to_string()).await.status, 202);
     assert_eq!(asked.recv().await.unwrap()["reason"], "stolen card");
@@ -123,7 +125,7 @@ async fn a_rejection_hands_on_its_reason() {
 async fn who_may_not_or_does_not_say_why_is_refused_before_the_runtime_hears_of_it() {
     let broker = Broker::start();
     let mut asked = broker.runtime("{\"status\":202}").await;
-    let door = Door::open_at(&broker.url("order")).await;
+    let door = open_at(&broker.url("order")).await;
     let yes = json!({ "orderId": "o-1", "approved": true }).to_string();
     assert_eq!(approve(&door, &yes).await.status, 202, "both sides are in");
     asked.recv().await.unwrap();
@@ -151,7 +153,7 @@ async fn who_may_not_or_does_not_say_why_is_refused_before_the_runtime_hears_of_
 #[tokio::test]
 async fn without_a_runtime_nothing_is_decided() {
     let broker = Broker::start();
-    let door = Door::open_at(&broker.url("order")).await;
+    let door = open_at(&broker.url("order")).await;
     loop {
         let (status, _) = door.get("/readyz").await;
         if status == 200 {
@@ -167,7 +169,7 @@ async fn without_a_runtime_nothing_is_decided() {
 
 #[tokio::test]
 async fn without_a_broker_the_answer_is_503_too() {
-    let door = Door::open().await;
+    let door = open().await;
     let yes = json!({ "orderId": "o-1", "approved": true }).to_string();
     let answer = door.post("/api/orders/approve", &[APPROVER], &yes).await;
     assert_eq!(answer.status, 503, "{answer:?}");

@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test]
 async fn an_order_is_placed_shown_and_told() {
-    let door = Door::open().await;
+    let door = open().await;
     let placed = door.post("/api/orders", &[], &order().to_string()).await;
     assert_eq!(placed.status, 201, "{placed:?}");
     let id = placed.body["orderId"].as_str().unwrap().to_owned();
@@ -26,7 +26,7 @@ async fn an_order_is_placed_shown_and_told() {
 
 #[tokio::test]
 async fn amounts_come_as_numbers_or_strings_and_go_out_with_all_decimals() {
-    let door = Door::open().await;
+    let door = open().await;
     let body = order().to_string().replace("\"40.00\"", "40").replace("\"100.00\"", "100.0");
     let placed = door.post("/api/orders", &[], &body).await;
     assert_eq!(placed.status, 201, "{placed:?}");
@@ -44,7 +44,7 @@ async fn amounts_come_as_numbers_or_strings_and_go_out_with_all_decimals() {
 
 #[tokio::test]
 async fn a_key_places_one_order_and_another_body_is_refused() {
-    let door = Door::open().await;
+    let door = open().await;
     let key = [("Idempotency-Key", "basket-1")];
     let body = order().to_string();
     let first = door.post("/api/orders", &key, &body).await;
@@ -69,7 +69,7 @@ async fn a_key_places_one_order_and_another_body_is_refused() {
 
 #[tokio::test]
 async fn bad_orders_get_the_field_that_is_wrong_and_leave_nothing() {
-    let door = Door::open().await;
+    let door = open().await;
     let with = |pointer: &str, value: Value| {
         let mut body = order();
         let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -124,7 +124,7 @@ async fn bad_orders_get_the_field_that_is_wrong_and_leave_nothing() {
 
 #[tokio::test]
 async fn orders_are_listed_newest_first_in_pages() {
-    let door = Door::open().await;
+    let door = open().await;
     let mut ids = Vec::new();
     for _ in 0..5 {
         let placed = door.post("/api/orders", &[], &order().to_string()).await;
@@ -157,7 +157,7 @@ async fn orders_are_listed_newest_first_in_pages() {
 
 #[tokio::test]
 async fn reads_need_a_viewer_and_unknown_things_are_404() {
-    let door = Door::open().await;
+    let door = open().await;
     for path in ["/api/orders", "/api/orders/x", "/api/tickets?orderId=x"] {
         let answer = door.client.get(format!("{}{path}", door.base)).send().await.unwrap();
         assert_eq!(answer.status(), 401, "{path}");
@@ -173,7 +173,7 @@ async fn reads_need_a_viewer_and_unknown_things_are_404() {
 
 #[tokio::test]
 async fn every_answer_is_in_the_document() {
-    let door = Door::open().await;
+    let door = open().await;
     let (_, document) = door.get("/openapi.json").await;
     let statuses = |path: &str, method: &str| {
         let responses = document["paths"][path][method]["responses"].as_object();

@@ -8,4 +8,4 @@ mod signature;
 pub(crate) use client::Client;
 pub(crate) use event::{HookEvent, Meaning};
 pub(crate) use session::{ProviderRefund, ProviderSession};
-pub(crate) use signature::{SIGNATURE_HEADER, verify};
+pub(crate) use signature::{BadSignature, SIGNATURE_HEADER, verify};

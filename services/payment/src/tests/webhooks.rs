@@ -3,96 +3,31 @@
 use super::{OLD_WEBHOOK_SECRET, WEBHOOK_SECRET, settings, store};
 use crate::{
     PROCESS, app,
-    hooks::{self, Verdict},
+    hooks::{Stripe, Verdict},
 };
-use chassis::{config::Source, db::Db, shutdown::Shutdown};
+use axum::http::HeaderMap;
 use chrono::Utc;
 use serde_json::{Value, json};
-use service_kit::{Config, Tx};
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
+use service_kit::{
+    Tx,
+    conformance::door::{Door, events, python},
+    webhooks::{self, Provider as _},
 };
-use tempfile::TempDir;
 
-/// The process as it runs, without a broker: what it takes stays in its outbox.
-struct Door {
-    base: String,
-    client: reqwest::Client,
-    shutdown: Shutdown,
-    served: tokio::task::JoinHandle<Result<(), service_kit::RunError>>,
-    dir: TempDir,
+async fn open() -> Door {
+    Door::open(PROCESS, app(settings("http://127.0.0.1:1"))).await
 }
 
-impl Door {
-    async fn open() -> Door {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().to_str().unwrap().to_owned();
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut source = Source::from_pairs([
-            ("FERMATA_ENV", "development"),
-            ("FERMATA_VIEWER_TOKEN", "dev-viewer"),
-            ("PAYMENT_HTTP_ADDR", &addr.to_string()),
-            ("PAYMENT_DATA_DIR", &data),
-            ("PAYMENT_NATS_URL", "nats://payment:dev-none@127.0.0.1:1"),
-        ]);
-        let config = Config::read(&mut source, &PROCESS);
-        let config = source.finish(|| config).unwrap();
-        let shutdown = Shutdown::new();
-        let app = app(settings("http://127.0.0.1:1"));
-        let served = tokio::spawn(service_kit::run(PROCESS, config, app, shutdown.clone()));
-        let base = format!("http://{addr}");
-        let client = reqwest::Client::new();
-        while client.get(format!("{base}/livez")).send().await.is_err() {
-            assert!(!served.is_finished(), "the process ended: {:?}", served.await);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Door { base, client, shutdown, served, dir }
-    }
-
-    async fn post(&self, signature: Option<&str>, body: &str) -> (u16, Value) {
-        let mut request = self.client.post(format!("{}/webhooks/stripe", self.base));
-        if let Some(signature) = signature {
-            request = request.header("Stripe-Signature", signature);
-        }
-        let answer = request.body(body.to_owned()).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
-    }
-
-    async fn verdicts(&self, query: &str) -> Value {
-        let url = format!("{}/api/webhooks{query}", self.base);
-        let answer = self.client.get(url).bearer_auth("dev-viewer").send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.json().await.unwrap()
-    }
-
-    /// Stops the process and gives the events that it owes.
-    async fn close(self) -> Vec<Value> {
-        self.shutdown.ask();
-        self.served.await.unwrap().unwrap();
-        events(&Db::open(self.dir.path(), Default::default()).unwrap())
-    }
+async fn post(door: &Door, signature: Option<&str>, body: &str) -> (u16, Value) {
+    let headers: Vec<_> = signature.map(|it| ("Stripe-Signature", it)).into_iter().collect();
+    let answer = door.post("/webhooks/stripe", &headers, body).await;
+    (answer.status, answer.body)
 }
 
-fn events(db: &Db) -> Vec<Value> {
-    let rows = db.scan(&[service_kit::KIT_PREFIX, b'o'], None, 100).unwrap();
-    rows.iter().map(|(_, row)| serde_json::from_slice(row).unwrap()).collect()
-}
-
-/// `FERMATA_PYTHON`, or the one that deploy/test makes.
-fn python() -> PathBuf {
-    if let Some(path) = std::env::var_os("FERMATA_PYTHON") {
-        return path.into();
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root.join("target/tools/python/bin/python");
-    assert!(
-        path.is_file(),
-        "needs a Python with the package stripe: set FERMATA_PYTHON, or run deploy/test once"
-    );
-    path
+async fn verdicts(door: &Door, query: &str) -> Value {
+    let (status, page) = door.get(&format!("/api/webhooks{query}")).await;
+    assert_eq!(status, 200, "{page}");
+    page
 }
 
 /// The header that Stripe's own library makes for this body.
@@ -101,16 +36,7 @@ fn signed_by_stripe(body: &str, secret: &str, time_s: i64) -> String {
         body = sys.stdin.buffer.read().decode()\n\
         make = stripe.WebhookSignature.generate_signature_header\n\
         sys.stdout.write(make(body, sys.argv[1], int(sys.argv[2])))";
-    let mut child = Command::new(python())
-        .args(["-c", PROGRAM, secret, &time_s.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python starts");
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), body.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "the package stripe is missing: run deploy/test once");
-    String::from_utf8(output.stdout).unwrap()
+    python(PROGRAM, &[secret, &time_s.to_string()], body)
 }
 
 fn event(id: &str, kind: &str, order_id: &str, payment_status: &str) -> String {
@@ -132,28 +58,31 @@ fn event(id: &str, kind: &str, order_id: &str, payment_status: &str) -> String {
 
 #[tokio::test]
 async fn a_webhook_signed_by_stripes_library_becomes_an_event_once() {
-    let door = Door::open().await;
+    let door = open().await;
     let now_s = Utc::now().timestamp();
     let body = event("evt_1", "checkout.session.completed", "o-1", "paid");
     let header = signed_by_stripe(&body, WEBHOOK_SECRET, now_s);
     for _ in 0..3 {
-        let (status, answer) = door.post(Some(&header), &body).await;
+        let (status, answer) = post(&door, Some(&header), &body).await;
         assert_eq!((status, &answer["verdict"]), (200, &json!("published")), "{answer}");
     }
     // The same news under another id, signed with the secret that is being replaced.
     let again = event("evt_2", "checkout.session.completed", "o-1", "paid");
     let header = signed_by_stripe(&again, OLD_WEBHOOK_SECRET, now_s);
-    let (status, answer) = door.post(Some(&header), &again).await;
+    let (status, answer) = post(&door, Some(&header), &again).await;
     assert_eq!((status, &answer["verdict"]), (200, &json!("duplicate")), "{answer}");
-    let page = door.verdicts("?orderId=o-1").await;
+    let page = verdicts(&door, "?orderId=o-1").await;
     let ids: Vec<_> = page["items"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
     assert_eq!(ids, ["evt_2", "evt_1"]);
-    let one = door.verdicts("?id=evt_1").await;
+    let one = verdicts(&door, "?id=evt_1").await;
     assert_eq!(one["items"][0]["sessionId"], "cs_test_1");
     assert!(!page.to_string().contains("someone@example.com"));
-    let first = door.verdicts("?limit=1").await;
+    let first = verdicts(&door, "?limit=1").await;
     let next = first["next"].as_str().unwrap();
-    assert_eq!(door.verdicts(&format!("?limit=1&cursor={next}")).await["items"][0]["id"], "evt_1");
+    assert_eq!(
+        verdicts(&door, &format!("?limit=1&cursor={next}")).await["items"][0]["id"],
+        "evt_1"
+    );
     let events = door.close().await;
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0]["id"], "evt_1");
@@ -168,7 +97,7 @@ async fn a_webhook_signed_by_stripes_library_becomes_an_event_once() {
 
 #[tokio::test]
 async fn a_webhook_that_is_not_genuine_or_not_timely_is_refused_and_leaves_nothing() {
-    let door = Door::open().await;
+    let door = open().await;
     let now_s = Utc::now().timestamp();
     let body = event("evt_1", "checkout.session.completed", "o-1", "paid");
     let good = signed_by_stripe(&body, WEBHOOK_SECRET, now_s);
@@ -186,10 +115,10 @@ async fn a_webhook_that_is_not_genuine_or_not_timely_is_refused_and_leaves_nothi
         (Some(&v0), &body),
         (Some(&good), &compact),
     ] {
-        let (status, problem) = door.post(header, body).await;
+        let (status, problem) = post(&door, header, body).await;
         assert_eq!((status, &problem["status"]), (400, &json!(400)), "{header:?}: {problem}");
     }
-    assert_eq!(door.verdicts("").await, json!({ "items": [], "next": null }));
+    assert_eq!(verdicts(&door, "").await, json!({ "items": [], "next": null }));
     let metrics = door.client.get(format!("{}/metrics", door.base)).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("fermata_webhooks_refused_total 7"), "{metrics}");
@@ -198,8 +127,8 @@ async fn a_webhook_that_is_not_genuine_or_not_timely_is_refused_and_leaves_nothi
 
 #[tokio::test]
 async fn a_webhook_over_the_limit_is_a_413() {
-    let door = Door::open().await;
-    let (status, problem) = door.post(None, &"x".repeat(2 << 20)).await;
+    let door = open().await;
+    let (status, problem) = post(&door, None, &"x".repeat(2 << 20)).await;
     assert_eq!((status, &problem["status"]), (413, &json!(413)));
     door.close().await;
 }
@@ -209,7 +138,10 @@ async fn a_webhook_over_the_limit_is_a_413() {
 fn play(bodies: &[String]) -> (Vec<Verdict>, Vec<String>) {
     let (db, _dir) = store();
     let mut tx = Tx::over(&db);
-    let take = |body: &String| hooks::take(&mut tx, body.as_bytes(), Utc::now()).unwrap().verdict;
+    let take = |body: &String| {
+        let came = Stripe::read(&HeaderMap::new(), body.as_bytes());
+        webhooks::take::<Stripe>(&mut tx, came, Utc::now()).unwrap().verdict
+    };
     let verdicts = bodies.iter().map(take).collect();
     db.commit(tx.into_batch(), 1).unwrap();
     let subjects = events(&db).into_iter().map(|it| it["subject"].as_str().unwrap().to_owned());

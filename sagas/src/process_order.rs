@@ -77,7 +77,7 @@ impl Saga for ProcessOrder {
 
     fn events() -> Vec<Declared> {
         events([
-            event::<OrderCreated>().starts(),
+            event::<OrderCreated>().starts().found_by("/customer/email"),
             event::<OrderApproved>(),
             event::<Payment>()
                 .late_on(Payment::COMPLETED, Late::Run("process-order.late"))

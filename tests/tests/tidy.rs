@@ -30,7 +30,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LONG_FUNCTIONS: usize = 0;
 const LINE_CHARS_MAX: usize = 100;
 /// With these the core cannot ask a clock, a file or chance for anything.
-const CORE_DEPENDENCIES: [&str; 5] = ["serde", "serde_json", "sha2", "thiserror", "uuid"];
+const CORE_DEPENDENCIES: [&str; 6] = ["hmac", "serde", "serde_json", "sha2", "thiserror", "uuid"];
 const PURITY_LINTS: [&str; 3] = ["disallowed_macros", "disallowed_methods", "disallowed_types"];
 /// A definition combines futures by `ctx` alone: any other way is not in the journal.
 const COMBINATORS: [&str; 7] =

@@ -10,6 +10,7 @@ use crate::{
     store::{StoreError, Stored},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 
 /// The form that this build writes.
 const VERSION: u8 = 1;
@@ -99,6 +100,9 @@ pub struct EventRecord {
     pub published_at: Time,
     /// Its body.
     pub body: Payload,
+    /// The dead letter from which it was made, when an operator offered that again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<Position>,
     /// What became of it when it came. What changes later is in the log behind it: the facts of the
     /// sagas that take it, and [`NoteRecord::Ruled`].
     pub verdicts: Vec<Verdict>,
@@ -178,9 +182,33 @@ pub enum NoteRecord {
         id: String,
         /// Its body, as text or base64.
         body: String,
+        /// The body is in base64.
+        #[serde(default)]
+        is_base64: bool,
+        /// The headers that say what an event is.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// When the broker took it; unknown in older stores.
+        #[serde(default)]
+        published_at: Option<Time>,
         /// Why.
         reason: String,
     },
+}
+
+/// Who offered an event or a dead letter again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfferedRow {
+    /// The log position that wrote it.
+    pub position: Position,
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub by: String,
+    /// In the operator's words.
+    pub reason: String,
+    /// The event that it became; for an event its own place.
+    pub event: Position,
 }
 
 /// Who did what, and what came of it.

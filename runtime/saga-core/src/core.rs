@@ -11,13 +11,15 @@ mod ends;
 mod events;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
+mod offers;
 mod reads;
 mod recovery;
 mod routes;
+mod search;
 mod turns;
 mod wanted;
 
-pub use reads::{HeadQuery, Seen};
+pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::OpenError;
 
 use crate::{
@@ -93,6 +95,8 @@ pub struct Core<S> {
     effects: Vec<Effect>,
     /// The requests among them.
     sends: BTreeSet<RequestId>,
+    /// Sagas for which the search index was made anew when this was opened.
+    reindexed: u64,
 }
 
 impl<S: Store> Core<S> {
@@ -132,6 +136,17 @@ impl<S: Store> Core<S> {
     /// How many records and rows the batch being made has.
     pub fn batch_rows(&self) -> usize {
         self.txn.rows()
+    }
+
+    /// For how many sagas the search index was made anew at opening.
+    pub fn reindexed(&self) -> u64 {
+        self.reindexed
+    }
+
+    /// The sagas whose journals the batch being made adds to, with the number of records: each
+    /// entry's fact and its decisions.
+    pub fn batch_entries(&self) -> impl Iterator<Item = (SagaId, u64)> + '_ {
+        self.txn.entries()
     }
 
     /// When the next timer is due.

@@ -3,7 +3,7 @@
 use crate::{
     abort::Abort,
     fold::Status,
-    id::{Path, SagaId, Time},
+    id::{Path, Position, SagaId, Time},
     input::Ticket,
     journal::RetryMs,
     payload::Payload,
@@ -150,6 +150,10 @@ pub enum Reply {
     Accepted(SagaId),
     /// It had that effect already.
     Same(SagaId),
+    /// The event at this place was taken in.
+    Taken(Position),
+    /// It was taken in before.
+    TakenBefore(Position),
 }
 
 /// A command that was not done.
@@ -170,6 +174,8 @@ pub enum RefusalKind {
     Conflict,
     /// The actor may not.
     Forbidden,
+    /// What it is about still cannot be used.
+    Unusable,
     /// A field is wrong.
     Invalid {
         /// JSON pointer to it.

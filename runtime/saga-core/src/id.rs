@@ -58,6 +58,15 @@ impl SagaId {
         SagaId(uuid_v7(from.time(), &digest))
     }
 
+    /// The least id that could have been made at this time: all earlier ones are below it.
+    pub(crate) fn first_of(time: Time) -> SagaId {
+        /// A UUID of version 7 has 48 bits for its time.
+        const TIME_MAX: u64 = (1 << 48) - 1;
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&time.0.min(TIME_MAX).to_be_bytes()[2..]);
+        SagaId(Uuid::from_bytes(bytes))
+    }
+
     /// When the id was made.
     pub fn time(self) -> Time {
         let bytes = self.0.as_bytes();

@@ -1,10 +1,11 @@
 //! Everything that can come in: reading these enums tells all that can happen.
 
 use crate::{
-    id::{Path, SagaId, TaskId, Time},
+    id::{Path, Position, SagaId, TaskId, Time},
     payload::Payload,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The host's name for whoever waits for an acknowledgement or an answer.
 pub type Ticket = u64;
@@ -73,6 +74,12 @@ pub struct Unreadable {
     pub id: String,
     /// Its body, as text or base64.
     pub body: String,
+    /// The body is in base64, as it is no text.
+    pub is_base64: bool,
+    /// The headers that say what an event is, as they came.
+    pub headers: BTreeMap<String, String>,
+    /// When the broker took it.
+    pub published_at: Time,
     /// Why it is no event.
     pub reason: String,
 }
@@ -148,6 +155,15 @@ pub enum Command {
     },
     /// Decide a task.
     Decide(Decide),
+    /// Offer an event again that could not be used, or that nobody wanted.
+    Offer {
+        /// Where it is in the log.
+        position: Position,
+        /// Why.
+        reason: String,
+        /// What a message that was no event reads as now: the event, or why it still is none.
+        reread: Option<Box<Result<Arrival, String>>>,
+    },
     /// Move a saga.
     Move {
         /// Which.

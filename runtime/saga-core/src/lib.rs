@@ -43,6 +43,7 @@ pub mod render;
 pub mod replay;
 pub mod saga;
 pub mod scope;
+pub mod search;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

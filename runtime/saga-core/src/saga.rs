@@ -9,7 +9,7 @@ use crate::{
     replay::{Code, code, reads_input},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A definition: the code that a saga follows.
 #[allow(async_fn_in_trait, reason = "sagas are polled on one thread: no Send bound is wanted")]
@@ -43,12 +43,26 @@ pub struct Declared {
     pub starts: bool,
     /// A person's decision, which only the runtime makes.
     pub is_decision: bool,
+    /// JSON pointers to the personal fields by which a saga is found that the event starts.
+    pub found_by: Vec<&'static str>,
     /// Who takes it when several sagas hold for it.
     pub route: Route,
     /// What it means when nobody holds for it any more.
     pub late: Late,
     /// Whether a body is of the event's type.
     pub check: fn(&str, &str) -> Result<(), String>,
+}
+
+impl Declared {
+    fn wrong_found_by(&self) -> Option<(&'static str, &'static str)> {
+        let why = |pointer: &&'static str| match *pointer {
+            it if !it.starts_with('/') => Some("a JSON pointer begins with /"),
+            it if it == self.key => Some("the business key stands in clear in keys and subjects"),
+            _ if !self.starts => Some("the event does not start sagas of it"),
+            _ => None,
+        };
+        self.found_by.iter().find_map(|it| why(it).map(|why| (*it, why)))
+    }
 }
 
 /// Who takes an event of a lane.
@@ -77,6 +91,7 @@ pub fn event<E: Event>() -> Declaration {
         name,
         key: E::KEY,
         starts: false,
+        found_by: Vec::new(),
         is_decision: E::DECISION,
         route: Route::Oldest,
         late: Late::Unclaimed,
@@ -93,6 +108,13 @@ impl Declaration {
     /// It starts sagas of the definition: one for each key.
     pub fn starts(mut self) -> Self {
         self.0.iter_mut().for_each(|it| it.starts = true);
+        self
+    }
+
+    /// Its sagas are found by this personal field, a mail address say: the pointer leads to a text
+    /// in the body. The search index holds a keyed hash of it, never the text.
+    pub fn found_by(mut self, pointer: &'static str) -> Self {
+        self.0.iter_mut().for_each(|it| it.found_by.push(pointer));
         self
     }
 
@@ -185,6 +207,11 @@ impl Definition {
     pub fn declared(&self, name: &str) -> Option<&Declared> {
         self.events.iter().find(|it| it.name == name)
     }
+
+    /// The personal fields of its input by which its sagas are found, in order.
+    pub(crate) fn found_by(&self) -> BTreeSet<&'static str> {
+        self.events.iter().flat_map(|it| it.found_by.iter().copied()).collect()
+    }
 }
 
 /// All definitions that a binary links.
@@ -207,6 +234,9 @@ pub enum RegistryError {
     /// A late arm is missing.
     #[error("definition {name} gives late {event} to {arm}, which is not registered")]
     NoArm { name: &'static str, event: &'static str, arm: &'static str },
+    /// A field by which sagas are found makes no sense.
+    #[error("definition {name} is found by {pointer} of {event}: {why}")]
+    FoundBy { name: &'static str, event: &'static str, pointer: &'static str, why: &'static str },
     /// The settings have no JSON form.
     #[error("the settings of definition {name} cannot be recorded: {error}")]
     Settings { name: &'static str, error: String },
@@ -221,12 +251,19 @@ impl Registry {
     /// Adds a definition with the settings that its new sagas record.
     ///
     /// # Errors
-    /// The name is taken, an event is declared twice, or the settings have no JSON form.
+    /// The name is taken, an event is declared twice, a field by which sagas are found makes no
+    /// sense, or the settings have no JSON form.
     pub fn register<S: Saga>(&mut self, settings: &S::Settings) -> Result<(), RegistryError> {
         let (name, events) = (S::NAME, S::events());
         let twice = |at: &usize| events[..*at].iter().any(|it| it.name == events[*at].name);
         if let Some(at) = (0..events.len()).find(twice) {
             return Err(RegistryError::DeclaredTwice { name, event: events[at].name });
+        }
+        for declared in &events {
+            if let Some((pointer, why)) = declared.wrong_found_by() {
+                let event = declared.name;
+                return Err(RegistryError::FoundBy { name, event, pointer, why });
+            }
         }
         let settings = Payload::of(settings)
             .map_err(|err| RegistryError::Settings { name, error: err.to_string() })?;

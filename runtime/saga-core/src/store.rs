@@ -5,7 +5,10 @@ mod memory;
 
 pub use memory::MemoryStore;
 
-use crate::id::{Position, SagaId};
+use crate::{
+    id::{Position, SagaId},
+    search::SearchKey,
+};
 use uuid::Uuid;
 
 /// The one log, and rows that are folds of it.
@@ -22,6 +25,10 @@ pub trait Store {
     /// The position of the last durable record; 0 in a new store.
     fn position(&self) -> Position;
 
+    /// The key of the search index. It is made with the store and kept beside it; a store whose key
+    /// was lost has another one from then on.
+    fn search_key(&self) -> &SearchKey;
+
     /// Appends records and changes rows, atomically and durably.
     ///
     /// # Errors
@@ -34,6 +41,12 @@ pub trait Store {
     /// # Errors
     /// The store cannot be read.
     fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError>;
+
+    /// One entry of a saga's journal.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError>;
 
     /// Records from this position on, in order: at most `limit`. An entry that was written again
     /// stands at its last position only.
@@ -155,6 +168,14 @@ pub enum Table {
     Unrouted,
     /// Business key, saga → nothing more: the sagas of a key.
     Key,
+    /// Keyed hash of a personal field, saga → nothing more: the sagas that are found by it.
+    Found,
+    /// Time of its start, saga → nothing more: the sagas whose id tells another time.
+    Stray,
+    /// What the rows of [`Table::Found`] and [`Table::Stray`] were made with; one row.
+    Index,
+    /// Position → who offered an event or a dead letter again, and what it became.
+    Offered,
 }
 
 /// A change of a row.

@@ -3,7 +3,7 @@
 use crate::{
     codec::{decode, encode},
     id::{Position, SagaId},
-    journal::Entry,
+    journal::{Entry, Turn},
     store::{Batch, KeyValue, Kind, Record, Row, Scan, Slot, Store, StoreError, Table},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -34,6 +34,17 @@ impl<S: Store> Txn<S> {
     /// Records and rows of the batch.
     pub(crate) fn rows(&self) -> usize {
         self.records.len() + self.rows.len()
+    }
+
+    /// The sagas of the entries of this batch, with how many records each entry has.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (SagaId, u64)> + '_ {
+        self.entries.iter().map(|((saga, _), (entry, _))| {
+            let decisions = match &entry.turn {
+                Turn::Done { decisions, .. } => decisions.len(),
+                Turn::Held(_) => 0,
+            };
+            (*saga, 1 + decisions as u64)
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -138,6 +149,15 @@ impl<S: Store> Txn<S> {
             };
         }
         Ok(rows.into_iter().collect())
+    }
+
+    /// The first entry of a saga's journal.
+    pub(crate) fn first(&self, saga: SagaId) -> Result<Option<Entry>, StoreError> {
+        if let Some((entry, _)) = self.entries.get(&(saga, 0)) {
+            return Ok(Some(entry.clone()));
+        }
+        let stored = self.store.entry(saga, 0)?;
+        stored.map(|it| crate::codec::decode_entry(&it)).transpose()
     }
 
     /// The whole journal of a saga.

@@ -27,6 +27,16 @@ pub(crate) fn say(answer: Result<Answer, Busy>) -> Result<(bool, SagaId), Proble
     match answer.map_err(busy)? {
         Ok(Reply::Accepted(saga)) => Ok((true, saga)),
         Ok(Reply::Same(saga)) => Ok((false, saga)),
+        // Only an offer is answered so, and nobody asks for its saga.
+        Ok(Reply::Taken(_) | Reply::TakenBefore(_)) => Err(Problem::internal()),
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// Whether an offered event was taken in now; false when it was before.
+pub(crate) fn say_taken(answer: Result<Answer, Busy>) -> Result<bool, Problem> {
+    match answer.map_err(busy)? {
+        Ok(reply) => Ok(!matches!(reply, Reply::TakenBefore(_) | Reply::Same(_))),
         Err(refusal) => Err(refused(refusal)),
     }
 }
@@ -41,6 +51,7 @@ fn refused(Refusal { kind, detail }: Refusal) -> Problem {
         RefusalKind::NotFound => Problem::not_found(detail),
         RefusalKind::Conflict => Problem::conflict(detail),
         RefusalKind::Forbidden => Problem::forbidden(detail),
+        RefusalKind::Unusable => Problem::unprocessable(detail),
         RefusalKind::Invalid { pointer } => {
             Problem::unprocessable("a field of the request is wrong").field(pointer, detail)
         }

@@ -9,7 +9,7 @@
 //! who waits for it. What is in them is bounded all the same: by the open calls and publishes of
 //! the store, and by the events that the broker lets be un-acknowledged.
 
-use crate::{clock, sled_store::SledStore, telemetry::Telemetry};
+use crate::{clock, feed::Feed, sled_store::SledStore, telemetry::Telemetry};
 use chassis::crash;
 use saga_core::{
     core::{Core, Limits, OpenError},
@@ -99,6 +99,8 @@ pub(crate) struct Outlets {
     pub(crate) requests: mpsc::UnboundedSender<Owed>,
     pub(crate) publications: mpsc::UnboundedSender<Publication>,
     pub(crate) telemetry: Telemetry,
+    /// Who watches journals.
+    pub(crate) feed: Feed,
 }
 
 /// Why the engine takes nothing now.
@@ -170,6 +172,9 @@ pub(crate) async fn start(
                     return Ok(());
                 }
             };
+            if core.reindexed() > 0 {
+                tracing::info!(sagas = core.reindexed(), "the search index was made anew");
+            }
             let _gone = opened.send(Ok(()));
             Loop { core, work, due, outlets, waiters: BTreeMap::new(), tickets: 0 }.run()
         });
@@ -376,9 +381,11 @@ impl Loop {
         if after.inputs > 0 {
             let started = Instant::now();
             let rows = self.core.batch_rows();
+            let grown = self.outlets.feed.gather(&self.core);
             crash::point("engine.before-append");
             let effects = self.core.commit()?;
             crash::point("engine.after-flush");
+            self.outlets.feed.publish(grown);
             self.outlets.telemetry.committed(after.inputs, rows, started.elapsed());
             effects.into_iter().for_each(|it| self.release(it));
             let next_due = self.core.next_due();

@@ -2,20 +2,24 @@
 //!
 //! | route | role |
 //! |---|---|
-//! | `GET /api/sagas`, `/api/sagas/{id}`, `/api/sagas/{id}/journal` | viewer |
+//! | `GET /api/sagas`, `/api/sagas/{id}`, `/api/sagas/{id}/{journal,stream}` | viewer |
 //! | `POST /api/sagas/{id}/{pause,resume,cancel,terminate,retry}` | operator |
+//! | `GET /api/definitions` | viewer |
 //! | `POST /api/definitions/{name}/sagas` | operator |
 //! | `GET /api/tasks` | viewer |
 //! | `POST /api/tasks/{id}/decision` | approver |
 //! | `GET /api/events`, `/api/events/{position}` | viewer |
+//! | `POST /api/events/{position}/offer` | operator |
 
+mod definitions;
 mod events;
 mod journal;
 mod sagas;
+mod stream;
 mod tasks;
 mod view;
 
-use crate::{engine::Handle, nats_bus::CourierHandle};
+use crate::{engine::Handle, feed::Readers, nats_bus::CourierHandle};
 use aide::{
     axum::{
         ApiRouter,
@@ -25,13 +29,17 @@ use aide::{
 };
 use chassis::http::{Accepted, Created, Json, Page, Problem, problems};
 use saga_core::store::StoreError;
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
+
+/// How long a list looks for what fits; a page that is not full by then says where to go on.
+const LOOKED_FOR_MAX: Duration = Duration::from_secs(2);
 
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) engine: Handle,
     pub(crate) courier: CourierHandle,
+    pub(crate) readers: Readers,
 }
 
 /// All routes.
@@ -46,7 +54,12 @@ pub(crate) fn routes(app: App) -> ApiRouter {
                     .response::<200, Json<Page<journal::RecordView>>>()
             }),
         )
+        .api_route("/api/sagas/{id}/stream", get_with(stream::stream, stream::document))
         .api_route("/api/sagas/{id}/{action}", post_with(sagas::make_move, moved))
+        .api_route(
+            "/api/definitions",
+            get_with(definitions::list, |op| op.summary("What this binary runs")),
+        )
         .api_route("/api/definitions/{name}/sagas", post_with(sagas::start, started))
         .api_route("/api/tasks", get_with(tasks::list, |op| op.summary("What waits for people")))
         .api_route("/api/tasks/{id}/decision", post_with(tasks::decide, decided))
@@ -58,6 +71,7 @@ pub(crate) fn routes(app: App) -> ApiRouter {
             "/api/events/{position}",
             get_with(events::one, |op| op.summary("An event with its body")),
         )
+        .api_route("/api/events/{position}/offer", post_with(events::offer, offered))
         .with_state(app)
 }
 
@@ -73,6 +87,13 @@ fn started(op: TransformOperation<'_>) -> TransformOperation<'_> {
         .summary("Start a saga by hand")
         .response::<201, Created<view::SagaView>>()
         .response::<200, Json<view::SagaView>>()
+}
+
+fn offered(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    problems(op, &[404, 409])
+        .summary("Offer an event again that could not be used, or that nobody wanted")
+        .response::<202, Accepted<view::EventView>>()
+        .response::<200, Json<view::EventView>>()
 }
 
 fn decided(op: TransformOperation<'_>) -> TransformOperation<'_> {

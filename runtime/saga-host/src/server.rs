@@ -3,8 +3,10 @@
 use crate::{
     config::Config,
     engine::{self, EngineError, Outlets},
+    feed,
     http::{self, App},
     nats_bus::{Bus, BusError, Parts},
+    search_key::SearchKeyError,
     sled_store::SledStore,
     telemetry::Telemetry,
 };
@@ -39,6 +41,9 @@ pub enum ServeError {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The search key beside the store cannot be used.
+    #[error(transparent)]
+    SearchKey(#[from] SearchKeyError),
     /// The engine has stopped by itself.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -66,7 +71,10 @@ impl ServeError {
             | ServeError::Bus(BusError::Panicked(_))
             | ServeError::Task(_) => EXIT_DEFECT,
             ServeError::Engine(EngineError::Open(_)) | ServeError::Bus(_) => EXIT_CONFIG,
-            ServeError::Listen { .. } | ServeError::Store(_) | ServeError::Engine(_) => EXIT_OTHER,
+            ServeError::Listen { .. }
+            | ServeError::Store(_)
+            | ServeError::SearchKey(_)
+            | ServeError::Engine(_) => EXIT_OTHER,
         }
     }
 }
@@ -99,8 +107,10 @@ pub async fn serve_on(
     let db = open_db(&config).await?;
     let (requests, owed) = mpsc::unbounded_channel();
     let (published, publications) = mpsc::unbounded_channel();
-    let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone() };
-    let store = SledStore::new(db.clone());
+    let (feed, readers, herald) = feed::feed(shutdown.clone());
+    tokio::spawn(herald);
+    let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone(), feed };
+    let store = SledStore::new(db.clone())?;
     let mut engine = engine::start(store, config.registry, config.core_limits, outlets).await?;
     opened.open();
     tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
@@ -118,7 +128,7 @@ pub async fn serve_on(
         metrics: metrics.clone(),
     };
     let mut bus = Bus::start(parts).await?;
-    let app = App { engine: engine.handle.clone(), courier: bus.courier.clone() };
+    let app = App { engine: engine.handle.clone(), courier: bus.courier.clone(), readers };
     let door = Door {
         title: "Fermata",
         description: "Runs sagas: what they wait for, what they did, and what people decide.",

@@ -10,9 +10,11 @@
 //! one range, and an entry that is written again replaces the old one. The price is that
 //! [`Store::read`], the log by position, scans every record: it is for rebuilds and exports only.
 
+use crate::search_key::{self, SearchKeyError};
 use chassis::db::{Db, DbError, WriteBatch};
 use saga_core::{
     id::{Position, SagaId},
+    search::SearchKey,
     store::{Batch, KeyValue, Kind, Record, Scan, Slot, Store, StoreError, Stored, Table},
 };
 use std::collections::BTreeMap;
@@ -28,11 +30,15 @@ const SCAN_ROWS: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct SledStore {
     db: Db,
+    search_key: SearchKey,
 }
 
 impl SledStore {
-    pub(crate) fn new(db: Db) -> SledStore {
-        SledStore { db }
+    /// # Errors
+    /// The search key beside the store can be neither read nor made.
+    pub(crate) fn new(db: Db) -> Result<SledStore, SearchKeyError> {
+        let search_key = search_key::read_or_make(db.dir())?;
+        Ok(SledStore { db, search_key })
     }
 
     /// Positions of events and notes below this one, the last first: at most `limit`.
@@ -85,6 +91,10 @@ impl Store for SledStore {
         self.db.position()
     }
 
+    fn search_key(&self) -> &SearchKey {
+        &self.search_key
+    }
+
     fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
         let mut position = self.db.position();
         let mut writes = WriteBatch::new();
@@ -118,6 +128,11 @@ impl Store for SledStore {
         let prefix = &entry_key(saga, 0)[..1 + saga.as_bytes().len()];
         let rows = self.db.scan(prefix, before.as_deref(), usize::MAX).map_err(read)?;
         rows.into_iter().map(|(_, value)| stored(value)).collect()
+    }
+
+    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
+        let value = self.db.get(&entry_key(saga, seq)).map_err(read)?;
+        value.map(stored).transpose()
     }
 
     fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -212,6 +227,10 @@ fn table_letter(table: Table) -> u8 {
         Table::Decided => b'D',
         Table::Unrouted => b'U',
         Table::Key => b'Q',
+        Table::Found => b'F',
+        Table::Stray => b'T',
+        Table::Index => b'X',
+        Table::Offered => b'R',
     }
 }
 
@@ -246,7 +265,8 @@ mod tests {
     use saga_core::store::{Row, conformance};
 
     fn open(dir: &std::path::Path) -> SledStore {
-        SledStore::new(Db::open(dir, DbOptions::default()).expect("the store opens"))
+        let db = Db::open(dir, DbOptions::default()).expect("the store opens");
+        SledStore::new(db).expect("its search key")
     }
 
     #[test]
@@ -261,7 +281,10 @@ mod tests {
     #[test]
     fn tables_and_kinds_do_not_share_letters() {
         use Table::*;
-        let tables = [Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted, Key];
+        let tables = [
+            Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted, Key, Found, Stray,
+            Index, Offered,
+        ];
         let mut letters: Vec<u8> = tables.map(table_letter).to_vec();
         letters.extend(KINDS.map(kind_letter));
         letters.push(ENTRY);

@@ -16,7 +16,7 @@ use crate::{
 };
 use serde_json::Value;
 
-type Answered = Result<Reply, Refusal>;
+pub(super) type Answered = Result<Reply, Refusal>;
 
 impl<S: Store> Core<S> {
     pub(super) fn asked(
@@ -32,13 +32,16 @@ impl<S: Store> Core<S> {
                 self.start_by_hand(now, actor, &definition, key, input)?
             }
             Command::Decide(decide) => self.decide(now, actor, &decide)?,
+            Command::Offer { position, reason, reread } => {
+                self.offer_again(now, actor, position, &reason, reread.map(|it| *it))?
+            }
             Command::Move { saga, action, reason } => {
                 self.make_move(now, actor, saga, action, &reason)?
             }
         };
         let outcome = match &reply {
-            Ok(Reply::Accepted(_)) => "accepted".to_owned(),
-            Ok(Reply::Same(_)) => "same".to_owned(),
+            Ok(Reply::Accepted(_) | Reply::Taken(_)) => "accepted".to_owned(),
+            Ok(Reply::Same(_) | Reply::TakenBefore(_)) => "same".to_owned(),
             Err(refusal) => refusal.detail.clone(),
         };
         let (at, actor) = (now, actor.clone());
@@ -157,6 +160,9 @@ fn described(command: &Command) -> (String, String, Option<String>) {
                 Target::Event { name, key } => format!("{name} {key}"),
             };
             (action.to_owned(), target, decide.reason.clone())
+        }
+        Command::Offer { position, reason, .. } => {
+            ("offer".to_owned(), position.to_string(), Some(reason.clone()))
         }
         Command::Move { saga, action, reason } => {
             (action.as_str().to_owned(), saga.to_string(), Some(reason.clone()))

@@ -15,9 +15,9 @@ impl<S: Store> Core<S> {
         let identity = identity_key(&name, &source, &id);
         let digest = hex(&body.digest());
         let known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?;
-        let verdicts = Vec::new();
+        let (made_from, verdicts) = (None, Vec::new());
         let mut event =
-            EventRecord { at: now, name, id, source, key, published_at, body, verdicts };
+            EventRecord { at: now, name, id, source, key, published_at, body, made_from, verdicts };
         let verdicts = match known {
             Some(row) if row.digest == digest => {
                 vec![verdict(Outcome::Duplicate, None, None)]
@@ -34,16 +34,26 @@ impl<S: Store> Core<S> {
         now: Time,
         unreadable: Unreadable,
     ) -> Result<(), StoreError> {
-        let Unreadable { ticket, name, id, body, reason } = unreadable;
-        let detail = Some(reason.clone());
-        self.txn
-            .put_record(Kind::Note, &NoteRecord::DeadLetter { at: now, name, id, body, reason })?;
+        let Unreadable { ticket, name, id, body, is_base64, headers, published_at, reason } =
+            unreadable;
+        let (detail, published_at) = (Some(reason.clone()), Some(published_at));
+        let note = NoteRecord::DeadLetter {
+            at: now,
+            name,
+            id,
+            body,
+            is_base64,
+            headers,
+            published_at,
+            reason,
+        };
+        self.txn.put_record(Kind::Note, &note)?;
         let verdicts = vec![verdict(Outcome::DeadLetter, None, detail)];
         self.effects.push(Effect::Ack { ticket, verdicts });
         Ok(())
     }
 
-    fn take_in(
+    pub(super) fn take_in(
         &mut self,
         now: Time,
         identity: &[u8],
@@ -102,7 +112,10 @@ impl<S: Store> Core<S> {
 
     /// A decision of a person is made by the core alone. What comes from outside under its name is
     /// our own announcement, or refused.
-    fn decision_from_outside(&self, event: &EventRecord) -> Result<Option<Verdict>, StoreError> {
+    pub(super) fn decision_from_outside(
+        &self,
+        event: &EventRecord,
+    ) -> Result<Option<Verdict>, StoreError> {
         let declaring = self.registry.declaring(&event.name);
         let Some(declared) = declaring.iter().find_map(|it| it.declared(&event.name)) else {
             return Ok(None);

@@ -1,16 +1,21 @@
 //! What can be asked of the core between batches: all of it is durable then.
 
-use super::{Core, turns::key_of_saga};
+use super::{
+    Core,
+    search::{found_key, stray_of, strays_from},
+    turns::key_of_saga,
+};
 use crate::{
-    codec::{EventRecord, IdentityRow, decode},
+    codec::{EventRecord, IdentityRow, OfferedRow, decode},
     fold::{OpenWait, Status},
     head::Head,
-    id::{Position, SagaId, short_hash},
+    id::{Path, Position, SagaId, TaskId, Time},
     journal::Entry,
     store::{Kind, Scan, Store, StoreError, Table},
 };
+use std::collections::BTreeMap;
 
-/// Which heads, newest first.
+/// Which heads, newest first. What is set must hold all together.
 #[derive(Clone, Debug, Default)]
 pub struct HeadQuery {
     /// Only those that stand here.
@@ -19,12 +24,36 @@ pub struct HeadQuery {
     pub definition: Option<String>,
     /// Only those with this business key.
     pub key: Option<String>,
+    /// Only those with this id, with this business key, or found by this personal field.
+    pub search: Option<String>,
+    /// Only those that started then or later.
+    pub started_from: Option<Time>,
+    /// Only those that started earlier.
+    pub started_before: Option<Time>,
     /// Only those with an open task.
     pub asks: bool,
     /// Only those older than this one.
     pub before: Option<SagaId>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What one look found.
+#[derive(Clone, Debug, Default)]
+pub struct HeadPage {
+    /// Newest first.
+    pub heads: Vec<Head>,
+    /// The look ended here: those [`before`](HeadQuery::before) this one may hold more.
+    pub next: Option<SagaId>,
+}
+
+/// What one look found.
+#[derive(Clone, Debug, Default)]
+pub struct TaskPage {
+    /// With their sagas.
+    pub tasks: Vec<(Head, OpenWait)>,
+    /// The look ended here: there may be more behind it.
+    pub next: Option<TaskId>,
 }
 
 /// An event, and what became of it.
@@ -40,6 +69,14 @@ pub struct Seen {
 
 /// Rows that are read at once while a query looks for those that fit.
 const ROWS_AT_ONCE: usize = 256;
+
+/// Sagas that may fit, down to a saga below which nobody has looked yet.
+#[derive(Default)]
+struct Look {
+    /// With their heads, where these were read anyway.
+    found: BTreeMap<SagaId, Option<Head>>,
+    cut: Option<SagaId>,
+}
 
 impl<S: Store> Core<S> {
     /// The head of a saga, open or ended.
@@ -66,43 +103,63 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read.
     pub fn heads(&self, query: &HeadQuery) -> Result<Vec<Head>, StoreError> {
-        if let Some(key) = &query.key {
-            return self.heads_of(key, query);
-        }
-        let is_ended = query.status.map(Status::is_ended);
+        let mut query = query.clone();
         let mut heads = Vec::new();
-        if is_ended != Some(true) {
-            heads.extend(self.heads_in(Table::Open, query)?);
+        while 0 < query.limit {
+            let page = self.page(&query)?;
+            query.limit -= page.heads.len();
+            query.before = page.next;
+            heads.extend(page.heads);
+            if query.before.is_none() {
+                break;
+            }
         }
-        if is_ended != Some(false) && !query.asks {
-            heads.extend(self.heads_in(Table::Ended, query)?);
-        }
-        heads.sort_by_key(|it| std::cmp::Reverse(it.id));
-        heads.truncate(query.limit);
         Ok(heads)
     }
 
-    /// Open tasks with their sagas, newest saga first.
+    /// The same, but one look at a bounded number of rows, whether it finds something or not: a
+    /// filter that few fit does not hold up everything else.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn tasks(
-        &self,
-        before: Option<SagaId>,
-        limit: usize,
-    ) -> Result<Vec<(Head, OpenWait)>, StoreError> {
-        let query = HeadQuery { asks: true, before, limit, ..HeadQuery::default() };
-        let heads = self.heads(&query)?.into_iter();
-        Ok(heads
-            .flat_map(|head| {
-                let asks = head.waits.iter().filter(|it| it.ask.is_some()).cloned();
-                let asks: Vec<OpenWait> = asks.collect();
-                asks.into_iter().map(move |it| (head.clone(), it))
-            })
-            .collect())
+    pub fn page(&self, query: &HeadQuery) -> Result<HeadPage, StoreError> {
+        let look = self.look(query)?;
+        let is_seen = |saga: &SagaId| look.cut.is_none_or(|cut| cut <= *saga);
+        let mut heads = Vec::new();
+        for (saga, head) in look.found.into_iter().rev().take_while(|it| is_seen(&it.0)) {
+            let head = match head {
+                Some(head) => Some(head),
+                None => self.head(saga)?,
+            };
+            heads.extend(head.filter(|it| query.fits(it)));
+            if query.limit <= heads.len() {
+                return Ok(HeadPage { heads, next: Some(saga) });
+            }
+        }
+        Ok(HeadPage { heads, next: look.cut })
     }
 
-    /// Events from this position on backward, newest first, with their verdicts.
+    /// Open tasks with their sagas, newest saga first, those of one saga in order: one look at a
+    /// bounded number of sagas. The task that it gives beside them is where the next look goes on;
+    /// nothing when there is nothing more.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn tasks(&self, behind: Option<&TaskId>, limit: usize) -> Result<TaskPage, StoreError> {
+        let mut tasks = Vec::new();
+        if let Some(behind) = behind
+            && let Some(head) = self.head(behind.saga)?
+        {
+            tasks.extend(tasks_of(head).filter(|it| behind.step < it.1.step));
+        }
+        let before = behind.map(|it| it.saga);
+        let page = self.page(&HeadQuery { asks: true, before, limit, ..HeadQuery::default() })?;
+        tasks.extend(page.heads.into_iter().flat_map(tasks_of));
+        let all_of = |saga| TaskId { saga, step: Path::root().child(u32::MAX) };
+        Ok(TaskPage { tasks, next: page.next.map(all_of) })
+    }
+
+    /// The event at this place, with what became of it.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -116,64 +173,129 @@ impl<S: Store> Core<S> {
         Ok(Some(Seen { position, event, identity }))
     }
 
-    /// The sagas of a key are few, and found without looking at others.
-    fn heads_of(&self, key: &str, query: &HeadQuery) -> Result<Vec<Head>, StoreError> {
-        let prefix = short_hash(&[key]);
-        let mut heads = Vec::new();
-        let mut beyond = query.before.map(|it| key_of_saga(key, it));
-        while heads.len() < query.limit {
-            let scan = Scan {
-                table: Table::Key,
-                prefix: &prefix,
-                beyond: beyond.as_deref(),
-                is_backward: true,
-                limit: ROWS_AT_ONCE,
-            };
-            let rows = self.txn.store().rows(&scan)?;
-            for (row, _) in &rows {
-                let head = saga_of(row).map(|saga| self.head(saga)).transpose()?.flatten();
-                heads.extend(head.filter(|it| query.fits(it)));
-            }
-            match rows.last() {
-                Some((row, _)) if rows.len() == ROWS_AT_ONCE => beyond = Some(row.clone()),
-                _ => break,
-            }
-        }
-        heads.truncate(query.limit);
-        Ok(heads)
+    /// Who offered the event or dead letter at this place again, if anybody did.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn offered(&self, position: Position) -> Result<Option<OfferedRow>, StoreError> {
+        self.txn.get(Table::Offered, &position.to_be_bytes())
     }
 
-    fn heads_in(&self, table: Table, query: &HeadQuery) -> Result<Vec<Head>, StoreError> {
-        let mut heads: Vec<Head> = Vec::new();
-        let mut beyond: Option<Vec<u8>> = query.before.map(|it| it.as_bytes().to_vec());
-        while heads.len() < query.limit {
-            let scan = Scan {
-                table,
-                prefix: &[],
-                beyond: beyond.as_deref(),
-                is_backward: true,
-                limit: ROWS_AT_ONCE,
-            };
+    fn look(&self, query: &HeadQuery) -> Result<Look, StoreError> {
+        let mut look = Look::default();
+        if let Some(search) = &query.search {
+            if let Ok(saga) = search.trim().parse::<SagaId>()
+                && query.before.is_none_or(|before| saga < before)
+            {
+                look.found.insert(saga, None);
+            }
+            self.look_under(&mut look, Table::Key, |saga| key_of_saga(search, saga), query)?;
+            if let Some(hash) = self.txn.store().search_key().hash(search) {
+                self.look_under(&mut look, Table::Found, |saga| found_key(&hash, saga), query)?;
+            }
+            return Ok(look);
+        }
+        if let Some(key) = &query.key {
+            self.look_under(&mut look, Table::Key, |saga| key_of_saga(key, saga), query)?;
+            return Ok(look);
+        }
+        let is_ended = query.status.map(Status::is_ended);
+        if is_ended != Some(true) {
+            self.look_in(&mut look, Table::Open, query)?;
+        }
+        if is_ended != Some(false) && !query.asks {
+            self.look_in(&mut look, Table::Ended, query)?;
+        }
+        self.look_at_strays(&mut look, query)?;
+        Ok(look)
+    }
+
+    /// The sagas of a hash are found without looking at others.
+    fn look_under(
+        &self,
+        look: &mut Look,
+        table: Table,
+        key: impl Fn(SagaId) -> Vec<u8>,
+        query: &HeadQuery,
+    ) -> Result<(), StoreError> {
+        let prefix = &key(SagaId(uuid::Uuid::nil()))[..HASH_BYTES];
+        let beyond = query.before.map(key);
+        let (limit, is_backward) = (ROWS_AT_ONCE, true);
+        let scan = Scan { table, prefix, beyond: beyond.as_deref(), is_backward, limit };
+        let rows = self.txn.store().rows(&scan)?;
+        let sagas = rows.iter().filter_map(|it| saga_of(&it.0[HASH_BYTES..]));
+        let sagas: Vec<SagaId> = sagas.collect();
+        look.cut_at(sagas.last().copied().filter(|_| rows.len() == limit));
+        look.found.extend(sagas.into_iter().map(|it| (it, None)));
+        Ok(())
+    }
+
+    /// An id tells when its saga began, so that age bounds what is looked at.
+    fn look_in(&self, look: &mut Look, table: Table, query: &HeadQuery) -> Result<(), StoreError> {
+        let oldest = query.started_from.map(SagaId::first_of);
+        let newest = query.started_before.map(SagaId::first_of);
+        let before = query.before.into_iter().chain(newest).min();
+        let beyond = before.as_ref().map(|it| &it.as_bytes()[..]);
+        let (limit, prefix) = (ROWS_AT_ONCE, &[][..]);
+        let rows =
+            self.txn.store().rows(&Scan { table, prefix, beyond, is_backward: true, limit })?;
+        let is_full = rows.len() == limit;
+        let mut last = None;
+        for (key, value) in rows {
+            let Some(saga) = saga_of(&key) else { continue };
+            if oldest.is_some_and(|oldest| saga < oldest) {
+                return Ok(());
+            }
+            look.found.insert(saga, Some(decode(&value)?));
+            last = Some(saga);
+        }
+        look.cut_at(last.filter(|_| is_full));
+        Ok(())
+    }
+
+    /// Sagas whose id is older than they are: found by their start, when somebody asks for it.
+    fn look_at_strays(&self, look: &mut Look, query: &HeadQuery) -> Result<(), StoreError> {
+        let Some(from) = query.started_from else { return Ok(()) };
+        let until = query.started_before.unwrap_or(Time::NEVER);
+        let mut beyond = strays_from(from);
+        loop {
+            let (table, prefix, limit) = (Table::Stray, &[][..], ROWS_AT_ONCE);
+            let scan = Scan { table, prefix, beyond: Some(&beyond), is_backward: false, limit };
             let rows = self.txn.store().rows(&scan)?;
-            for (_, value) in &rows {
-                let head: Head = decode(value)?;
-                if query.fits(&head) {
-                    heads.push(head);
+            let strays = rows.iter().filter_map(|it| stray_of(&it.0));
+            for (_, saga) in strays.take_while(|it| it.0 < until) {
+                if query.before.is_none_or(|before| saga < before) {
+                    look.found.entry(saga).or_default();
                 }
             }
             match rows.last() {
-                Some((key, _)) if rows.len() == ROWS_AT_ONCE => beyond = Some(key.clone()),
-                _ => break,
+                Some((key, _)) if rows.len() == limit => beyond.clone_from(key),
+                _ => return Ok(()),
             }
         }
-        heads.truncate(query.limit);
-        Ok(heads)
     }
 }
 
-/// The saga of a row by key: what stands behind the hash.
-fn saga_of(row: &[u8]) -> Option<SagaId> {
-    uuid::Uuid::from_slice(row.get(16..)?).ok().map(SagaId)
+/// Keys of the tables that are looked into by a hash begin with it.
+const HASH_BYTES: usize = 16;
+
+/// The saga whose id is this part of a key.
+pub(super) fn saga_of(key: &[u8]) -> Option<SagaId> {
+    uuid::Uuid::from_slice(key).ok().map(SagaId)
+}
+
+fn tasks_of(head: Head) -> impl Iterator<Item = (Head, OpenWait)> {
+    let mut asks: Vec<OpenWait> =
+        head.waits.iter().filter(|it| it.ask.is_some()).cloned().collect();
+    asks.sort_by(|a, b| a.step.cmp(&b.step));
+    asks.into_iter().map(move |it| (head.clone(), it))
+}
+
+impl Look {
+    /// Nobody has looked below this one.
+    fn cut_at(&mut self, cut: Option<SagaId>) {
+        self.cut = self.cut.max(cut);
+    }
 }
 
 impl HeadQuery {
@@ -181,6 +303,8 @@ impl HeadQuery {
         self.status.is_none_or(|it| it == head.status)
             && self.definition.as_ref().is_none_or(|it| *it == head.definition)
             && self.key.as_ref().is_none_or(|it| *it == head.key)
+            && self.started_from.is_none_or(|it| it <= head.started_at)
+            && self.started_before.is_none_or(|it| head.started_at < it)
             && (!self.asks || head.waits.iter().any(|it| it.ask.is_some()))
     }
 }

@@ -56,7 +56,9 @@ impl<S: Store> Core<S> {
             opened: VecDeque::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
+            reindexed: 0,
         };
+        core.reindexed = core.reindex()?;
         core.count_kept()?;
         core.index_heads(now)?;
         core.offer_unrouted(now)?;

@@ -65,7 +65,7 @@ impl<S: Store> Core<S> {
         Ok(verdicts)
     }
 
-    fn route(
+    pub(super) fn route(
         &mut self,
         now: Time,
         definition: &Definition,
@@ -76,13 +76,10 @@ impl<S: Store> Core<S> {
         let Some(declared) = definition.declared(&event.name) else {
             return dead("the definition does not declare it".to_owned());
         };
-        let key = match key_of(event, declared) {
+        let key = match usable(definition, event) {
             Ok(key) => key,
             Err(why) => return dead(why),
         };
-        if let Err(why) = (declared.check)(&event.name, event.body.text()) {
-            return dead(why);
-        }
         let lane = Lane::of(definition.name, &event.name, &key);
         let routed = Routed { position, event, key, lane };
         let takers = self.takers(&routed, declared.route);
@@ -327,6 +324,13 @@ impl<S: Store> Core<S> {
         }
         self.txn.put(Table::Identity, &key, &row)
     }
+}
+
+/// The business key of an event that a definition can use, or why it cannot.
+pub(super) fn usable(definition: &Definition, event: &EventRecord) -> Result<String, String> {
+    let declared = definition.declared(&event.name).ok_or("the definition does not declare it")?;
+    let key = key_of(event, declared)?;
+    (declared.check)(&event.name, event.body.text()).map(|()| key)
 }
 
 /// The business key of an event: as its publisher says, or as its body does.

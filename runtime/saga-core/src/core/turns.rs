@@ -82,6 +82,7 @@ impl<S: Store> Core<S> {
         }
         let key = key_of_saga(&start.key, saga);
         self.txn.put(Table::Key, &key, &KeptRow { position })?;
+        self.index_start(now, &start, position)?;
         self.effects.push(Effect::Note(Note::Started {
             saga,
             definition: start.definition.clone(),

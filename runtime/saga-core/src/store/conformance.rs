@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// # Panics
 /// The store does not conform.
 pub fn check<S: Store>(store: S, reopen: impl Fn(S) -> S) {
-    let instance = store.instance();
+    let (instance, search_key) = (store.instance(), store.search_key().clone());
     assert_eq!(store.position(), 0, "a new store is empty");
     let store = reopen(store);
     let store = reopen(records_are_found_again(store));
@@ -20,6 +20,7 @@ pub fn check<S: Store>(store: S, reopen: impl Fn(S) -> S) {
     let position = store.position();
     let store = reopen(store);
     assert_eq!((store.instance(), store.position()), (instance, position), "what is durable stays");
+    assert!(*store.search_key() == search_key, "the search key stays");
     large_values_are_there(&store);
 }
 
@@ -55,6 +56,9 @@ fn records_are_found_again<S: Store>(mut store: S) -> S {
     };
     assert_eq!(journal(&store, 0), [b"a0", b"a1"], "a journal is its slice");
     assert_eq!(journal(&store, 1), [b"a1"], "a slice begins where it is asked to");
+    let entry = |seq| store.entry(a, seq).expect("an entry").map(|it| it.bytes);
+    assert_eq!(entry(1).as_deref(), Some(&b"a1"[..]), "an entry is found by its number");
+    assert_eq!(entry(2), None, "no entry, nothing found");
     assert_eq!(store.slice(saga(9), 0).expect("a slice"), [], "no journal, no slice");
     let read = store.read(at[1], 3).expect("records");
     let read: Vec<Position> = read.iter().map(|it| it.position).collect();

@@ -3,13 +3,15 @@
 use super::{
     Batch, KeyValue, Kind, Position, Record, SagaId, Scan, Slot, Store, StoreError, Stored, Table,
 };
+use crate::search::{SEARCH_KEY_BYTES, SearchKey};
 use std::{collections::BTreeMap, ops::Bound};
 use uuid::Uuid;
 
 /// A store that forgets everything when it is dropped.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
     instance: Uuid,
+    search_key: SearchKey,
     position: Position,
     records: BTreeMap<Position, Record>,
     entries: BTreeMap<(SagaId, u32), Position>,
@@ -19,12 +21,30 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty one with this instance id.
     pub fn new(instance: Uuid) -> MemoryStore {
-        MemoryStore { instance, ..MemoryStore::default() }
+        MemoryStore {
+            instance,
+            search_key: SearchKey::new([7; SEARCH_KEY_BYTES]),
+            position: 0,
+            records: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            rows: BTreeMap::new(),
+        }
+    }
+
+    /// The same store with another search key, as if the old one had been lost.
+    pub fn with_search_key(self, search_key: SearchKey) -> MemoryStore {
+        MemoryStore { search_key, ..self }
     }
 
     /// All rows, to compare stores with each other.
     pub fn all_rows(&self) -> impl Iterator<Item = (&(Table, Vec<u8>), &Vec<u8>)> {
         self.rows.iter()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new(Uuid::nil())
     }
 }
 
@@ -39,6 +59,10 @@ impl Store for MemoryStore {
 
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn search_key(&self) -> &SearchKey {
+        &self.search_key
     }
 
     fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
@@ -71,6 +95,13 @@ impl Store for MemoryStore {
             bytes: self.records[position].bytes.clone(),
         };
         Ok(entries.map(|(_, position)| stored(position)).collect())
+    }
+
+    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
+        let position = self.entries.get(&(saga, seq));
+        let stored =
+            |it: &Position| Stored { position: *it, bytes: self.records[it].bytes.clone() };
+        Ok(position.map(stored))
     }
 
     fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {

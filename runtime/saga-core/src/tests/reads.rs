@@ -103,7 +103,7 @@ fn every_open_question_of_a_saga_is_a_task_of_its_own() {
     let mut desk = Desk::new(registry());
     desk.start("AsksThrice", "o1", Value::Null);
     let steps = |desk: &Desk| -> Vec<String> {
-        let tasks = desk.core().tasks(None, 10).unwrap();
+        let tasks = desk.core().tasks(None, 10).unwrap().tasks;
         tasks.iter().map(|it| it.1.step.to_string()).collect()
     };
     assert_eq!(steps(&desk), ["0.0.0", "0.1.0", "0.2.0"]);

@@ -517,10 +517,23 @@ fn a_message_that_is_no_event_is_kept_with_its_reason() {
     let mut desk = Desk::new(registry("A"));
     let (name, id) = ("bank.paid".to_owned(), "x".to_owned());
     let (body, reason) = ("{".to_owned(), "no JSON".to_owned());
-    desk.input(crate::input::Input::Unreadable(Unreadable { ticket: 9, name, id, body, reason }));
-    let crate::codec::NoteRecord::DeadLetter { body, reason, .. } = desk.notes().remove(0) else {
+    let unreadable = Unreadable {
+        ticket: 9,
+        name,
+        id,
+        body,
+        is_base64: false,
+        headers: [("Fermata-Key".to_owned(), "k".to_owned())].into(),
+        published_at: Time(5),
+        reason,
+    };
+    desk.input(crate::input::Input::Unreadable(unreadable));
+    let note = desk.notes().remove(0);
+    let crate::codec::NoteRecord::DeadLetter { body, reason, headers, published_at, .. } = note
+    else {
         panic!("a dead letter")
     };
+    assert_eq!((headers["Fermata-Key"].as_str(), published_at), ("k", Some(Time(5))));
     assert_eq!((body.as_str(), reason.as_str()), ("{", "no JSON"));
 }
 

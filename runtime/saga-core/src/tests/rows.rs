@@ -35,6 +35,9 @@ impl Store for Counting {
     fn position(&self) -> Position {
         self.store.position()
     }
+    fn search_key(&self) -> &crate::search::SearchKey {
+        self.store.search_key()
+    }
     fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
         self.records.set(batch.records.len());
         self.rows.set(batch.rows.len());
@@ -45,6 +48,9 @@ impl Store for Counting {
     }
     fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
         self.store.slice(saga, from)
+    }
+    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
+        self.store.entry(saga, seq)
     }
     fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
         self.store.read(from, limit)

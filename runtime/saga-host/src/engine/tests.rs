@@ -23,15 +23,26 @@ async fn rig() -> Rig {
         requests: mpsc::unbounded_channel().0,
         publications: mpsc::unbounded_channel().0,
         telemetry: Telemetry::new(&metrics),
+        feed: crate::feed::feed(chassis::shutdown::Shutdown::new()).0,
     };
-    let engine = start(SledStore::new(db), Registry::new("test"), Limits::default(), outlets).await;
+    let store = SledStore::new(db).expect("a search key");
+    let engine = start(store, Registry::new("test"), Limits::default(), outlets).await;
     Rig { engine: engine.expect("the engine starts"), faults, metrics, _dir: dir }
 }
 
 /// Every message that is no event is a record, so it needs a commit.
 fn message(id: &str) -> Input {
     let (name, body, reason) = ("a.trigger.b".into(), "x".into(), "a test".into());
-    Input::Unreadable(Unreadable { ticket: 0, name, id: id.into(), body, reason })
+    Input::Unreadable(Unreadable {
+        ticket: 0,
+        name,
+        id: id.into(),
+        body,
+        is_base64: false,
+        headers: BTreeMap::new(),
+        published_at: Time(0),
+        reason,
+    })
 }
 
 async fn give(handle: &Handle, id: &str) -> oneshot::Receiver<Vec<Verdict>> {

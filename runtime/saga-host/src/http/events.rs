@@ -1,14 +1,23 @@
 //! Every event, and what became of it.
 
 use super::{App, cursor, internal, view::EventView};
-use crate::door::busy;
-use crate::sled_store::SledStore;
-use axum::extract::State;
-use chassis::http::{Json, Page, Path, Problem, Query, Viewer, page_items_default};
+use crate::{
+    door::{actor_of, busy, say_taken},
+    nats_bus::Kept,
+    sled_store::SledStore,
+};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use chassis::http::{
+    Accepted, Json, Operator, Page, Path, Problem, Query, Viewer, page_items_default,
+};
 use saga_core::{
     codec::{NoteRecord, decode},
     core::Core,
-    id::Position,
+    id::{Position, Time},
+    input::Command,
     store::{Kind, Store as _, StoreError},
 };
 use schemars::JsonSchema;
@@ -57,6 +66,16 @@ pub(super) struct EventPath {
     position: Position,
 }
 
+/// Why an event is offered again.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfferBody {
+    /// For the audit.
+    #[validate(length(min = 1, max = 1000, message = "must have 1 to 1000 characters"))]
+    #[schemars(length(min = 1, max = 1000))]
+    reason: String,
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     _: Viewer,
@@ -76,13 +95,33 @@ pub(super) async fn one(
     _: Viewer,
     Path(EventPath { position }): Path<EventPath>,
 ) -> Result<Json<EventView>, Problem> {
+    view_of(&app, position).await.map(Json)
+}
+
+async fn view_of(app: &App, position: Position) -> Result<EventView, Problem> {
     let look = move |core: &Core<SledStore>| match event(core, Kind::Event, position)? {
         Some(view) => Ok(Some(view)),
         None => event(core, Kind::Note, position),
     };
     let found: Result<_, StoreError> = app.engine.read(look).await.map_err(busy)?;
     let unknown = || Problem::not_found(format!("there is no event at position {position}"));
-    found.map_err(|error| internal(&error))?.map(Json).ok_or_else(unknown)
+    found.map_err(|error| internal(&error))?.ok_or_else(unknown)
+}
+
+/// 202 when it was taken in now, 200 when it was before.
+pub(super) async fn offer(
+    State(app): State<App>,
+    Operator(caller): Operator,
+    Path(EventPath { position }): Path<EventPath>,
+    Json(body): Json<OfferBody>,
+) -> Result<Response, Problem> {
+    let kept = app.engine.read(move |core| dead_letter(core, position)).await.map_err(busy)?;
+    let kept = kept.map_err(|error| internal(&error))?;
+    let reread = kept.map(|it| Box::new(it.0.reread()));
+    let command = Command::Offer { position, reason: body.reason, reread };
+    let is_new = say_taken(app.engine.ask(actor_of(&caller), command).await)?;
+    let view = view_of(&app, position).await?;
+    Ok(if is_new { Accepted(view).into_response() } else { Json(view).into_response() })
 }
 
 type Found = (Vec<EventView>, Option<Position>);
@@ -109,18 +148,36 @@ fn page(
     Ok((items, last.filter(|_| was_cut)))
 }
 
+/// The event or dead letter at this place, with what became of it when it was offered again.
 fn event(
     core: &Core<SledStore>,
     kind: Kind,
     position: Position,
 ) -> Result<Option<EventView>, StoreError> {
-    if kind == Kind::Event {
-        return Ok(core.event(position)?.map(EventView::of));
-    }
-    let Some(bytes) = core.store().record(kind, position)? else { return Ok(None) };
+    let view = match kind {
+        Kind::Event => core.event(position)?.map(EventView::of),
+        _ => dead_letter(core, position)?
+            .map(|(kept, at, reason)| EventView::dead(position, &kept, at, reason)),
+    };
+    let Some(view) = view else { return Ok(None) };
+    let Some(row) = core.offered(position)? else { return Ok(Some(view)) };
+    let became = match row.event == position {
+        true => None,
+        false => core.event(row.event)?.map(EventView::of),
+    };
+    Ok(Some(view.offered(row, became)))
+}
+
+/// A message that was no event, as the log keeps it.
+fn dead_letter(
+    core: &Core<SledStore>,
+    position: Position,
+) -> Result<Option<(Kept, Time, String)>, StoreError> {
+    let Some(bytes) = core.store().record(Kind::Note, position)? else { return Ok(None) };
     Ok(match decode(&bytes)? {
-        NoteRecord::DeadLetter { at, name, id, body, reason } => {
-            Some(EventView::dead(position, at, name, id, &body, reason))
+        NoteRecord::DeadLetter { at, name, id, body, is_base64, headers, published_at, reason } => {
+            let published_at = published_at.unwrap_or_default();
+            Some((Kept { name, id, body, is_base64, headers, published_at }, at, reason))
         }
         _ => None,
     })

@@ -1,7 +1,7 @@
 //! Sagas: to look at, to move, to start.
 
 use super::{
-    App, cursor, internal,
+    App, LOOKED_FOR_MAX, cursor, internal,
     journal::{RecordView, records},
     view::SagaView,
 };
@@ -14,12 +14,13 @@ use axum::{
 use chassis::http::{
     Accepted, Json, Operator, Page, PageQuery, Path, Problem, Query, Viewer, page_items_default,
 };
+use chrono::{DateTime, Utc};
 use saga_core::{
     core::HeadQuery,
     effect::RequestId,
     fold::Status,
     head::Head,
-    id::SagaId,
+    id::{SagaId, Time},
     input::{Action, Command},
     payload::Payload,
     render::render,
@@ -27,6 +28,7 @@ use saga_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::time::Instant;
 use uuid::Uuid;
 use validator::Validate;
 
@@ -35,7 +37,7 @@ const FILTER_CHARS_MAX: u64 = 256;
 
 /// Which sagas.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Validate)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct SagasQuery {
     /// Only those that stand here.
     status: Option<StatusName>,
@@ -45,7 +47,20 @@ pub(super) struct SagasQuery {
     /// Only those with this business key.
     #[validate(length(max = "FILTER_CHARS_MAX", message = "must have at most 256 characters"))]
     key: Option<String>,
-    /// Most items of the page.
+    /// Only the saga with this id, those with this business key, or those of the customer with this
+    /// mail address.
+    #[validate(length(
+        min = 1,
+        max = "FILTER_CHARS_MAX",
+        message = "must have 1 to 256 characters"
+    ))]
+    #[schemars(length(min = 1, max = "FILTER_CHARS_MAX"))]
+    q: Option<String>,
+    /// Only those that started at this time or later.
+    started_after: Option<DateTime<Utc>>,
+    /// Only those that started before this time.
+    started_before: Option<DateTime<Utc>>,
+    /// Most items of the page; with a filter that few fit there may be fewer, and a next page.
     #[serde(default = "page_items_default")]
     #[validate(range(min = 1, max = 200, message = "must be 1 to 200"))]
     #[schemars(range(min = 1, max = 200))]
@@ -128,15 +143,15 @@ pub(super) async fn list(
         status: query.status.map(status),
         definition: query.definition,
         key: query.key,
+        search: query.q,
+        started_from: query.started_after.map(time),
+        started_before: query.started_before.map(time),
         before: cursor(query.cursor.as_deref())?,
         limit: limit + 1,
         ..HeadQuery::default()
     };
-    let heads = app.engine.read(move |core| core.heads(&query)).await.map_err(busy)?;
-    let mut heads = heads.map_err(|error| internal(&error))?;
-    let is_more = heads.len() > limit;
-    heads.truncate(limit);
-    let next = heads.last().filter(|_| is_more).map(|it| it.id.to_string());
+    let (heads, next) = look_until(&app, query, limit).await?;
+    let next = next.map(|it| it.to_string());
     Ok(Json(Page { items: views(&app, &heads).await, next }))
 }
 
@@ -146,6 +161,37 @@ pub(super) async fn one(
     Path(SagaPath { id }): Path<SagaPath>,
 ) -> Result<Json<SagaView>, Problem> {
     view_of(&app, SagaId(id)).await.map(Json)
+}
+
+/// Looks until the page is full, or for as long as is decent; the engine goes on between two looks.
+async fn look_until(
+    app: &App,
+    mut query: HeadQuery,
+    limit: usize,
+) -> Result<(Vec<Head>, Option<SagaId>), Problem> {
+    let (began, mut heads) = (Instant::now(), Vec::new());
+    loop {
+        // One more than asked for tells whether there is a next page.
+        query.limit = limit + 1 - heads.len();
+        let look = query.clone();
+        let page = app.engine.read(move |core| core.page(&look)).await.map_err(busy)?;
+        let page = page.map_err(|error| internal(&error))?;
+        heads.extend(page.heads);
+        if limit < heads.len() {
+            heads.truncate(limit);
+            let next = heads.last().map(|it: &Head| it.id);
+            return Ok((heads, next));
+        }
+        query.before = page.next;
+        if query.before.is_none() || LOOKED_FOR_MAX <= began.elapsed() {
+            return Ok((heads, query.before));
+        }
+    }
+}
+
+/// Before 1970 nothing started.
+fn time(at: DateTime<Utc>) -> Time {
+    Time(at.timestamp_millis().try_into().unwrap_or_default())
 }
 
 /// As records; as text for people with `Accept: text/plain`.
@@ -249,6 +295,6 @@ fn status(name: StatusName) -> Status {
     }
 }
 
-fn unknown(saga: SagaId) -> Problem {
+pub(super) fn unknown(saga: SagaId) -> Problem {
     Problem::not_found(format!("there is no saga {saga}"))
 }

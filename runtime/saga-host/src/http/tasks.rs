@@ -1,18 +1,23 @@
 //! What waits for people.
 
-use super::{App, cursor, internal, view::TaskView};
-use crate::door::{actor_of, busy, say};
+use super::{App, LOOKED_FOR_MAX, cursor, internal, view::TaskView};
+use crate::{
+    door::{actor_of, busy, say},
+    sled_store::SledStore,
+};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
 use chassis::http::{Accepted, Approver, Json, Page, PageQuery, Path, Problem, Query, Viewer};
 use saga_core::{
-    id::{SagaId, TaskId},
+    core::Core,
+    id::TaskId,
     input::{Command, Decide, Target},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 use validator::Validate;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -48,15 +53,24 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<TaskView>>, Problem> {
     let limit = usize::from(query.limit);
-    let before: Option<SagaId> = cursor(query.cursor.as_deref())?;
-    let tasks = app.engine.read(move |core| core.tasks(before, limit)).await.map_err(busy)?;
-    let tasks = tasks.map_err(|error| internal(&error))?;
-    // A page holds so many sagas; one with several tasks is not torn apart.
-    let mut sagas: Vec<SagaId> = tasks.iter().map(|it| it.0.id).collect();
-    sagas.dedup();
-    let next = (sagas.len() == limit).then(|| sagas.last().map(SagaId::to_string)).flatten();
-    let items = tasks.iter().filter_map(|(head, wait)| TaskView::of(head, wait)).collect();
-    Ok(Json(Page { items, next }))
+    let mut behind: Option<TaskId> = cursor(query.cursor.as_deref())?;
+    let (began, mut tasks) = (Instant::now(), Vec::new());
+    let next = loop {
+        let from = behind.clone();
+        let look = move |core: &Core<SledStore>| core.tasks(from.as_ref(), limit + 1);
+        let page = app.engine.read(look).await.map_err(busy)?;
+        let page = page.map_err(|error| internal(&error))?;
+        tasks.extend(page.tasks.iter().filter_map(|(head, wait)| TaskView::of(head, wait)));
+        if limit < tasks.len() {
+            tasks.truncate(limit);
+            break tasks.last().map(TaskView::id);
+        }
+        behind = page.next;
+        if behind.is_none() || LOOKED_FOR_MAX <= began.elapsed() {
+            break behind.map(|it| it.to_string());
+        }
+    };
+    Ok(Json(Page { items: tasks, next }))
 }
 
 /// 202 when it is decided now, 200 when it was decided so already.

@@ -1,7 +1,12 @@
 //! The core's types as the wire has them. This is the one place that maps them.
 
-use crate::{clock::rfc3339, telemetry::outcome_text};
+use crate::{
+    clock::rfc3339,
+    nats_bus::{KEY, Kept},
+    telemetry::outcome_text,
+};
 use saga_core::{
+    codec::OfferedRow,
     filter::Filter,
     fold::OpenWait,
     head::{Head, HeadCall},
@@ -211,6 +216,10 @@ impl CallView {
 }
 
 impl TaskView {
+    pub(crate) fn id(&self) -> String {
+        self.id.clone()
+    }
+
     /// Nothing for a wait that asks nobody.
     pub(crate) fn of(head: &Head, wait: &OpenWait) -> Option<TaskView> {
         let ask = wait.ask.as_ref()?;
@@ -268,10 +277,25 @@ pub(crate) struct EventView {
     /// Positions of events with the same id and another body, which did not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conflicts: Vec<u64>,
+    /// Set when an operator has offered it again; the verdicts say what became of it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offered: Option<OfferedView>,
     /// The body, when the event is asked for alone; of a message that is no event as a string, in
     /// base64 where it is no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Raw>,
+}
+
+/// Who offered an event again.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OfferedView {
+    at: String,
+    /// Who did it.
+    by: String,
+    reason: String,
+    /// Where the event is that it became: another place for a message that was no event.
+    position: u64,
 }
 
 /// What became of an event, for one definition.
@@ -312,34 +336,39 @@ impl EventView {
             published_at: Some(rfc3339(event.published_at)),
             verdicts: verdicts.into_iter().map(verdict).collect(),
             conflicts: conflicts.into_iter().map(|it| it.0).collect(),
+            offered: None,
             body: Some(Raw(event.body)),
         }
     }
 
     /// A message that could not be read.
-    pub(crate) fn dead(
-        position: u64,
-        at: Time,
-        name: String,
-        id: String,
-        body: &str,
-        reason: String,
-    ) -> EventView {
+    pub(crate) fn dead(position: u64, kept: &Kept, at: Time, reason: String) -> EventView {
         let outcome = outcome_text(saga_core::effect::Outcome::DeadLetter);
         let verdict =
             VerdictView { definition: None, outcome, saga_id: None, detail: Some(reason) };
         EventView {
             position,
             at: rfc3339(at),
-            name,
-            id,
+            name: kept.name.clone(),
+            id: kept.id.clone(),
             source: None,
-            key: None,
-            published_at: None,
+            key: kept.headers.get(KEY).cloned(),
+            // Older stores do not know it.
+            published_at: (kept.published_at > Time(0)).then(|| rfc3339(kept.published_at)),
             verdicts: vec![verdict],
             conflicts: Vec::new(),
-            body: Payload::of(&body).ok().map(Raw),
+            offered: None,
+            body: Payload::of(&kept.body).ok().map(Raw),
         }
+    }
+
+    /// As an operator has offered it again; `became` is the event that it became, when that is
+    /// another one.
+    pub(crate) fn offered(self, row: OfferedRow, became: Option<EventView>) -> EventView {
+        let OfferedRow { at, by, reason, event: position, .. } = row;
+        let offered = Some(OfferedView { at: rfc3339(at), by, reason, position });
+        let verdicts = became.map_or(self.verdicts, |it| it.verdicts);
+        EventView { offered, verdicts, ..self }
     }
 
     /// As it stands in lists.

@@ -13,6 +13,7 @@ use saga_core::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// Ids are store keys and parts of receipts; UUIDs and providers' ids are far shorter.
 const ID_BYTES_MAX: usize = 255;
@@ -22,7 +23,8 @@ const SUBJECT_BYTES_MAX: usize = 255;
 const NO_TICKET: Ticket = 0;
 
 const MESSAGE_ID: &str = "Nats-Msg-Id";
-const KEY: &str = "Fermata-Key";
+/// The header with the business key.
+pub(crate) const KEY: &str = "Fermata-Key";
 const CONTENT_TYPE: &str = "Content-Type";
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCHED: &str = "application/cloudevents-batch+json";
@@ -85,11 +87,15 @@ impl Message<'_> {
             }
             Err(reason) => {
                 let id = self.id();
+                let (body, is_base64) = text_or_base64(self.body);
                 let unreadable = Unreadable {
                     ticket: NO_TICKET,
                     name: self.subject.chars().take(SUBJECT_BYTES_MAX).collect(),
                     id: id.chars().take(ID_BYTES_MAX).collect(),
-                    body: text_or_base64(self.body),
+                    body,
+                    is_base64,
+                    headers: self.kept_headers(),
+                    published_at: self.published,
                     reason,
                 };
                 (Input::Unreadable(unreadable), id)
@@ -151,6 +157,12 @@ impl Message<'_> {
         self.headers?.get(name).map(|it| it.as_str())
     }
 
+    /// Those that this module looks at.
+    fn kept_headers(&self) -> BTreeMap<String, String> {
+        let known = [MESSAGE_ID, KEY, CONTENT_TYPE, "ce-id", "ce-subject"].into_iter();
+        known.filter_map(|name| Some((name.to_owned(), self.header(name)?.to_owned()))).collect()
+    }
+
     fn header_id(&self) -> Option<String> {
         let id = self.header(MESSAGE_ID).map(str::to_owned);
         id.or_else(|| self.header("ce-id").map(percent::decoded)).filter(|it| !it.is_empty())
@@ -181,10 +193,46 @@ fn check(what: &str, text: &str, bytes_max: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn text_or_base64(body: &[u8]) -> String {
+fn text_or_base64(body: &[u8]) -> (String, bool) {
     match std::str::from_utf8(body) {
-        Ok(text) => text.to_owned(),
-        Err(_) => BASE64.encode(body),
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (BASE64.encode(body), true),
+    }
+}
+
+/// A message that was no event when it came, as the log keeps it.
+pub(crate) struct Kept {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) body: String,
+    pub(crate) is_base64: bool,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) published_at: Time,
+}
+
+impl Kept {
+    /// Reads it again, as this build reads messages.
+    pub(crate) fn reread(self) -> Result<Arrival, String> {
+        let body = match self.is_base64 {
+            true => BASE64.decode(&self.body).map_err(|_| "what was kept of it is no base64")?,
+            false => self.body.into_bytes(),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            headers.insert(name.as_str(), value.as_str());
+        }
+        let message = Message {
+            subject: &self.name,
+            headers: Some(&headers),
+            body: &body,
+            sequence: 0,
+            stream_created_ns: 0,
+            published: self.published_at,
+        };
+        let Content { id, key, body } = message.content()?;
+        let source = message.source().to_owned();
+        let (ticket, id, at) = (NO_TICKET, id.unwrap_or(self.id), self.published_at);
+        Ok(Arrival { ticket, name: self.name, id, source, key, body, at })
     }
 }
 
@@ -272,6 +320,29 @@ mod tests {
         let large = vec![b' '; PAYLOAD_BYTES_MAX + 1];
         assert!(reason(&[], &large).contains("more than"));
         let Input::Unreadable(it) = read("a.trigger.b", &[], &[0xff]) else { panic!("read") };
-        assert_eq!(it.body, "/w==");
+        assert_eq!((it.body.as_str(), it.is_base64), ("/w==", true));
+    }
+
+    #[test]
+    fn what_was_kept_of_a_message_reads_as_it_did() {
+        let kept = |pairs: &[(&str, &str)], body: &[u8]| {
+            let Input::Unreadable(it) = read("a.trigger.b", pairs, body) else {
+                panic!("an event")
+            };
+            let Unreadable { name, id, body, is_base64, headers, published_at, .. } = it;
+            Kept { name, id, body, is_base64, headers, published_at }
+        };
+        let pairs = [("Nats-Msg-Id", "m1"), ("Fermata-Key", ""), ("Traceparent", "x")];
+        let mut dead = kept(&pairs, b"{}");
+        assert_eq!(dead.headers.len(), 2, "only what says what an event is: {:?}", dead.headers);
+        dead.headers.insert(KEY.to_owned(), "k1".to_owned());
+        let again = dead.reread().unwrap();
+        assert_eq!((again.id.as_str(), again.key.as_deref()), ("m1", Some("k1")));
+        assert_eq!((again.source.as_str(), again.at), ("a", Time(5)));
+        assert!(kept(&[], &[0xff]).reread().unwrap_err().contains("not UTF-8"));
+        assert!(kept(&[], b"{oops").reread().unwrap_err().contains("not JSON"));
+        let mut nameless = kept(&[("Fermata-Key", "")], b"{}");
+        nameless.headers.clear();
+        assert_eq!(nameless.reread().unwrap().id, "99-7", "under the id that its receipt named");
     }
 }

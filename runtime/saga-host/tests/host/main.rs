@@ -3,12 +3,14 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 
 mod calls;
+mod chat;
 mod decisions;
 mod demo;
 mod figures;
 mod intake;
 mod moves;
 mod restarts;
+mod stream;
 mod world;
 
 /// Not a test by itself: the others start it as a process.

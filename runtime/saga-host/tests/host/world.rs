@@ -221,6 +221,15 @@ impl World {
         self.call("GET", "/readyz", None, None).await.0 == 200
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+
+    /// For answers that are more than a body.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// The status and the body as JSON; status 0 when nobody answers.
     pub async fn call(
         &self,
@@ -229,8 +238,7 @@ impl World {
         token: Option<&str>,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        let url = format!("http://127.0.0.1:{}{path}", self.http_port);
-        let mut request = self.http.request(method.parse().expect("a method"), url);
+        let mut request = self.http.request(method.parse().expect("a method"), self.url(path));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -292,6 +300,15 @@ impl World {
         let text = text.as_str().unwrap_or_default().to_owned();
         let line = text.lines().find(|it| it.split([' ', '{']).next() == Some(name));
         line.and_then(|it| it.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
+    }
+
+    /// Bytes of memory that the runtime's process occupies.
+    pub fn memory(&self) -> u64 {
+        let pid = self.runtime.as_ref().expect("a runtime runs").id();
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = text.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|it| it.trim().strip_suffix(" kB")).expect("VmRSS in kB");
+        kib.parse::<u64>().expect("a number") << 10
     }
 
     /// What the kernel has counted for the runtime's process.

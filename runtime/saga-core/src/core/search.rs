@@ -1,0 +1,147 @@
+//! The search index: by which personal fields a saga is found, and when it really began. Its rows
+//! are folds of the sagas' first facts, so that they can be made anew at any time.
+
+use super::{Core, reads::saga_of, routes::KeptRow, turns::hex};
+use crate::{
+    id::{Position, SagaId, Time, short_hash},
+    journal::{Fact, Start},
+    store::{KeyValue, Scan, Store, StoreError, Table},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// What the rows of the index were made with. Where it does not fit, they are made anew.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct IndexRow {
+    /// The fingerprint of the search key.
+    key: String,
+    /// A hash over all fields that definitions are found by.
+    declared: String,
+}
+
+const INDEX: &[u8] = b"search";
+
+/// Sagas whose rows are written at once while the index is made anew: it bounds what is in memory.
+const SAGAS_AT_ONCE: usize = 500;
+
+impl<S: Store> Core<S> {
+    /// Writes the rows under which a saga is found that starts now.
+    pub(super) fn index_start(
+        &mut self,
+        at: Time,
+        start: &Start,
+        position: Position,
+    ) -> Result<(), StoreError> {
+        for hash in self.found_by(start)? {
+            self.txn.put(Table::Found, &found_key(&hash, start.saga), &KeptRow { position })?;
+        }
+        if start.saga.time() != at {
+            self.txn.put(Table::Stray, &stray_key(at, start.saga), &KeptRow { position })?;
+        }
+        Ok(())
+    }
+
+    /// A late arm is found by what the saga is found by whose event it handles.
+    fn found_by(&self, start: &Start) -> Result<BTreeSet<[u8; 16]>, StoreError> {
+        let mut first = start.clone();
+        while let Some(origin) = first.origin {
+            match self.txn.first(origin)?.map(|it| it.fact) {
+                Some(Fact::Started(start)) => first = start,
+                _ => break,
+            }
+        }
+        let definition = self.registry.get(&first.definition);
+        let pointers = definition.map(|it| it.found_by()).unwrap_or_default();
+        if pointers.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let (input, key) = (first.input.to_value(), self.txn.store().search_key());
+        let hash = |pointer| match input.pointer(pointer)? {
+            Value::String(text) => key.hash(text),
+            Value::Number(number) => key.hash(&number.to_string()),
+            _ => None,
+        };
+        Ok(pointers.into_iter().filter_map(hash).collect())
+    }
+
+    /// Makes the index anew when it was made by an older build, for other fields, or with a key
+    /// that is lost. Gives the number of sagas that were looked at.
+    pub(super) fn reindex(&mut self) -> Result<u64, StoreError> {
+        let expected = self.index_row();
+        if self.txn.get::<IndexRow>(Table::Index, INDEX)?.as_ref() == Some(&expected) {
+            return Ok(0);
+        }
+        // A start that is cut off finds no mark, and begins again.
+        self.txn.delete(Table::Index, INDEX);
+        for table in [Table::Found, Table::Stray] {
+            self.each(table, |core, (key, _)| {
+                core.txn.delete(table, &key);
+                Ok(())
+            })?;
+        }
+        let mut sagas = 0;
+        for table in [Table::Open, Table::Ended] {
+            sagas += self.each(table, |core, (key, _)| {
+                let Some(saga) = saga_of(&key) else { return Ok(()) };
+                let Some(entry) = core.txn.first(saga)? else { return Ok(()) };
+                match entry.fact {
+                    Fact::Started(start) => core.index_start(entry.at, &start, entry.position),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        self.txn.put(Table::Index, INDEX, &expected)?;
+        self.txn.commit()?;
+        Ok(sagas)
+    }
+
+    /// Does something for each row of a table, and makes it durable chunk by chunk.
+    fn each(
+        &mut self,
+        table: Table,
+        mut act: impl FnMut(&mut Self, KeyValue) -> Result<(), StoreError>,
+    ) -> Result<u64, StoreError> {
+        let (mut beyond, mut count): (Option<Vec<u8>>, u64) = (None, 0);
+        loop {
+            let (beyond_key, limit) = (beyond.as_deref(), SAGAS_AT_ONCE);
+            let scan = Scan { table, prefix: &[], beyond: beyond_key, is_backward: false, limit };
+            let rows = self.txn.store().rows(&scan)?;
+            let Some((last, _)) = rows.last() else { return Ok(count) };
+            beyond = Some(last.clone());
+            for row in rows {
+                act(self, row)?;
+                count += 1;
+            }
+            self.txn.commit()?;
+        }
+    }
+
+    fn index_row(&self) -> IndexRow {
+        let definitions = self.registry.all();
+        let declared = definitions.flat_map(|it| it.found_by().into_iter().map(|by| [it.name, by]));
+        let declared: Vec<[&str; 2]> = declared.collect();
+        let key = self.txn.store().search_key().fingerprint();
+        IndexRow { key: hex(&key), declared: hex(&short_hash(declared.as_flattened())) }
+    }
+}
+
+pub(super) fn found_key(hash: &[u8; 16], saga: SagaId) -> Vec<u8> {
+    [&hash[..], &saga.as_bytes()[..]].concat()
+}
+
+fn stray_key(at: Time, saga: SagaId) -> Vec<u8> {
+    [&at.0.to_be_bytes()[..], &saga.as_bytes()[..]].concat()
+}
+
+/// Where the rows of sagas begin that started at this time or later: no row has this key.
+pub(super) fn strays_from(at: Time) -> Vec<u8> {
+    at.0.to_be_bytes().to_vec()
+}
+
+/// When the saga of such a row began, and which it is.
+pub(super) fn stray_of(key: &[u8]) -> Option<(Time, SagaId)> {
+    let (at, saga) = key.split_at_checked(size_of::<u64>())?;
+    let at = Time(u64::from_be_bytes(at.try_into().ok()?));
+    Some((at, SagaId(uuid::Uuid::from_slice(saga).ok()?)))
+}

@@ -1,0 +1,226 @@
+//! The core alone: no disk, no broker, no threads. What it does then is the same on every machine,
+//! so that it can be counted under an instrument.
+
+use super::definitions::{self, Begin, Delivered, GoOn, OrderBegins, Paid, StepsBegin};
+use crate::Failure;
+use saga_core::{
+    core::{Core, Limits},
+    effect::{Effect, RequestId},
+    id::{Position, SagaId, Time},
+    input::{Answer, Answered, Arrival, Input},
+    payload::Payload,
+    saga::Registry,
+    search::SearchKey,
+    store::{
+        Batch, KeyValue, Kind, MemoryStore, Record, Scan, Slot, Store, StoreError, Stored, Table,
+    },
+};
+use serde::Serialize;
+use std::cell::Cell;
+use uuid::Uuid;
+
+/// What was given to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Written {
+    /// Sagas that ended.
+    pub sagas: usize,
+    /// Entries of journals: each is a turn.
+    pub turns: usize,
+    /// Durable batches.
+    pub batches: usize,
+    /// Records of events.
+    pub events: usize,
+    /// Rows, deletions among them.
+    pub rows: usize,
+    /// Bytes of entries.
+    pub entry_bytes: usize,
+    /// Bytes of records of events.
+    pub event_bytes: usize,
+    /// Bytes of the heads of sagas.
+    pub head_bytes: usize,
+    /// Bytes of other rows.
+    pub row_bytes: usize,
+}
+
+/// Runs so many sagas of four calls and two awaited events, so many at a time, from their start
+/// event to their end.
+///
+/// # Errors
+/// A saga does not end.
+pub fn orders(sagas: u32, in_flight: u32) -> Result<Written, Failure> {
+    let mut desk = Desk::new()?;
+    let mut from = 0;
+    while from < sagas {
+        let to = sagas.min(from + in_flight);
+        let keys: Vec<String> = (from..to).map(|it| format!("alone-{it}")).collect();
+        desk.orders(&keys)?;
+        from = to;
+    }
+    desk.written(sagas)
+}
+
+/// Runs one saga of so many calls, one after the other: one more of them is one more plain turn.
+///
+/// # Errors
+/// The saga does not end.
+pub fn steps(count: u32) -> Result<Written, Failure> {
+    let mut desk = Desk::new()?;
+    let begin = |key| Begin { key, steps: count };
+    desk.events(&["alone".to_owned()], StepsBegin::SUBJECT, begin)?;
+    for _ in 0..count {
+        desk.answer()?;
+    }
+    desk.written(1)
+}
+
+/// Who plays the host and the services.
+struct Desk {
+    core: Core<Metered>,
+    asked: Vec<RequestId>,
+    now: u64,
+}
+
+impl Desk {
+    fn new() -> Result<Desk, Failure> {
+        let mut registry = Registry::new("bench");
+        definitions::register(&mut registry).map_err(|err| err.to_string())?;
+        let core = Core::open(Metered::default(), registry, Limits::default(), Time(0));
+        Ok(Desk { core: core.map_err(|err| err.to_string())?, asked: Vec::new(), now: 0 })
+    }
+
+    fn orders(&mut self, keys: &[String]) -> Result<(), Failure> {
+        self.events(keys, OrderBegins::SUBJECT, |key| Begin { key, steps: 4 })?;
+        self.answer()?;
+        self.answer()?;
+        self.events(keys, Paid::SUBJECT, |key| GoOn { key })?;
+        self.answer()?;
+        self.events(keys, Delivered::SUBJECT, |key| GoOn { key })?;
+        self.answer()
+    }
+
+    fn events<T: Serialize>(
+        &mut self,
+        keys: &[String],
+        subject: &str,
+        body: impl Fn(String) -> T,
+    ) -> Result<(), Failure> {
+        for key in keys {
+            let arrival = Arrival {
+                ticket: 0,
+                name: subject.to_owned(),
+                id: format!("{key}/{subject}"),
+                source: "bench".to_owned(),
+                key: None,
+                body: Payload::of(&body(key.clone())).map_err(|err| err.to_string())?,
+                at: Time(self.now),
+            };
+            self.handle(Input::Arrived(arrival))?;
+        }
+        self.commit()
+    }
+
+    fn answer(&mut self) -> Result<(), Failure> {
+        for RequestId { saga, step, is_undo } in std::mem::take(&mut self.asked) {
+            let answer = Answer::Ok(Payload::null());
+            self.handle(Input::Answered(Answered { saga, epoch: 0, step, is_undo, answer }))?;
+        }
+        self.commit()
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), Failure> {
+        self.now += 1;
+        self.core.handle(Time(self.now), input).map_err(|err| err.to_string())
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        for effect in self.core.commit().map_err(|err| err.to_string())? {
+            if let Effect::Send(request) = effect {
+                self.asked.push(request.id);
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self, sagas: u32) -> Result<Written, Failure> {
+        let (prefix, beyond, limit) = (&[][..], None, usize::MAX);
+        let scan = Scan { table: Table::Ended, prefix, beyond, is_backward: false, limit };
+        let ended = self.core.store().rows(&scan).map_err(|err| err.to_string())?.len();
+        if ended != sagas as usize {
+            return Err(format!("{ended} of {sagas} sagas have ended"));
+        }
+        Ok(Written { sagas: ended, ..self.core.store().written.get() })
+    }
+}
+
+/// The store in memory, which counts what it is given.
+#[derive(Default)]
+struct Metered {
+    store: MemoryStore,
+    written: Cell<Written>,
+}
+
+impl Store for Metered {
+    fn instance(&self) -> Uuid {
+        self.store.instance()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.store.epoch()
+    }
+
+    fn position(&self) -> Position {
+        self.store.position()
+    }
+
+    fn search_key(&self) -> &SearchKey {
+        self.store.search_key()
+    }
+
+    fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let mut it = self.written.get();
+        it.batches += 1;
+        for record in &batch.records {
+            match record.slot {
+                Slot::Entry { .. } => (it.turns, it.entry_bytes) =
+                    (it.turns + 1, it.entry_bytes + record.bytes.len()),
+                Slot::At(_) => (it.events, it.event_bytes) =
+                    (it.events + 1, it.event_bytes + record.bytes.len()),
+            }
+        }
+        for row in &batch.rows {
+            let bytes = row.key.len() + row.value.as_ref().map_or(0, Vec::len);
+            it.rows += 1;
+            match row.table {
+                Table::Open | Table::Ended => it.head_bytes += bytes,
+                _ => it.row_bytes += bytes,
+            }
+        }
+        self.written.set(it);
+        self.store.append(batch)
+    }
+
+    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
+        self.store.slice(saga, from)
+    }
+
+    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
+        self.store.entry(saga, seq)
+    }
+
+    fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.store.read(from, limit)
+    }
+
+    fn record(&self, kind: Kind, at: Position) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.record(kind, at)
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.row(table, key)
+    }
+
+    fn rows(&self, scan: &Scan<'_>) -> Result<Vec<KeyValue>, StoreError> {
+        self.store.rows(scan)
+    }
+}

@@ -1,179 +1,197 @@
-//! Answers as people read them.
+//! One saga, or one event, as people read it.
 
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use serde_json::Value;
+use super::{
+    ages::{between, moment, since, until},
+    model::{Call, Comparison, Event, Saga, Wait},
+    screen::plain,
+};
+use chrono::{DateTime, Utc};
 
-/// A string field; empty where it is absent.
-pub(super) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_default()
-}
+/// The lines of something: a name in the first column, what it is in the second.
+struct Lines(String);
 
-/// A page of sagas as a table.
-pub(super) fn sagas(page: &Value) -> String {
-    let mut table =
-        table(&["SAGA", "DEFINITION", "KEY", "STATUS", "UPDATED", "WAITS FOR", "REASON"]);
-    for saga in items(page) {
-        let paused = if saga["paused"] == true { " (paused)" } else { "" };
-        table.add_row([
-            field(saga, "id").to_owned(),
-            field(saga, "definition").to_owned(),
-            field(saga, "key").to_owned(),
-            format!("{}{paused}", field(saga, "status")),
-            moment(field(saga, "updatedAt")),
-            names(&saga["waits"], "event")
-                .chain(names(&saga["calls"], "subject"))
-                .collect::<Vec<_>>()
-                .join(", "),
-            field(saga, "reason").to_owned(),
-        ]);
+impl Lines {
+    fn add(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.0 += format!("{name:<11} {}", plain(value)).trim_end();
+            self.0 += "\n";
+        }
     }
-    finish(&table, page, "no sagas\n")
 }
 
-/// A page of tasks as a table.
-pub(super) fn tasks(page: &Value) -> String {
-    let mut table = table(&["TASK", "DEFINITION", "KEY", "SINCE", "UNTIL", "TITLE"]);
-    for task in items(page) {
-        table.add_row([
-            field(task, "id").to_owned(),
-            field(task, "definition").to_owned(),
-            field(task, "key").to_owned(),
-            moment(field(task, "since")),
-            moment(field(task, "until")),
-            field(task, "title").to_owned(),
-        ]);
+/// Where a saga stands, what it waits for, and how to unblock it.
+pub(super) fn saga(saga: &Saga, program: &str, now: DateTime<Utc>) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("saga", &saga.id);
+    lines.add("definition", &format!("{} v{}", saga.definition, saga.version));
+    lines.add("key", &saga.key);
+    lines.add("status", &saga.standing());
+    lines.add("reason", saga.reason.as_deref().unwrap_or_default());
+    lines.add("belongs to", saga.parent_id.as_deref().unwrap_or_default());
+    lines.add("started", &since(&saga.started_at, now));
+    match &saga.ended_at {
+        Some(at) => {
+            let took = between(&saga.started_at, at);
+            lines.add("ended", &format!("{}, after {took}", since(at, now)));
+        }
+        None => lines.add("updated", &since(&saga.updated_at, now)),
     }
-    finish(&table, page, "nothing waits for a person\n")
+    saga.waits.iter().for_each(|it| wait(&mut lines, it, program, now));
+    saga.calls.iter().for_each(|it| call(&mut lines, it, now));
+    lines.add("unblock", &unblock(saga, program));
+    lines.0
 }
 
-/// A saga: where it stands, what it waits for, and how to unblock it.
-pub(super) fn saga(saga: &Value) -> String {
-    let paused = if saga["paused"] == true { ", paused" } else { "" };
-    let mut lines = vec![
-        format!("saga        {}", field(saga, "id")),
-        format!("definition  {} v{}", field(saga, "definition"), saga["version"]),
-        format!("key         {}", field(saga, "key")),
-        format!("status      {}{paused}", field(saga, "status")),
-        format!("started     {}", moment(field(saga, "startedAt"))),
-        format!("updated     {}", moment(field(saga, "updatedAt"))),
-    ];
-    let rest =
-        [("ended       ", "endedAt"), ("reason      ", "reason"), ("belongs to  ", "parentId")];
-    let rest = rest.into_iter().filter(|it| !field(saga, it.1).is_empty());
-    lines.extend(rest.map(|(label, name)| match name {
-        "endedAt" => format!("{label}{}", moment(field(saga, name))),
-        _ => format!("{label}{}", field(saga, name)),
-    }));
-    lines.extend(saga["waits"].as_array().into_iter().flatten().map(wait));
-    lines.extend(saga["calls"].as_array().into_iter().flatten().map(call));
-    lines.join("\n") + "\n"
+fn wait(lines: &mut Lines, wait: &Wait, program: &str, now: DateTime<Utc>) {
+    lines.add("waits for", &wait.event);
+    lines.add("  key", &wait.key);
+    lines.add("  if", &tests(&wait.filter));
+    lines.add("  since", &since(&wait.since, now));
+    match &wait.until {
+        Some(at) => lines.add("  until", &format!("{}, then {}", until(at, now), wait.on_deadline)),
+        None => lines.add("  until", "without a deadline"),
+    }
+    match &wait.task_id {
+        // The runtime does not know what the command line is called here.
+        Some(task) => {
+            lines.add("  unblock", &format!("{program} approve {task}"));
+            lines.add("  or", &format!("{program} reject {task} --reason '…'"));
+        }
+        None => lines.add("  unblock", &wait.unblock),
+    }
 }
 
-fn wait(wait: &Value) -> String {
-    let until = match field(wait, "until") {
-        "" => "without a deadline".to_owned(),
-        until => format!("until {}, then {}", moment(until), field(wait, "onDeadline")),
+fn call(lines: &mut Lines, call: &Call, now: DateTime<Utc>) {
+    lines.add("calls", &call.subject);
+    lines.add("  since", &since(&call.since, now));
+    let next = match &call.next_attempt_at {
+        Some(at) => format!("again at {}", until(at, now)),
+        None => "not sent again by itself for now".to_owned(),
     };
-    let tests = wait["filter"].as_array().into_iter().flatten();
-    let tests =
-        tests.map(|it| format!("{} {} {}", field(it, "pointer"), field(it, "op"), it["value"]));
-    let tests: Vec<String> = tests.collect();
-    let filter = if tests.is_empty() {
-        String::new()
-    } else {
-        format!("\n  if      {}", tests.join(" and "))
-    };
-    format!(
-        "waits for   {}\n  key     {}{filter}\n  since   {}, {until}\n  unblock {}",
-        field(wait, "event"),
-        field(wait, "key"),
-        moment(field(wait, "since")),
-        field(wait, "unblock"),
-    )
+    lines.add("  sent", &format!("{} times, {next}", call.attempts));
 }
 
-fn call(call: &Value) -> String {
-    let next = match field(call, "nextAttemptAt") {
-        "" => "not sent again by itself for now".to_owned(),
-        at => format!("again at {}", moment(at)),
-    };
-    format!(
-        "calls       {}\n  since   {}, sent {} times, {next}",
-        field(call, "subject"),
-        moment(field(call, "since")),
-        call["attempts"],
-    )
-}
-
-fn names<'a>(list: &'a Value, name: &'a str) -> impl Iterator<Item = &'a str> {
-    list.as_array().into_iter().flatten().map(move |it| field(it, name))
-}
-
-/// Without the milliseconds and the letter between date and time.
-fn moment(at: &str) -> String {
-    match at.split_once('.') {
-        Some((seconds, _)) => format!("{}Z", seconds.replace('T', " ")),
-        None => at.to_owned(),
+/// What an operator can do about a saga that does not go on by itself.
+fn unblock(saga: &Saga, program: &str) -> String {
+    let move_of = |name: &str| format!("{program} {name} {} --reason '…'", saga.id);
+    match saga.status.as_str() {
+        _ if saga.has_ended() => String::new(),
+        _ if saga.paused => move_of("resume"),
+        "attention" => format!("{} once it is mended, or terminate it", move_of("retry")),
+        _ => String::new(),
     }
 }
 
-fn items(page: &Value) -> impl Iterator<Item = &Value> {
-    page["items"].as_array().into_iter().flatten()
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    table
-}
-
-fn finish(table: &Table, page: &Value, empty: &str) -> String {
-    if table.row_count() == 0 {
-        return empty.to_owned();
+/// An event, and what became of it.
+pub(super) fn event(event: &Event, program: &str, now: DateTime<Utc>) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("event", &event.name);
+    lines.add("position", &event.position.to_string());
+    lines.add("id", &event.id);
+    lines.add("key", event.key.as_deref().unwrap_or_default());
+    lines.add("source", event.source.as_deref().unwrap_or_default());
+    lines.add("published", &event.published_at.as_deref().map(moment).unwrap_or_default());
+    lines.add("stored", &since(&event.at, now));
+    for verdict in &event.verdicts {
+        let parts = [&verdict.definition, &verdict.saga_id, &verdict.detail];
+        let parts = parts.into_iter().flatten().map(String::as_str);
+        let all: Vec<&str> = std::iter::once(verdict.outcome.as_str()).chain(parts).collect();
+        lines.add("verdict", &all.join("  "));
     }
-    let more = if page["next"].is_string() { "there are more: raise --limit\n" } else { "" };
-    format!("{}\n{more}", table.trim_fmt())
+    let conflicts: Vec<String> = event.conflicts.iter().map(ToString::to_string).collect();
+    lines.add("conflicts", &conflicts.join(", "));
+    if let Some(it) = &event.offered {
+        let (when, at) = (since(&it.at, now), it.position);
+        lines.add("offered", &format!("{when} by {}: {}; it is at {at}", it.by, it.reason));
+    }
+    lines.add("body", event.body.as_ref().map(|it| it.get()).unwrap_or_default());
+    let can_be_offered = |it: &str| matches!(it, "dead_letter" | "unclaimed");
+    if event.offered.is_none() && event.verdicts.iter().any(|it| can_be_offered(&it.outcome)) {
+        lines.add("unblock", &format!("{program} offer {} --reason '…'", event.position));
+    }
+    lines.0
+}
+
+/// All comparisons of a filter.
+pub(super) fn tests(filter: &[Comparison]) -> String {
+    let test = |it: &Comparison| format!("{} {} {}", it.pointer, it.op, it.value);
+    filter.iter().map(test).collect::<Vec<String>>().join(" and ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::ages::time;
     use serde_json::json;
 
-    #[test]
-    fn a_saga_says_what_it_waits_for_and_how_to_unblock_it() {
-        let told = saga(&json!({
-            "id": "s1", "definition": "demo", "version": 1, "key": "k", "status": "waiting",
-            "paused": true, "startedAt": "2026-01-02T03:04:05.678Z",
-            "updatedAt": "2026-01-02T03:04:05.678Z",
-            "waits": [{
-                "event": "orders.trigger.paid", "key": "k", "since": "2026-01-02T03:04:05.678Z",
-                "filter": [{"pointer": "/sessionId", "op": "eq", "value": "s"}],
-                "until": "2026-01-03T03:04:05.678Z", "onDeadline": "the saga goes on",
-                "unblock": "publish it",
-            }],
-            "calls": [{"subject": "a.b", "attempts": 3, "since": "x", "nextAttemptAt": null}],
-        }));
-        for part in [
-            "status      waiting, paused",
-            "waits for   orders.trigger.paid",
-            "if      /sessionId eq \"s\"",
-            "until 2026-01-03 03:04:05Z, then the saga goes on",
-            "unblock publish it",
-            "sent 3 times, not sent again",
-        ] {
+    fn now() -> DateTime<Utc> {
+        time("2026-01-02T03:14:05Z").expect("a time")
+    }
+
+    fn assert_told(told: &str, parts: &[&str]) {
+        for part in parts {
             assert!(told.contains(part), "{part:?} is not in:\n{told}");
         }
     }
 
     #[test]
-    fn a_list_is_a_table_and_an_empty_one_says_so() {
-        let page = json!({"items": [{"id": "s1", "status": "running", "waits": [],
-            "calls": [{"subject": "a.b"}]}], "next": "s1"});
-        let told = sagas(&page);
-        assert!(told.contains("running") && told.contains("a.b"), "{told}");
-        assert!(told.ends_with("there are more: raise --limit\n"), "{told}");
-        assert_eq!(tasks(&json!({"items": [], "next": null})), "nothing waits for a person\n");
+    fn a_saga_says_what_it_waits_for_and_how_to_unblock_it() {
+        let found: Saga = serde_json::from_value(json!({
+            "id": "s1", "definition": "demo", "version": 1, "key": "k", "status": "waiting",
+            "paused": true, "startedAt": "2026-01-02T03:04:05.678Z",
+            "updatedAt": "2026-01-02T03:04:05.678Z", "newer": "field",
+            "waits": [{
+                "event": "orders.trigger.paid", "key": "k", "since": "2026-01-02T03:04:05.678Z",
+                "filter": [{"pointer": "/sessionId", "op": "eq", "value": "s"}],
+                "until": "2026-01-03T03:04:05.678Z", "onDeadline": "the saga goes on",
+                "unblock": "publish it",
+            }, { "event": "orders.trigger.approved", "taskId": "s1.0", "until": null }],
+            "calls": [{"subject": "a.b", "attempts": 3, "since": "x", "nextAttemptAt": null}],
+        }))
+        .expect("a saga");
+        let expected = [
+            "status      waiting, paused\n",
+            "started     2026-01-02 03:04:05Z (9m ago)\n",
+            "waits for   orders.trigger.paid\n",
+            "  if        /sessionId eq \"s\"\n",
+            "  until     2026-01-03 03:04:05Z (in 23h), then the saga goes on\n",
+            "  unblock   publish it\n",
+            "  unblock   own-saga approve s1.0\n",
+            "  or        own-saga reject s1.0 --reason '…'\n",
+            "  until     without a deadline\n",
+            "  sent      3 times, not sent again",
+            "\nunblock     own-saga resume s1 --reason '…'\n",
+        ];
+        assert_told(&saga(&found, "own-saga", now()), &expected);
+    }
+
+    #[test]
+    fn a_saga_that_has_ended_says_how_long_it_took() {
+        let ended = Saga {
+            status: "cancelled".into(),
+            reason: Some("the customer\u{1b}[31m asked".into()),
+            started_at: "2026-01-02T03:04:05Z".into(),
+            ended_at: Some("2026-01-02T03:05:05Z".into()),
+            ..Saga::default()
+        };
+        let told = saga(&ended, "fermata", now());
+        assert_told(&told, &["ended       2026-01-02 03:05:05Z (9m ago), after 1m00s"]);
+        assert!(!told.contains("unblock") && !told.contains('\u{1b}'), "{told}");
+    }
+
+    #[test]
+    fn a_dead_letter_says_why_and_how_it_is_offered_again() {
+        let found: Event = serde_json::from_str(
+            r#"{"position": 7, "at": "2026-01-02T03:04:05Z", "name": "a.trigger.b", "id": "e1",
+            "verdicts": [{"outcome": "dead_letter", "detail": "no key"}], "body": {"price": 1.10}}"#,
+        )
+        .expect("an event");
+        let told = event(&found, "fermata", now());
+        let expected = [
+            "verdict     dead_letter  no key\n",
+            "body        {\"price\": 1.10}\n",
+            "unblock     fermata offer 7 --reason '…'\n",
+        ];
+        assert_told(&told, &expected);
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, OfferedRow},
-    effect::{Outcome, RefusalKind, Reply},
+    effect::{Outcome, RefusalKind, Reply, Verdict},
     id::{Position, Time},
     input::{Actor, Arrival, Role},
     store::{Kind, Store, StoreError, Table},
@@ -88,8 +88,13 @@ impl<S: Store> Core<S> {
                 continue;
             }
             is_taken = true;
+            if fate.0 == Outcome::Consumed {
+                // Of several that take a copy, journals do not say which one the verdict names.
+                let (definition, (outcome, saga, detail)) = (Some(name.to_owned()), fate.clone());
+                let verdict = Verdict { definition, outcome, saga, detail };
+                self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event: position, verdict })?;
+            }
             self.rule(name, event, fate)?;
-            self.match_opened(offer.now)?;
         }
         if !is_taken {
             return Ok(unusable(Some(whys.join("; "))));
@@ -135,7 +140,6 @@ impl<S: Store> Core<S> {
         }
         let position = self.txn.next();
         self.take_in(offer.now, &identity, digest, &mut event)?;
-        self.match_opened(offer.now)?;
         self.note_offered(offer, position)?;
         Ok(Ok(Reply::Taken(offer.position)))
     }
@@ -168,7 +172,7 @@ fn unusable(why: Option<String>) -> Answered {
 }
 
 fn not_open(row: &IdentityRow) -> String {
-    let verdict = |it: &crate::effect::Verdict| {
+    let verdict = |it: &Verdict| {
         let outcome = format!("{:?}", it.outcome).to_lowercase();
         match it.saga {
             Some(saga) => format!("{outcome} by saga {saga}"),

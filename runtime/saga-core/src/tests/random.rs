@@ -8,18 +8,18 @@ use super::fixtures::{
 use crate::{
     abort::Abort,
     codec::{EventRecord, NoteRecord, decode, decode_entry},
-    core::{Core, HeadQuery, Limits},
+    core::{Core, HeadQuery, Limits, Seen},
     ctx::Ctx,
-    effect::{Outcome, Verdict},
+    effect::{Outcome, Refusal, Reply, Verdict},
     fold::{Status, fold},
     id::{Path, SagaId},
-    input::{Action, Answer},
+    input::{Action, Answer, Command},
     journal::{Entry, Fact, Turn},
     payload::Payload,
     saga::{Declared, Late, Registry, Saga, event, events},
     scope::Either,
     store::{Kind, MemoryStore, Slot, Store},
-    testing::Desk,
+    testing::{Desk, admin},
 };
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
@@ -129,6 +129,7 @@ enum Deed {
     Behind(bool),
     Move(u8, Action),
     Decide(u8, bool),
+    Offer(u8),
     Restart,
     /// The binary loses some of its definitions, or has them all again.
     Deploy(bool),
@@ -157,6 +158,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         10 => any::<bool>().prop_map(Deed::Behind),
         60 => (any::<u8>(), moves).prop_map(|(saga, action)| Deed::Move(saga, action)),
         60 => (any::<u8>(), any::<bool>()).prop_map(|(saga, yes)| Deed::Decide(saga, yes)),
+        40 => any::<u8>().prop_map(Deed::Offer),
         10 => Just(Deed::Restart),
         10 => any::<bool>().prop_map(Deed::Deploy),
     ]
@@ -207,6 +209,7 @@ impl World {
                     _ = self.desk.decide(yes, "because");
                 }
             }
+            Deed::Offer(which) => self.offer(which),
             Deed::Restart => self.desk.restart(),
             Deed::Deploy(is_whole) => self.deploy(is_whole),
         }
@@ -214,6 +217,34 @@ impl World {
             if !self.seen.contains(&request) {
                 self.seen.push(request);
             }
+        }
+    }
+
+    /// One that nobody wanted, or any other; twice, as a program does that had no answer.
+    fn offer(&mut self, which: u8) {
+        let is_left = |it: &Verdict| matches!(it.outcome, Outcome::Unclaimed | Outcome::DeadLetter);
+        let of = |seen: &Seen| seen.identity.iter().flat_map(|it| &it.verdicts).any(is_left);
+        let (left, taken): (Vec<Seen>, Vec<Seen>) = self.desk.events().into_iter().partition(of);
+        let from = if left.is_empty() || which % 4 == 0 { &taken } else { &left };
+        let Some(position) = choose(from, which / 4).map(|it| it.position) else { return };
+        let reason = "again".to_owned();
+        let offer = Command::Offer { position, reason, reread: None };
+        let first = self.desk.ask(admin(), offer.clone());
+        let rows = |desk: &Desk| desk.store().all_rows().map(|it| it.1.clone()).collect::<Vec<_>>();
+        let before = rows(&self.desk);
+        let again = self.desk.ask(admin(), offer);
+        match first {
+            Ok(Reply::Taken(_) | Reply::TakenBefore(_)) => {
+                // Nobody took it back to where nobody wants it.
+                if again != Ok(Reply::TakenBefore(position)) {
+                    assert!(self.desk.events().iter().any(|it| it.position == position && of(it)));
+                }
+            }
+            Err(refusal) => assert_eq!(again, Err(refusal), "a refusal changes nothing"),
+            other => panic!("{other:?}"),
+        }
+        if again_is_quiet(&again) {
+            assert!(before == rows(&self.desk), "what is not taken in changes no row");
         }
     }
 
@@ -270,6 +301,10 @@ impl World {
         self.desk.look_at(*saga);
         true
     }
+}
+
+fn again_is_quiet(reply: &Result<Reply, Refusal>) -> bool {
+    !matches!(reply, Ok(Reply::Taken(_)))
 }
 
 fn choose<T>(from: &[T], at: u8) -> Option<&T> {

@@ -50,22 +50,26 @@ class System:
     def __init__(self, home):
         values = "\n".join(development_settings().values())
         usual = sorted({*re.findall(r"127\.0\.0\.1:(\d+)", values)})
-        ports = dict(zip(usual, map(str, free_ports(len(usual)))))
-
-        def moved(value):
-            return re.sub(r"127\.0\.0\.1:(\d+)", lambda it: f"127.0.0.1:{ports[it[1]]}", value)
-
+        self.ports = dict(zip(usual, map(str, free_ports(len(usual)))))
         settings = development_settings().items()
-        self.settings = {name: moved(value) for name, value in settings if "127.0.0.1" in value}
+        self.settings = {
+            name: self.moved(value) for name, value in settings if "127.0.0.1" in value
+        }
         self.environment = {**os.environ, **self.settings, "FERMATA_HOME": str(home)}
         self.output = os.path.join(home, "up.out")
         self.up = None
 
-    def run(self, stdout, **changes):
-        """A `deploy/up` with these settings and changes of its environment."""
+    def moved(self, text):
+        """The text with this system's ports in the place of the usual ones."""
+        return re.sub(
+            r"127\.0\.0\.1:(\d+)", lambda it: f"127.0.0.1:{self.ports[it[1]]}", text
+        )
+
+    def run(self, stdout, *options, **changes):
+        """A `deploy/up` with these options, settings and changes of its environment."""
         # As a script starts it in its background: Ctrl-C ignored.
         return subprocess.Popen(
-            ["/bin/sh", "-c", "trap '' INT; exec deploy/up"], cwd=ROOT,
+            ["/bin/sh", "-c", "trap '' INT; exec deploy/up \"$@\"", "sh", *options], cwd=ROOT,
             env={**self.environment, **changes}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
         )
@@ -82,10 +86,10 @@ class System:
         with open(self.output, encoding="utf-8") as output:
             return output.read()
 
-    def start(self):
+    def start(self, *options):
         """Starts it and waits for the line `ready`."""
         with open(self.output, "wb") as output:
-            self.up = self.run(output)
+            self.up = self.run(output, *options)
 
         def is_ready():
             if self.up.poll() is not None:
@@ -103,7 +107,7 @@ class System:
                     name, rest = re.match(r"\d+ \((.*)\) . (.*)", stat.read()).groups()
             except OSError:
                 continue
-            if name in PROCESSES and int(rest.split()[0]) == self.up.pid:
+            if name in [*PROCESSES, "own-saga"] and int(rest.split()[0]) == self.up.pid:
                 found[name] = int(pid)
         return found
 

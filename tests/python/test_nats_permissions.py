@@ -31,6 +31,8 @@ REQUESTS = [
     "inventory.release", "inventory.ship", "delivery.create-shipment",
     "delivery.cancel-shipment", "delivery.get-status", "notifications.send",
 ]
+# Of services that others write.
+OWN_REQUESTS = ["own.wrap-parcel", "own.any.deeper"]
 TRIGGERS = [f"{prefix}.trigger.any" for prefix in PREFIXES.values()] + ["orders.trigger.approved"]
 RECEIPTS = [f"fermata.receipt.{service}" for service in SERVICES]
 REPLIES = ["fermata.reply.saga.1.0", "fermata.reply.saga.1.0.undo"]
@@ -52,7 +54,7 @@ NOBODY = [
     "elsewhere",
 ]
 EVERY_PUBLISH = [
-    *REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
+    *REQUESTS, *OWN_REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
     *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.1" for user in USERS),
 ]
 
@@ -63,13 +65,15 @@ def publishes(user):
         return {*TRIGGERS, *SERVICE_PINGS}
     echo = f"_INBOX_{user}.echo.1"
     if user == "fermata":
-        return {*REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API, echo}
+        asks = {*REQUESTS, *OWN_REQUESTS}
+        return {*asks, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API, echo}
     own = {f"{PREFIXES[user]}.trigger.any", echo}
     return own | {"tasks.decide"} if user == "order" else own
 
 
 EVERY_SUBSCRIPTION = [
-    *REQUESTS, *(f"{prefix}.*" for prefix in PREFIXES.values()), *TRIGGERS, *RECEIPTS,
+    *REQUESTS, *OWN_REQUESTS, "own.>", *(f"{prefix}.*" for prefix in PREFIXES.values()),
+    *TRIGGERS, *RECEIPTS,
     "fermata.epoch", "fermata.reply.>", "fermata.>", "tasks.decide", "$SRV.PING", ">",
     *(f"$SRV.INFO.{user}" for user in USERS), *(f"$SRV.INFO.{user}.id" for user in USERS),
     *(f"_INBOX_{user}.>" for user in USERS), "_INBOX.>", "$JS.API.>", "$JS.ACK.>",
@@ -81,7 +85,7 @@ def subscribes(user):
     """Every subject of the table on which this user may listen."""
     inbox = {f"_INBOX_{user}.>"}
     if user == "developer":
-        return inbox | {"_INBOX.>"}
+        return inbox | {"_INBOX.>", "own.>", *OWN_REQUESTS}
     shared = inbox | {"$SRV.PING", f"$SRV.INFO.{user}", f"$SRV.INFO.{user}.id"}
     if user == "fermata":
         return shared | {"fermata.reply.>", "tasks.decide"}
@@ -213,6 +217,20 @@ class Permissions(unittest.IsolatedAsyncioTestCase):
         self.assertTrue(await warehouse.refused(f"PUB {other} 6\r\nforged"))
         self.assertFalse(await warehouse.refused(f"PUB {reply} 5\r\nasked"))
         self.assertTrue(await warehouse.refused(f"PUB {reply} 5\r\nagain"))
+        self.assertEqual((await answers.next_msg(TIMEOUT_S)).data, b"asked")
+
+    async def test_a_developers_service_answers_what_it_was_asked_and_nothing_else(self):
+        fermata = await self.client("fermata")
+        developer = await self.enter(Wire(self.server, self.server.login("developer")))
+        answers = await fermata.subscribe("fermata.reply.>")
+        reply, other = "fermata.reply.saga.1.0", "fermata.reply.other.1.0"
+        self.assertTrue(await developer.refused(f"PUB {reply} 7\r\nunasked"))
+        self.assertFalse(await developer.refused("SUB own.wrap-parcel q 1"))
+        await fermata.publish("own.wrap-parcel", b"{}", reply=reply)
+        asked = await asyncio.wait_for(developer.reader.readline(), TIMEOUT_S)
+        self.assertEqual(asked.decode().split()[:4], ["MSG", "own.wrap-parcel", "1", reply])
+        self.assertTrue(await developer.refused(f"PUB {other} 6\r\nforged"))
+        self.assertFalse(await developer.refused(f"PUB {reply} 5\r\nasked"))
         self.assertEqual((await answers.next_msg(TIMEOUT_S)).data, b"asked")
 
     async def test_the_order_service_forwards_a_decision_and_the_runtime_answers(self):

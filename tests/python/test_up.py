@@ -6,6 +6,7 @@ import signal
 import socket
 import unittest
 
+from nats_server import ROOT
 from system import PROCESSES, System, new_home, until
 
 BACK_S_MAX = 10
@@ -28,11 +29,20 @@ class Up(unittest.TestCase):
                 with socket.create_server((host, int(port))):
                     pass
 
+    def assert_says_what_readme_shows(self):
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        shown = readme.split("```text\n", 1)[1].split("```", 1)[0].splitlines()
+        said = [line.split() for line in self.system.said().splitlines()]
+        for line in shown[:-1]:
+            self.assertIn(self.system.moved(line).split(), said)
+        self.assertEqual((shown[0], shown[-1].strip()), ("ready", "…"))
+
     def test_it_starts_all_brings_back_what_dies_and_stops_on_ctrl_c(self):
         system = self.system
         system.start()
         before = system.processes()
         self.assertEqual(set(before), set(PROCESSES))
+        self.assert_says_what_readme_shows()
 
         self.assertIn("is running already", system.refused())
         self.assertEqual(system.processes(), before)
@@ -48,6 +58,15 @@ class Up(unittest.TestCase):
         until("all are back", all_are_back, BACK_S_MAX)
         self.assertIn("warehouse died and is started again", system.said())
 
+        processes = system.processes()
+        self.assertEqual(system.stop(signal.SIGINT), 0, system.said())
+        self.assert_nothing_left(processes)
+
+    def test_a_runtime_of_ones_own_takes_the_place_of_ours(self):
+        system = self.system
+        system.start("--runtime", "own-saga")
+        self.assertIn("own-saga", system.processes())
+        self.assertTrue(system.answers("fermata"))
         processes = system.processes()
         self.assertEqual(system.stop(signal.SIGINT), 0, system.said())
         self.assert_nothing_left(processes)

@@ -22,6 +22,7 @@ mod health;
 mod intake;
 mod key;
 mod metrics;
+mod peer;
 mod rate;
 mod reply;
 mod serve;
@@ -34,6 +35,7 @@ pub use health::{Gate, Health};
 pub use intake::SIGNED_PREFIX;
 pub use key::{IDEMPOTENCY_KEY, IdempotencyKey};
 pub use metrics::Metrics;
+pub use peer::Peer;
 pub use reply::{Accepted, Created, Page, PageQuery, page_items_default};
 pub use serve::serve;
 

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use super::crowd::{Crowd, connections_max, refuse};
+use super::peer::Hangup;
 use super::{Health, Limits};
 use crate::shutdown::Shutdown;
 
@@ -70,11 +71,15 @@ pub async fn serve(
             refuse(&crowd, stream);
             continue;
         };
-        let connection = connection(stream, peer, router.clone());
+        let hangup = Hangup::default();
+        let connection = connection(stream, peer, hangup.clone(), router.clone());
         let watched = connections.watch(connection);
         tokio::spawn(async move {
-            // A connection that broke off is its sender's affair.
-            let _broken = watched.await;
+            tokio::select! {
+                // A connection that broke off is its sender's affair.
+                _broken = watched => (),
+                () = hangup.asked() => (),
+            }
             drop((slot, guest));
         });
     }
@@ -103,6 +108,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    hangup: Hangup,
     router: Router,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
@@ -116,6 +122,7 @@ fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(hangup.clone());
         router.clone().oneshot(request)
     });
     http1::Builder::new()

@@ -28,23 +28,19 @@ use aide::{
     transform::TransformOperation,
 };
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, State},
+    extract::{FromRequestParts, State},
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
     },
 };
-use chassis::http::{Path, Problem, Viewer, problems};
+use chassis::http::{Path, Peer, Problem, Viewer, problems};
 use futures::stream;
 use saga_core::id::SagaId;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{
-    convert::Infallible,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -56,6 +52,8 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 const MESSAGES_AT_ONCE: usize = 16;
 /// Before the engine is asked again when it has too much to do.
 const ENGINE_PAUSE: Duration = Duration::from_millis(50);
+/// For what is on its way to a reader when the process goes down.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// When a place for a reader may be free again.
 const RETRY_AFTER_S: u64 = 5;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -72,19 +70,16 @@ pub(super) struct StreamPath {
 /// The id of the last message that the reader has seen, if it has seen any.
 pub(super) struct LastEventId(Option<Place>);
 
-/// Who reads.
-pub(super) struct Reader(IpAddr);
-
 /// Everything that the reader has not seen, and then what comes; 204 when nothing ever will.
 pub(super) async fn stream(
     State(app): State<App>,
     _: Viewer,
     Path(StreamPath { id }): Path<StreamPath>,
     LastEventId(last): LastEventId,
-    Reader(address): Reader,
+    peer: Peer,
 ) -> Result<Response, Problem> {
     let saga = SagaId(id);
-    let mut watch = app.readers.watch(saga, address).await.map_err(crowded)?;
+    let mut watch = app.readers.watch(saga, peer.party).await.map_err(crowded)?;
     watch.grown.mark_unchanged();
     let mut cursor = Cursor::new(app.engine.clone(), app.readers.visits(), saga);
     let news = cursor.begin(last).await.map_err(unreadable)?;
@@ -106,6 +101,16 @@ pub(super) async fn stream(
             () = connection.closed() => End::Gone,
         };
         end.log(saga);
+        drop((feeder, connection));
+        match end {
+            End::Slow(_) => peer.hang_up(),
+            End::Stopping => {
+                // Whoever reads has it all by then, and no other may hold up the stop.
+                tokio::time::sleep(FAREWELL).await;
+                peer.hang_up();
+            }
+            End::Over | End::Gone | End::Failed(_) => (),
+        }
     });
     let messages = stream::unfold(handed, async |mut it: mpsc::Receiver<Event>| {
         it.recv().await.map(|event| (Ok::<_, Infallible>(event), it))
@@ -284,19 +289,6 @@ impl OperationInput for LastEventId {
         add_parameters(ctx, operation, [parameter]);
     }
 }
-
-impl<S: Send + Sync> FromRequestParts<S> for Reader {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        // Only a test that calls the router without a connection has no peer.
-        let address = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
-        Ok(Reader(address.to_canonical()))
-    }
-}
-
-impl OperationInput for Reader {}
 
 /// What the types do not say.
 pub(super) fn document(op: TransformOperation<'_>) -> TransformOperation<'_> {

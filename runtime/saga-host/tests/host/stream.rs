@@ -378,8 +378,7 @@ async fn one_address_has_so_many_streams_and_gets_a_place_back_when_one_ends() {
     assert_eq!(status, 429, "{body}");
     assert_eq!(world.get(&format!("/api/sagas/{saga}")).await["status"], "waiting");
     readers.pop();
-    let free =
-        async |it: &World| ask(it, &saga, Some(VIEWER), None).await.status().is_success();
+    let free = async |it: &World| ask(it, &saga, Some(VIEWER), None).await.status().is_success();
     world.until("there is a place again", free).await;
 }
 
@@ -430,10 +429,11 @@ async fn a_reader_that_does_not_read_is_cut_off_and_holds_nobody_up() {
 async fn a_stop_ends_streams_at_once_those_too_that_nobody_reads() {
     let mut world = World::with_runtime().await;
     let _service = world.service(chat::SUBJECT, |_, _| Some(Said::ok())).await;
-    let saga = talk(&world, 400, 0, 32 << 10).await;
+    let saga = talk(&world, 400, 0, 64 << 10).await;
     let mut reader = Reader::open(&world, &saga, None).await;
     let stuck = unread(&world, &saga).await;
-    for _ in 0..100 {
+    // By now the kernel holds for the other all that it takes.
+    for _ in 0..200 {
         reader.record().await;
     }
     let reading = tokio::spawn(async move { while reader.next().await.is_some() {} });
@@ -470,7 +470,8 @@ async fn the_document_names_the_stream_with_all_its_statuses() {
     let world = World::with_runtime().await;
     let (_, document) = world.call("GET", "/openapi.json", None, None).await;
     let get = &document["paths"]["/api/sagas/{id}/stream"]["get"];
-    let statuses: Vec<&str> = get["responses"].as_object().unwrap().keys().map(|it| &**it).collect();
+    let statuses: Vec<&str> =
+        get["responses"].as_object().unwrap().keys().map(|it| &**it).collect();
     for status in ["200", "204", "401", "403", "404", "422", "429", "500", "503"] {
         assert!(statuses.contains(&status), "{status} is not in {statuses:?}");
     }

@@ -1,0 +1,93 @@
+"""deploy/walk: a new user's five minutes, measured, and nothing is left behind."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from nats_server import ROOT
+
+# It compiles everything from nothing, on a machine that may be busy.
+WALK_S_MAX = 1800
+APPROVED_S_MAX = 300
+
+
+class Walk(unittest.TestCase):
+    def test_a_new_user_gets_an_approved_order_in_five_minutes_and_nothing_is_left(self):
+        ran = subprocess.run(
+            [ROOT / "deploy/walk"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=WALK_S_MAX, check=False,
+        )
+        print(f"\n{ran.stdout}", end="", file=sys.stderr)
+        self.assertEqual(ran.returncode, 0, ran.stdout)
+        self.assertIn("nothing is left", ran.stdout)
+        said = re.findall(r"^(.*) after (\d+) s$", ran.stdout, re.M)
+        self.assertEqual([it[0] for it in said], ["ready", "first order", "first approved order"])
+        seconds = [int(it[1]) for it in said]
+        self.assertEqual(seconds, sorted(seconds))
+        self.assertLess(seconds[-1], APPROVED_S_MAX)
+
+
+class Leftovers(unittest.TestCase):
+    """The walk through a small project of ours, whose deploy/up leaves something behind."""
+
+    def setUp(self):
+        home = tempfile.TemporaryDirectory(prefix="fermata-")
+        self.addCleanup(home.cleanup)
+        self.project = pathlib.Path(home.name, "project")
+        (self.project / "deploy").mkdir(parents=True)
+        for name in ["walk", "tools", "dev.env"]:
+            shutil.copy(ROOT / "deploy" / name, self.project / "deploy")
+        (self.project / ".gitignore").write_text("target/\n", encoding="utf-8")
+
+    def walk(self, leaves="true", tour="true"):
+        """What the walk says when deploy/up does this, and README tells to do that."""
+        up = f"#!/usr/bin/env bash\nmkdir -p target\n{leaves}\necho ready\ntrap 'exit 0' INT\n"
+        path = self.project / "deploy/up"
+        path.write_text(up + "while true; do sleep 0.1; done\n", encoding="utf-8")
+        path.chmod(0o755)
+        blocks = ["place '1'", 'echo \'"approved":true\'', tour]
+        readme = "".join(f"```bash\n{it}\n```\n" for it in blocks)
+        readme = readme.replace("place", "place() { :; }; place")
+        (self.project / "README.md").write_text(readme, encoding="utf-8")
+        git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com"]
+        for command in [["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "All"]]:
+            subprocess.run([*git, *command], cwd=self.project, check=True)
+        return subprocess.run(
+            [self.project / "deploy/walk"], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=WALK_S_MAX, check=False,
+        )
+
+    def assert_named(self, ran, *words):
+        self.assertNotEqual(ran.returncode, 0, ran.stdout)
+        self.assertTrue(any(word in ran.stderr for word in words), ran.stderr)
+
+    def test_a_clean_walk_is_one(self):
+        ran = self.walk()
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        self.assertIn("nothing is left", ran.stdout)
+
+    def test_a_process_that_stays_is_named(self):
+        ran = self.walk(leaves="setsid sleep 61 < /dev/null > /dev/null 2>&1 &")
+        self.assert_named(ran, "sleep 61")
+        pid = re.search(r"process (\d+): sleep 61", ran.stderr)[1]
+        os.kill(int(pid), signal.SIGKILL)
+
+    def test_a_file_outside_target_is_named(self):
+        for place, word in [("stray", "?? stray"), ("$HOME/.stray", "/home/.stray"),
+                            ("$TMPDIR/stray", "/tmp/stray"), ("$XDG_RUNTIME_DIR/stray", "/run/")]:
+            with self.subTest(place):
+                shutil.rmtree(self.project / ".git", ignore_errors=True)
+                self.assert_named(self.walk(leaves=f"touch {place}"), word)
+
+    def test_a_tour_that_fails_fails_the_walk(self):
+        self.assert_named(self.walk(tour="false"), "README's tour failed")
+
+
+if __name__ == "__main__":
+    unittest.main()

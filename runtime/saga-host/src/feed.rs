@@ -61,8 +61,17 @@ pub(crate) struct Readers {
 
 #[derive(Debug)]
 enum Door {
-    In(SagaId, IpAddr, oneshot::Sender<Result<watch::Receiver<u64>, Crowded>>),
+    In(Asked),
     Out(SagaId, IpAddr),
+}
+
+#[derive(Debug)]
+struct Asked {
+    saga: SagaId,
+    party: IpAddr,
+    /// For the way out.
+    doors: mpsc::UnboundedSender<Door>,
+    answer: oneshot::Sender<Result<Watch, Crowded>>,
 }
 
 /// Why nobody else may watch now.
@@ -74,7 +83,7 @@ pub(crate) enum Crowded {
     Address,
 }
 
-/// A watcher's place.
+/// A watcher's place; it is free again when this is dropped, wherever that is.
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// Counts the records that were added to the journal. What was added before the watch began may
@@ -125,10 +134,10 @@ impl Readers {
     /// Watches a saga from now on: what is committed after this returns is told.
     pub(crate) async fn watch(&self, saga: SagaId, party: IpAddr) -> Result<Watch, Crowded> {
         let (answer, answered) = oneshot::channel();
-        let _gone = self.doors.send(Door::In(saga, party, answer));
+        let doors = self.doors.clone();
+        let _gone = self.doors.send(Door::In(Asked { saga, party, doors, answer }));
         // The herald ends with the process.
-        let grown = answered.await.unwrap_or(Err(Crowded::All))?;
-        Ok(Watch { grown, saga, party, doors: self.doors.clone() })
+        answered.await.unwrap_or(Err(Crowded::All))
     }
 }
 
@@ -177,12 +186,11 @@ impl Herald {
 
     fn door(&mut self, door: Door) {
         match door {
-            Door::In(saga, party, answer) => {
+            Door::In(Asked { saga, party, doors, answer }) => {
                 let entered = self.enter(saga, party);
-                let is_in = entered.is_ok();
-                if answer.send(entered).is_err() && is_in {
-                    self.leave(saga, party);
-                }
+                let watch = entered.map(|grown| Watch { grown, saga, party, doors });
+                // Whoever has gone meanwhile drops the place, and that is a message of its own.
+                let _gone = answer.send(watch);
             }
             Door::Out(saga, party) => self.leave(saga, party),
         }
@@ -217,6 +225,104 @@ impl Herald {
             if *count == 0 {
                 self.parties.remove(&party);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+    use std::net::Ipv4Addr;
+    use uuid::Uuid;
+
+    fn saga(number: u128) -> SagaId {
+        SagaId(Uuid::from_u128(number))
+    }
+
+    fn party(number: usize) -> IpAddr {
+        Ipv4Addr::from(u32::try_from(number).expect("a small number")).into()
+    }
+
+    fn running() -> (Feed, Readers) {
+        let (feed, readers, herald) = feed(Shutdown::new());
+        tokio::spawn(herald);
+        (feed, readers)
+    }
+
+    async fn until_free(readers: &Readers, saga: SagaId, party: IpAddr) -> Watch {
+        loop {
+            match readers.watch(saga, party).await {
+                Ok(watch) => return watch,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watcher_is_told_of_its_own_saga_only() {
+        let (feed, readers) = running();
+        let mut one = readers.watch(saga(1), party(1)).await.expect("a place");
+        let mut two = readers.watch(saga(2), party(1)).await.expect("a place");
+        feed.publish(vec![(saga(1), 3), (saga(3), 1)]);
+        feed.publish(vec![(saga(1), 2), (saga(2), 1)]);
+        two.grown.changed().await.expect("it is told");
+        assert_eq!((*one.grown.borrow(), *two.grown.borrow()), (5, 1));
+        one.grown.mark_unchanged();
+        feed.publish(vec![(saga(2), 1)]);
+        two.grown.changed().await.expect("it is told");
+        assert!(!one.grown.has_changed().expect("the herald is there"));
+    }
+
+    #[tokio::test]
+    async fn the_engine_waits_for_nobody_and_whoever_missed_a_commit_is_woken() {
+        let (feed, readers, herald) = feed(Shutdown::new());
+        let watching = readers.watch(saga(1), party(1));
+        let mut herald = Box::pin(herald);
+        let mut watch = tokio::select! {
+            watch = watching => watch.expect("a place"),
+            () = &mut herald => unreachable!("the herald goes on"),
+        };
+        // Nobody looks at the channel while the engine fills it.
+        for _ in 0..COMMITS_MAX {
+            feed.publish(vec![(saga(2), 1)]);
+        }
+        feed.publish(vec![(saga(1), 1)]);
+        assert!(watch.grown.changed().now_or_never().is_none());
+        tokio::select! {
+            told = watch.grown.changed() => told.expect("it is woken"),
+            () = &mut herald => unreachable!("the herald goes on"),
+        }
+    }
+
+    #[tokio::test]
+    async fn places_are_counted_for_each_address_and_in_all_and_given_back() {
+        let (feed, readers) = running();
+        let mut watches = Vec::new();
+        for number in 0..WATCHERS_MAX {
+            let party = party(number / WATCHERS_OF_ADDRESS_MAX);
+            watches.push(readers.watch(saga(1), party).await.expect("a place"));
+            if watches.len() == WATCHERS_OF_ADDRESS_MAX {
+                assert_eq!(readers.watch(saga(1), party).await.err(), Some(Crowded::Address));
+            }
+        }
+        assert_eq!(readers.watch(saga(1), party(99)).await.err(), Some(Crowded::All));
+        watches.truncate(1);
+        watches.push(until_free(&readers, saga(1), party(1)).await);
+        assert_eq!(feed.news.watchers.load(Ordering::Acquire), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_before_it_is_let_in_holds_no_place() {
+        let (feed, readers, herald) = feed(Shutdown::new());
+        for number in 0..WATCHERS_MAX {
+            let mut asking = Box::pin(readers.watch(saga(1), party(number)));
+            assert!(asking.as_mut().now_or_never().is_none());
+        }
+        tokio::spawn(herald);
+        drop(until_free(&readers, saga(1), party(1)).await);
+        while feed.news.watchers.load(Ordering::Acquire) > 0 {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -336,3 +336,6 @@ impl FromStr for Place {
         if place.to_string() == text { Ok(place) } else { Err(NoPlace) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,10 @@
 //! - [`client`]: the public APIs, as a stranger would call them.
 //! - [`kills`]: orders in flight while processes are killed.
 //! - [`scenarios`]: the ways of an order, from the customer's click to its end.
+//! - [`shared`]: one system for all tests of a program.
+//! - [`signed`]: webhooks with the signatures of their providers.
 //! - [`stack`]: a whole system of its own on free ports, to kill and to freeze.
+//! - [`wire`]: NATS itself, to call, to stand in and to witness.
 //!
 //! The demonstration (`demo`) runs the scenarios against any running system.
 
@@ -16,7 +19,10 @@ pub mod chance;
 pub mod client;
 pub mod kills;
 pub mod scenarios;
+pub mod shared;
+pub mod signed;
 pub mod stack;
+pub mod wire;
 
 use std::{future::Future, time::Duration};
 use tokio::time::Instant;

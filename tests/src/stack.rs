@@ -200,6 +200,15 @@ impl Stack {
         if res == 0 { Ok(()) } else { Err(format!("failed to signal {process}")) }
     }
 
+    /// The id of a process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self, process: &str) -> Result<u32, Failure> {
+        let child = self.running.get(process);
+        child.map(Child::id).ok_or_else(|| format!("{process} does not run"))
+    }
+
     /// Whether a process has ended by itself; it does not run any more then.
     ///
     /// # Errors
@@ -253,7 +262,8 @@ impl Stack {
             "nats-server" => {
                 let (_, port) = split(&self.address(process)?)?;
                 let mut command = Command::new(nats_server()?);
-                command.arg("-c").arg(root().join("deploy/nats.conf"));
+                let conf = self.env.get("NATS_CONF").map(PathBuf::from);
+                command.arg("-c").arg(conf.unwrap_or_else(|| root().join("deploy/nats.conf")));
                 command.args(["-a", "127.0.0.1", "-p", &port]);
                 command
             }

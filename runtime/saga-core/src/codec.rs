@@ -36,8 +36,12 @@ struct Version {
 /// # Errors
 /// It has no JSON form.
 pub(crate) fn encode<T: Serialize>(it: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(&Written { v: VERSION, it })
-        .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })
+    /// Most rows and records fit, so that they need not be moved while they are written.
+    const BYTES: usize = 1 << 10;
+    let mut bytes = Vec::with_capacity(BYTES);
+    serde_json::to_writer(&mut bytes, &Written { v: VERSION, it })
+        .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+    Ok(bytes)
 }
 
 /// Decodes a record or a row.

@@ -25,7 +25,6 @@ pub use recovery::OpenError;
 use crate::{
     driver::Driver,
     effect::{Effect, RequestId},
-    fold::State,
     id::{Lane, Path, SagaId, Time},
     input::Input,
     journal::Fact,
@@ -81,7 +80,7 @@ pub struct Core<S> {
     limits: Limits,
     driver: Driver,
     /// States of open sagas; a cache of their journals.
-    states: BTreeMap<SagaId, State>,
+    states: BTreeMap<SagaId, turns::Folded>,
     waits: Waits,
     timers: BTreeSet<(Time, SagaId, Path)>,
     /// How many open sagas ever held for a lane.

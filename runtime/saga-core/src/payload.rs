@@ -78,7 +78,8 @@ impl Payload {
 
     /// Behind the tree stand the numbers whose digits it may have lost.
     fn canonical(&self) -> String {
-        let mut canonical = sorted(&self.to_value());
+        let mut canonical = String::with_capacity(self.text().len());
+        sort_into(&mut canonical, &self.to_value());
         let mut long = long_numbers(self.text());
         long.sort_unstable();
         long.iter().for_each(|number| canonical.extend(["\n", number]));
@@ -87,19 +88,32 @@ impl Payload {
 }
 
 /// JSON text whose names are in order, whatever order the build's maps keep.
-fn sorted(value: &Value) -> String {
+fn sort_into(text: &mut String, value: &Value) {
     match value {
         Value::Object(fields) => {
             let fields: BTreeMap<&String, &Value> = fields.iter().collect();
-            let fields = fields
-                .into_iter()
-                .map(|(name, it)| format!("{}:{}", Value::from(name.as_str()), sorted(it)));
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+            text.push('{');
+            for (number, (name, it)) in fields.into_iter().enumerate() {
+                if number > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                sort_into(text, it);
+            }
+            text.push('}');
         }
         Value::Array(items) => {
-            format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(","))
+            text.push('[');
+            for (number, it) in items.iter().enumerate() {
+                if number > 0 {
+                    text.push(',');
+                }
+                sort_into(text, it);
+            }
+            text.push(']');
         }
-        other => other.to_string(),
+        other => text.push_str(&other.to_string()),
     }
 }
 

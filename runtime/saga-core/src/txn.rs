@@ -79,13 +79,13 @@ impl<S: Store> Txn<S> {
         &mut self,
         saga: SagaId,
         seq: u32,
-        entry: &Entry,
+        entry: Entry,
     ) -> Result<usize, StoreError> {
-        let bytes = crate::codec::encode_entry(entry)?;
+        let bytes = crate::codec::encode_entry(&entry)?;
         let size = bytes.len();
         let (position, slot) = (entry.position, Slot::Entry { saga, seq });
         self.records.push(Record { position, slot, bytes });
-        self.entries.insert((saga, seq), (entry.clone(), size));
+        self.entries.insert((saga, seq), (entry, size));
         Ok(size)
     }
 

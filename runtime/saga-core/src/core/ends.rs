@@ -23,18 +23,19 @@ impl<S: Store> Core<S> {
         self.states.remove(&saga);
         self.txn.delete(Table::Open, saga.as_bytes());
         self.txn.put(Table::Ended, saga.as_bytes(), head)?;
-        for (name, key) in &head.lanes {
-            let lane = Lane::of(&head.definition, name, key);
-            if let Some(count) = self.touched.get_mut(&lane) {
+        let lanes = self.lanes_of(head).into_iter();
+        let lanes: Vec<(Lane, (String, String))> =
+            lanes.map(|it| (Lane::of(&head.definition, &it.0, &it.1), it)).collect();
+        for (lane, _) in lanes.iter().filter(|it| head.lanes.contains(&it.1)) {
+            if let Some(count) = self.touched.get_mut(lane) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    self.touched.remove(&lane);
+                    self.touched.remove(lane);
                 }
             }
         }
         let (position, ended_at) = (head.position, head.ended_at.unwrap_or(head.updated_at));
-        for (name, key) in self.lanes_of(head) {
-            let lane = Lane::of(&head.definition, &name, &key);
+        for (lane, (_, key)) in lanes {
             self.txn.put(Table::Claim, &lane.0, &ClaimRow { position, saga, ended_at })?;
             self.sweep(ended_at, head, &lane, &key)?;
         }

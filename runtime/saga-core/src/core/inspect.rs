@@ -6,7 +6,7 @@ use crate::{fold::State, id::SagaId, store::Store};
 impl<S: Store> Core<S> {
     /// The states in memory.
     pub(crate) fn states(&self) -> impl Iterator<Item = (&SagaId, &State)> {
-        self.states.iter()
+        self.states.iter().map(|(saga, it)| (saga, &it.state))
     }
 
     /// The indexes in memory, as text: equal for equal stores.

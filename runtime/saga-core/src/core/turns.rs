@@ -7,7 +7,7 @@ use crate::{
     effect::{Effect, Note},
     fold::{OpenWait, State, Status, fold},
     head::Head,
-    id::{Lane, Path, SagaId, Time, call_key, short_hash},
+    id::{Lane, Path, Position, SagaId, Time, call_key, short_hash},
     journal::{Command, Decision, Entry, Fact, Hold, Start, Turn},
     replay::{Applied, ReplayError},
     saga::Definition,
@@ -15,26 +15,41 @@ use crate::{
 };
 
 /// What of a state is found from outside; compared before and after an entry.
+#[derive(Default)]
 struct Facets {
-    status: Option<Status>,
-    paused: bool,
-    waits: Vec<OpenWait>,
-    timers: Vec<(Time, Path)>,
-    lanes: Vec<(String, String)>,
+    /// None of a saga that has not started.
+    head: Option<Head>,
     wanted: Vec<Effect>,
 }
 
 impl Facets {
-    fn of(state: &State) -> Facets {
-        Facets {
-            status: state.start.as_ref().map(|_| state.status()),
-            paused: state.paused,
-            waits: state.waits.clone(),
-            timers: state.timers(),
-            lanes: state.lanes.iter().cloned().collect(),
-            wanted: wanted(state),
-        }
+    fn of(state: &State, position: Position) -> Facets {
+        Facets { head: Head::of(state, position), wanted: wanted(state) }
     }
+
+    fn status(&self) -> Option<(Status, bool)> {
+        self.head.as_ref().map(|it| (it.status, it.paused))
+    }
+
+    fn waits(&self) -> &[OpenWait] {
+        self.head.as_ref().map_or(&[], |it| &it.waits)
+    }
+
+    fn timers(&self) -> &[(Time, Path)] {
+        self.head.as_ref().map_or(&[], |it| &it.timers)
+    }
+
+    fn lanes(&self) -> &[(String, String)] {
+        self.head.as_ref().map_or(&[], |it| &it.lanes)
+    }
+}
+
+/// An open saga in memory, with what its last entry made of it: that is not worked out again when
+/// the next one is compared with it.
+#[derive(Default)]
+pub(super) struct Folded {
+    pub(super) state: State,
+    facets: Facets,
 }
 
 impl<S: Store> Core<S> {
@@ -44,10 +59,12 @@ impl<S: Store> Core<S> {
             if self.txn.get::<Head>(Table::Open, saga.as_bytes())?.is_none() {
                 return Ok(None);
             }
-            let state = fold(&self.txn.journal(saga)?);
-            self.states.insert(saga, state);
+            let journal = self.txn.journal(saga)?;
+            let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
+            let facets = Facets::of(&state, position);
+            self.states.insert(saga, Folded { state, facets });
         }
-        Ok(self.states.get(&saga))
+        Ok(self.states.get(&saga).map(|it| &it.state))
     }
 
     /// Appends the fact with its turn. False when nothing is open that it could settle: then
@@ -62,8 +79,8 @@ impl<S: Store> Core<S> {
         if !self.state(saga)?.is_some_and(accepts) {
             return Ok(false);
         }
-        let state = self.states.remove(&saga).unwrap_or_default();
-        self.take_turn(saga, now, fact, state)?;
+        let folded = self.states.remove(&saga).unwrap_or_default();
+        self.take_turn(saga, now, fact, folded)?;
         Ok(true)
     }
 
@@ -88,7 +105,7 @@ impl<S: Store> Core<S> {
             definition: start.definition.clone(),
             key: start.key.clone(),
         }));
-        self.take_turn(saga, now, Fact::Started(start), State::default())
+        self.take_turn(saga, now, Fact::Started(start), Folded::default())
     }
 
     fn take_turn(
@@ -96,11 +113,11 @@ impl<S: Store> Core<S> {
         saga: SagaId,
         now: Time,
         fact: Fact,
-        state: State,
+        folded: Folded,
     ) -> Result<(), StoreError> {
-        let at = now.max(state.updated_at);
-        let turn = self.turn(&state, at, &fact)?;
-        self.append(saga, state, Entry { position: self.txn.next(), at, fact, turn })
+        let at = now.max(folded.state.updated_at);
+        let turn = self.turn(&folded.state, at, &fact)?;
+        self.append(saga, folded, Entry { position: self.txn.next(), at, fact, turn })
     }
 
     /// What the code, or the core in its place, decides on a fact that the state accepts.
@@ -159,13 +176,18 @@ impl<S: Store> Core<S> {
     }
 
     /// Writes the entry, and everything that follows from it.
-    fn append(&mut self, saga: SagaId, mut state: State, entry: Entry) -> Result<(), StoreError> {
-        let (before, seq, had_held) = (Facets::of(&state), state.entries, !state.held.is_empty());
-        let size = self.txn.put_entry(saga, seq, &entry)?;
-        self.driver.grew(saga, size);
+    fn append(&mut self, saga: SagaId, folded: Folded, entry: Entry) -> Result<(), StoreError> {
+        let Folded { mut state, facets: before } = folded;
+        let (seq, had_held) = (state.entries, !state.held.is_empty());
         state.append(seq, &entry);
-        if let Fact::Received { step, .. } = &entry.fact {
-            self.note_decided(saga, step, &state)?;
+        let received = match &entry.fact {
+            Fact::Received { step, .. } => Some(step.clone()),
+            _ => None,
+        };
+        let size = self.txn.put_entry(saga, seq, entry)?;
+        self.driver.grew(saga, size);
+        if let Some(step) = received {
+            self.note_decided(saga, &step, &state)?;
         }
         if had_held && state.held.is_empty() {
             self.give_back_held(saga)?;
@@ -180,7 +202,7 @@ impl<S: Store> Core<S> {
     pub(super) fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = state.start.clone() else { return Ok(()) };
-        let before = Facets::of(&state);
+        let before = Facets::of(&state, 0);
         let mut journal = self.txn.journal(saga)?;
         for seq in state.held {
             let Some(entry) = journal.get_mut(seq as usize) else { break };
@@ -197,7 +219,7 @@ impl<S: Store> Core<S> {
                 Err(err) => stuck(&err),
             };
             entry.position = self.txn.next();
-            let size = self.txn.put_entry(saga, seq, entry)?;
+            let size = self.txn.put_entry(saga, seq, entry.clone())?;
             self.driver.grew(saga, size);
             if is_unseen {
                 self.give_back(&start.definition, &start.key, &entry.fact)?;
@@ -223,20 +245,20 @@ impl<S: Store> Core<S> {
     /// Brings rows, indexes and effects in line with the new state.
     fn follow(&mut self, saga: SagaId, before: &Facets, state: State) -> Result<(), StoreError> {
         let position = self.txn.next() - 1;
-        let Some(head) = Head::of(&state, position) else { return Ok(()) };
-        let after = Facets::of(&state);
-        self.follow_waits(&head, before, &after);
-        for timer in before.timers.iter().filter(|it| !after.timers.contains(it)) {
+        let after = Facets::of(&state, position);
+        let Some(head) = &after.head else { return Ok(()) };
+        self.follow_waits(head, before, &after);
+        for timer in before.timers().iter().filter(|it| !after.timers().contains(it)) {
             self.timers.remove(&(timer.0, saga, timer.1.clone()));
         }
-        for timer in after.timers.iter().filter(|it| !before.timers.contains(it)) {
+        for timer in after.timers().iter().filter(|it| !before.timers().contains(it)) {
             self.timers.insert((timer.0, saga, timer.1.clone()));
         }
-        for lane in after.lanes.iter().filter(|it| !before.lanes.contains(it)) {
+        for lane in after.lanes().iter().filter(|it| !before.lanes().contains(it)) {
             *self.touched.entry(Lane::of(&head.definition, &lane.0, &lane.1)).or_default() += 1;
         }
         self.follow_effects(before, &after);
-        if before.status != after.status || before.paused != after.paused {
+        if before.status() != after.status() {
             self.effects.push(Effect::Note(Note::Status {
                 saga,
                 definition: head.definition.clone(),
@@ -246,18 +268,18 @@ impl<S: Store> Core<S> {
             }));
         }
         if state.ended_at.is_some() {
-            return self.end(&head);
+            return self.end(head);
         }
-        self.txn.put(Table::Open, saga.as_bytes(), &head)?;
-        self.states.insert(saga, state);
+        self.txn.put(Table::Open, saga.as_bytes(), head)?;
+        self.states.insert(saga, Folded { state, facets: after });
         Ok(())
     }
 
     fn follow_waits(&mut self, head: &Head, before: &Facets, after: &Facets) {
-        for wait in before.waits.iter().filter(|it| !after.waits.contains(it)) {
+        for wait in before.waits().iter().filter(|it| !after.waits().contains(it)) {
             self.waits.remove(&head.definition, wait);
         }
-        for wait in after.waits.iter().filter(|it| !before.waits.contains(it)) {
+        for wait in after.waits().iter().filter(|it| !before.waits().contains(it)) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
                 self.opened.push_back((head.id, wait.step.clone()));
@@ -352,5 +374,7 @@ fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|it| [it >> 4, it & 15]);
+    digits.map(|it| char::from(DIGITS[usize::from(it)])).collect()
 }

@@ -225,7 +225,7 @@ impl World {
         let is_left = |it: &Verdict| matches!(it.outcome, Outcome::Unclaimed | Outcome::DeadLetter);
         let of = |seen: &Seen| seen.identity.iter().flat_map(|it| &it.verdicts).any(is_left);
         let (left, taken): (Vec<Seen>, Vec<Seen>) = self.desk.events().into_iter().partition(of);
-        let from = if left.is_empty() || which % 4 == 0 { &taken } else { &left };
+        let from = if left.is_empty() || which.is_multiple_of(4) { &taken } else { &left };
         let Some(position) = choose(from, which / 4).map(|it| it.position) else { return };
         let reason = "again".to_owned();
         let offer = Command::Offer { position, reason, reread: None };

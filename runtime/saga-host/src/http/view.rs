@@ -371,6 +371,10 @@ impl EventView {
         EventView { offered, verdicts, ..self }
     }
 
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// As it stands in lists.
     pub(crate) fn without_body(self) -> EventView {
         EventView { body: None, ..self }

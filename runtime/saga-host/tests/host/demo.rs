@@ -8,14 +8,14 @@ use saga_core::{
     saga::{Declared, Registry, RegistryError, Saga, event, events},
 };
 use saga_host::config::Settings;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub order_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "yes_or_no")]
     pub ask: bool,
     /// Panics before anything else.
     #[serde(default)]
@@ -23,11 +23,22 @@ pub struct Order {
     /// Holds this long before anything else.
     #[serde(default)]
     pub sleep_ms: u64,
+    /// By which its saga is found.
+    #[serde(default)]
+    pub email: String,
 }
 
 impl Event for Order {
     const SUBJECTS: &'static [&'static str] = &["orders.trigger.created"];
     const KEY: &'static str = "/orderId";
+}
+
+/// A later build, which `DEMO_LATER` stands for, also takes a text.
+fn yes_or_no<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    if std::env::var_os("DEMO_LATER").is_none() {
+        return bool::deserialize(value);
+    }
+    String::deserialize(value).map(|it| it == "yes")
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,7 +117,7 @@ impl Saga for Demo {
     type Settings = Limits;
 
     fn events() -> Vec<Declared> {
-        events([event::<Order>().starts(), event::<Approved>(), event::<Paid>()])
+        events([event::<Order>().starts().found_by("/email"), event::<Approved>(), event::<Paid>()])
     }
 
     async fn run(ctx: Ctx<Limits>, order: Order) -> Result<String, Abort> {

@@ -9,7 +9,9 @@ mod demo;
 mod figures;
 mod intake;
 mod moves;
+mod offers;
 mod restarts;
+mod search;
 mod stream;
 mod world;
 

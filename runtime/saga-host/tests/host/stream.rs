@@ -328,6 +328,57 @@ async fn a_reader_goes_on_where_it_stood_when_the_runtime_is_killed() {
 }
 
 #[tokio::test]
+async fn nothing_is_told_that_a_death_at_a_commit_takes_back() {
+    for point in ["engine.before-append", "engine.after-flush"] {
+        let mut world = World::new().await;
+        world.set("FERMATA_ENV", "development");
+        world.set("FERMATA_CRASH_AT", &format!("{point}:60"));
+        world.start().await;
+        let _service = world.service(chat::SUBJECT, |_, _| Some(Said::ok())).await;
+        let saga = talk(&world, 100, 2, 20).await;
+        let mut reader = Reader::open(&world, &saga, None).await;
+        let mut seen = Vec::new();
+        while let Some(message) = reader.next().await {
+            seen.push(message);
+        }
+        assert!(!seen.is_empty(), "it dies while the saga runs");
+        assert!(!world.ended().await.success());
+        world.set("FERMATA_CRASH_AT", "");
+        world.start().await;
+        let last = seen.last().map(|it| it.id.clone());
+        let (rest, _) = Reader::open(&world, &saga, last.as_deref()).await.rest().await;
+        seen.extend(rest);
+        assert_eq!(data(&seen), journal(&world, &saga).await, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_has_the_same_records_in_pages_of_any_size() {
+    let world = World::with_runtime().await;
+    let _service = world.service(chat::SUBJECT, |_, _| Some(Said::ok())).await;
+    let saga = talk(&world, 12, 4, 20).await;
+    let (seen, _) = Reader::open(&world, &saga, None).await.rest().await;
+    for limit in [1, 4, 7, 75, 200] {
+        let (mut records, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/sagas/{saga}/journal?limit={limit}{cursor}");
+            let page = world.get(&path).await;
+            let items = page["items"].as_array().expect("records");
+            assert!((1..=limit).contains(&items.len()), "{path}: {page}");
+            records.extend(items.clone());
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(records, data(&seen), "{limit} at once");
+    }
+    for cursor in ["x", "", "-1", "1", "1.2", "01.0.0"] {
+        let path = format!("/api/sagas/{saga}/journal?cursor={cursor}");
+        let (status, body) = world.call("GET", &path, Some(VIEWER), None).await;
+        assert_eq!((status, &body["errors"][0]["pointer"]), (422, &json!("/cursor")), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_read_and_what_was_never_given_is_refused() {
     let world = World::with_runtime().await;
     let _services = world.services().await;

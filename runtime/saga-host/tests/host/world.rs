@@ -183,6 +183,13 @@ impl World {
         }
     }
 
+    /// Whether the runtime has died by itself; [`World::kill`] still has to reap it.
+    pub fn is_gone(&self) -> bool {
+        let pid = self.runtime.as_ref().expect("a runtime runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.is_empty() || status.contains("State:\tZ")
+    }
+
     pub fn kill_nats(&mut self) {
         let mut child = self.nats.take().expect("a broker runs");
         child.kill().expect("it is killed");

@@ -12,6 +12,7 @@
 //! | `POST /api/events/{position}/offer` | operator |
 
 mod definitions;
+mod entries;
 mod events;
 mod journal;
 mod sagas;
@@ -49,7 +50,7 @@ pub(crate) fn routes(app: App) -> ApiRouter {
         .api_route("/api/sagas/{id}", get_with(sagas::one, |op| op.summary("A saga")))
         .api_route(
             "/api/sagas/{id}/journal",
-            get_with(sagas::journal, |op| {
+            get_with(journal::page, |op| {
                 op.summary("What happened to a saga and what it decided, oldest first")
                     .response::<200, Json<Page<journal::RecordView>>>()
             }),

@@ -1,5 +1,9 @@
 //! A journal as records: each fact, and behind it what was decided on it.
 
+mod page;
+
+pub(super) use page::page;
+
 use super::view::{Raw, TestView, tests};
 use crate::clock::rfc3339;
 use saga_core::{
@@ -90,14 +94,6 @@ pub(crate) struct CommandView {
     body: Raw,
 }
 
-/// All records of a journal, oldest first.
-pub(crate) fn records(saga: SagaId, journal: &[Entry]) -> Vec<RecordView> {
-    let epoch = epoch_of(journal);
-    let entries = (0..).zip(journal);
-    let records = entries.flat_map(|(number, entry)| records_of(saga, epoch, number, entry));
-    records.enumerate().map(|(seq, it)| RecordView { seq, ..it }).collect()
-}
-
 /// The saga's own epoch, which its first entry tells.
 pub(crate) fn epoch_of(journal: &[Entry]) -> u32 {
     let epoch = journal.iter().find_map(|it| match &it.fact {
@@ -107,7 +103,7 @@ pub(crate) fn epoch_of(journal: &[Entry]) -> u32 {
     epoch.unwrap_or_default()
 }
 
-/// The records of one entry: the fact, then what was decided on it. Their `seq` counts from 0 here.
+/// The records of one entry: the fact, then what was decided on it, not numbered yet.
 pub(crate) fn records_of(saga: SagaId, epoch: u32, number: u32, entry: &Entry) -> Vec<RecordView> {
     let mut fact = fact(&entry.fact);
     fact.at = rfc3339(entry.at);
@@ -119,7 +115,7 @@ pub(crate) fn records_of(saga: SagaId, epoch: u32, number: u32, entry: &Entry) -
             records.extend(decisions.iter().map(|it| of.decision(it)));
         }
     }
-    records.iter_mut().enumerate().for_each(|(seq, it)| (it.seq, it.entry) = (seq, number));
+    records.iter_mut().for_each(|it| it.entry = number);
     records
 }
 
@@ -132,9 +128,9 @@ pub(crate) fn count_of(entry: &Entry) -> usize {
 }
 
 impl RecordView {
-    /// Counts from there.
-    pub(crate) fn behind(self, records: usize) -> RecordView {
-        RecordView { seq: records + self.seq, ..self }
+    /// Gives it its place in the journal.
+    pub(crate) fn numbered(self, seq: usize) -> RecordView {
+        RecordView { seq, ..self }
     }
 }
 

@@ -1,18 +1,14 @@
 //! Sagas: to look at, to move, to start.
 
-use super::{
-    App, LOOKED_FOR_MAX, cursor, internal,
-    journal::{RecordView, records},
-    view::SagaView,
-};
+use super::{App, LOOKED_FOR_MAX, cursor, internal, view::SagaView};
 use crate::door::{actor_of, busy, say};
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chassis::http::{
-    Accepted, Json, Operator, Page, PageQuery, Path, Problem, Query, Viewer, page_items_default,
+    Accepted, Json, Operator, Page, Path, Problem, Query, Viewer, page_items_default,
 };
 use chrono::{DateTime, Utc};
 use saga_core::{
@@ -23,7 +19,6 @@ use saga_core::{
     id::{SagaId, Time},
     input::{Action, Command},
     payload::Payload,
-    render::render,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -192,33 +187,6 @@ async fn look_until(
 /// Before 1970 nothing started.
 fn time(at: DateTime<Utc>) -> Time {
     Time(at.timestamp_millis().try_into().unwrap_or_default())
-}
-
-/// As records; as text for people with `Accept: text/plain`.
-pub(super) async fn journal(
-    State(app): State<App>,
-    _: Viewer,
-    Path(SagaPath { id }): Path<SagaPath>,
-    Query(query): Query<PageQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let saga = SagaId(id);
-    let from: usize = cursor(query.cursor.as_deref())?.unwrap_or_default();
-    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let is_text = accept.starts_with("text/plain");
-    let read = app.engine.read(move |core| core.journal(saga)).await.map_err(busy)?;
-    let journal = read.map_err(|error| internal(&error))?;
-    if journal.is_empty() {
-        return Err(unknown(saga));
-    }
-    if is_text {
-        return Ok((StatusCode::OK, render(&journal) + "\n").into_response());
-    }
-    let limit = usize::from(query.limit);
-    let records = records(saga, &journal);
-    let next = (from.saturating_add(limit) < records.len()).then(|| (from + limit).to_string());
-    let items: Vec<RecordView> = records.into_iter().skip(from).take(limit).collect();
-    Ok(Json(Page { items, next }).into_response())
 }
 
 /// 202 when it has an effect from now on, 200 when it had it already.

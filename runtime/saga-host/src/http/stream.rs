@@ -8,12 +8,11 @@
 mod cursor;
 mod pace;
 
-use super::{App, internal, view::SagaView};
+use super::{App, entries::ReadError, view::SagaView};
 use crate::{
-    door::busy,
     feed::{Crowded, Watch},
     http::stream::{
-        cursor::{Cursor, Message, News, NoPlace, Place, ReadError},
+        cursor::{Cursor, Message, News, NoPlace, Place},
         pace::{Pace, TooSlow},
     },
 };
@@ -82,7 +81,7 @@ pub(super) async fn stream(
     let mut watch = app.readers.watch(saga, peer.party).await.map_err(crowded)?;
     watch.grown.mark_unchanged();
     let mut cursor = Cursor::new(app.engine.clone(), app.readers.visits(), saga);
-    let news = cursor.begin(last).await.map_err(unreadable)?;
+    let news = cursor.begin(last).await?;
     if !cursor.has_journal() {
         return Err(super::sagas::unknown(saga));
     }
@@ -238,13 +237,6 @@ fn crowded(crowded: Crowded) -> Problem {
             let detail = "too many streams are open from this address: close some";
             Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after_s(RETRY_AFTER_S)
         }
-    }
-}
-
-fn unreadable(error: ReadError) -> Problem {
-    match error {
-        ReadError::Busy(it) => busy(it),
-        ReadError::Store(error) => internal(&error),
     }
 }
 

@@ -7,25 +7,20 @@
 //! the entry, first held and then with what was decided on it; one who comes later sees it once.
 
 use crate::{
-    engine::{Busy, Handle},
-    http::journal::{RecordView, count_of, epoch_of, records_of},
-    sled_store::SledStore,
+    engine::Handle,
+    http::{
+        entries::{self, ReadError, VISIT_ENTRIES_MAX, Visit},
+        journal::{RecordView, count_of, epoch_of, records_of},
+    },
 };
 use saga_core::{
     codec::decode_entry,
-    core::Core,
     head::Head,
     id::{Position, SagaId},
     journal::{Entry, Turn},
-    store::{Store as _, StoreError, Stored, Table},
 };
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
-
-/// Entries that one visit to the engine reads: some hundred microseconds of its time.
-const VISIT_ENTRIES_MAX: usize = 256;
-/// A visit ends with the entry that goes over this.
-const VISIT_BYTES_MAX: usize = 256 << 10;
 
 /// Where a record is in the log. Its text is the id of its message: the position of its entry, and
 /// behind a dot which of the decisions it is, from 1.
@@ -61,22 +56,6 @@ pub(super) struct News {
     pub(super) ended: Option<Head>,
 }
 
-/// Why nothing is read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    #[error(transparent)]
-    Busy(#[from] Busy),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl ReadError {
-    /// Whether it is worth asking again.
-    pub(super) fn is_full(&self) -> bool {
-        matches!(self, ReadError::Busy(Busy::Full))
-    }
-}
-
 /// One reader's way through a journal.
 pub(super) struct Cursor {
     engine: Handle,
@@ -91,15 +70,6 @@ pub(super) struct Cursor {
     seen: Place,
     /// An entry, and how many records stand before it.
     before: (usize, usize),
-}
-
-/// What one visit found.
-struct Visit {
-    position: Position,
-    entries: Vec<(u32, Stored)>,
-    /// Whether nothing stands behind them.
-    is_all: bool,
-    ended: Option<Head>,
 }
 
 impl Cursor {
@@ -142,7 +112,7 @@ impl Cursor {
             let records = records_of(self.saga, self.epoch, *number, entry).into_iter();
             let placed = records.enumerate().map(|(index, record)| {
                 let place = Place { position: entry.position, index };
-                Message { place, record: record.behind(before) }
+                Message { place, record: record.numbered(before + index) }
             });
             messages.extend(placed.filter(|it| seen < it.place));
         }
@@ -214,9 +184,7 @@ impl Cursor {
     async fn visit(&self, numbers: Vec<u32>, from: Option<usize>) -> Result<Visit, ReadError> {
         // The semaphore is never closed.
         let _one_of_few = self.visits.acquire().await;
-        let (saga, from) = (self.saga, from.and_then(|it| u32::try_from(it).ok()));
-        let visited = self.engine.read(move |core| visit(core, saga, &numbers, from)).await?;
-        Ok(visited?)
+        entries::visit(&self.engine, self.saga, numbers, from).await
     }
 
     fn learn(&mut self, number: u32, entry: &Entry, until: Position) {
@@ -287,32 +255,6 @@ impl News {
         self.at_hand.retain(|it| is_left(it.1.position, it.0));
         self.records = self.order.iter().map(|it| counts[it.1 as usize]).sum();
     }
-}
-
-/// Between two batches of the engine.
-fn visit(
-    core: &Core<SledStore>,
-    saga: SagaId,
-    numbers: &[u32],
-    from: Option<u32>,
-) -> Result<Visit, StoreError> {
-    let store = core.store();
-    let (mut entries, mut bytes, mut is_all) = (Vec::new(), 0, true);
-    let tail = from.map(|it| it..).into_iter().flatten();
-    for number in numbers.iter().copied().chain(tail) {
-        if entries.len() == VISIT_ENTRIES_MAX || VISIT_BYTES_MAX < bytes {
-            is_all = false;
-            break;
-        }
-        let Some(stored) = store.entry(saga, number)? else { break };
-        bytes += stored.bytes.len();
-        entries.push((number, stored));
-    }
-    let ended = match store.row(Table::Ended, saga.as_bytes())? {
-        Some(_) => core.head(saga)?,
-        None => None,
-    };
-    Ok(Visit { position: store.position(), entries, is_all, ended })
 }
 
 impl fmt::Display for Place {

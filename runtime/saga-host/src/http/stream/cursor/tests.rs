@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     engine::{self, Engine, Outlets},
     feed,
+    sled_store::SledStore,
     telemetry::Telemetry,
 };
 use chassis::{
@@ -13,14 +14,14 @@ use chassis::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use saga_core::{
-    core::Limits,
+    core::{Core, Limits},
     id::Time,
     journal::{Decision, Fact, Hold},
     saga::Registry,
-    store::{Batch, Kind, Record, Slot},
+    store::{Batch, Kind, Record, Slot, Store as _},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, iter::repeat_n};
+use std::{collections::BTreeMap, iter::repeat_n, time::Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -129,8 +130,10 @@ impl Rig {
     }
 
     fn records(&self) -> Vec<Value> {
-        let records = crate::http::journal::records(SAGA, &self.journal);
-        records.iter().map(|it| serde_json::to_value(it).expect("JSON")).collect()
+        let entries = (0..).zip(&self.journal);
+        let records = entries.flat_map(|(number, entry)| records_of(SAGA, 0, number, entry));
+        let numbered = records.enumerate().map(|(seq, it)| it.numbered(seq));
+        numbered.map(|it| serde_json::to_value(it).expect("JSON")).collect()
     }
 
     /// One batch of whatever can happen, often larger than a visit.
@@ -317,15 +320,37 @@ async fn a_saga_without_a_journal_is_seen_to_be_none() {
 }
 
 #[tokio::test]
-async fn no_visit_reads_more_than_its_share() {
+async fn no_visit_reads_more_than_its_share_of_a_long_journal() {
+    const ENTRIES: usize = 10_000;
     let mut rig = rig().await;
-    for _ in 0..3 * VISIT_ENTRIES_MAX {
+    for _ in 0..ENTRIES {
         rig.append_done(1);
     }
     rig.commit();
     let cursor = rig.cursor(SAGA);
-    let visit = cursor.visit(Vec::new(), Some(0)).await.expect("it is read");
-    assert_eq!((visit.entries.len(), visit.is_all), (VISIT_ENTRIES_MAX, false));
-    let visit = cursor.visit(Vec::new(), Some(3 * VISIT_ENTRIES_MAX - 1)).await.expect("read");
-    assert_eq!((visit.entries.len(), visit.is_all), (1, true));
+    let mut from = 0;
+    loop {
+        let visit = cursor.visit(Vec::new(), Some(from)).await.expect("it is read");
+        from += visit.entries.len();
+        if visit.is_all {
+            break;
+        }
+        assert_eq!(visit.entries.len(), VISIT_ENTRIES_MAX);
+    }
+    assert_eq!(from, ENTRIES);
+    let timed = move |core: &Core<SledStore>| {
+        let began = Instant::now();
+        let entries = core.journal(SAGA).map(|it| it.len());
+        (entries, began.elapsed())
+    };
+    let (entries, whole) = rig.engine.handle.read(timed).await.expect("it is read");
+    assert_eq!(entries, Ok(ENTRIES));
+    let timed = move |core: &Core<SledStore>| {
+        let began = Instant::now();
+        let visit = entries::read(core, SAGA, &[], Some(1_000));
+        (visit.map(|it| it.entries.len()), began.elapsed())
+    };
+    let (entries, visit) = rig.engine.handle.read(timed).await.expect("it is read");
+    assert_eq!(entries, Ok(VISIT_ENTRIES_MAX));
+    eprintln!("{ENTRIES} entries at once keep the engine for {whole:?}, a visit for {visit:?}");
 }

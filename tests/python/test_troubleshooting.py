@@ -306,7 +306,8 @@ class Troubleshooting(unittest.TestCase):
             pass
 
         def has_ended():
-            placed()
+            while placed():
+                pass
             return process.poll() is not None
 
         until("it has ended, and refused to start", has_ended, ENDS_S_MAX)

@@ -31,7 +31,7 @@ const EXIT_OTHER: u8 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is taken, or not ours.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}: {source}; stop what listens there, or set FERMATA_HTTP_ADDR")]
     Listen {
         /// The address.
         addr: SocketAddr,

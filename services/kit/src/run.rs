@@ -90,10 +90,12 @@ pub enum RunError {
     #[error(transparent)]
     Nats(#[from] NatsError),
     /// It cannot listen.
-    #[error("failed to listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}: {source}; stop what listens there, or set {setting}")]
     Listen {
         /// Where.
         addr: SocketAddr,
+        /// What sets it.
+        setting: String,
         /// What the system says.
         source: io::Error,
     },
@@ -162,7 +164,8 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let addr = config.http_addr;
-    let listen = |source| RunError::Listen { addr, source };
+    let setting = format!("{}_HTTP_ADDR", process.name.to_ascii_uppercase());
+    let listen = |source| RunError::Listen { addr, setting: setting.clone(), source };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let db = Db::open(&config.data_dir, DbOptions::default())?;

@@ -114,7 +114,7 @@ pub enum DbError {
     #[error("the store is poisoned by an earlier failure: the process has to end")]
     Poisoned,
     /// sled failed.
-    #[error("the store failed: {0}")]
+    #[error("the store failed: {}", plain(.0))]
     Store(#[from] sled::Error),
     /// The fsync failed.
     #[error("failed to sync the store: {0}")]
@@ -141,6 +141,16 @@ pub enum DbError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// sled shows what the system said as Rust writes it; the likeliest of it in words.
+fn plain(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => {
+            "its disk is full; make room, and start the process again".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 impl DbError {

@@ -126,7 +126,9 @@ impl Watcher {
     fn refused_login(&mut self) {
         self.gate.close("the broker refuses our user or password");
         if !std::mem::replace(&mut self.is_told, true) {
-            tracing::error!("NATS refuses our user or password");
+            tracing::error!(
+                "NATS refuses our user or password: mend the URL of this process, or the server's"
+            );
         }
     }
 

@@ -136,7 +136,9 @@ impl Client {
     fn refused(&self, status: StatusCode, text: &str) -> CliError {
         let variable = &self.token.variable;
         CliError::of_answer(status, text)
-            .advise(StatusCode::UNAUTHORIZED, || format!("it came from {variable}"))
+            .advise(StatusCode::UNAUTHORIZED, || {
+                format!("it came from {variable}: set it to one that the runtime was started with")
+            })
             .advise(StatusCode::FORBIDDEN, || {
                 format!("it came from {variable}: set FERMATA_TOKEN to one of a higher role")
             })

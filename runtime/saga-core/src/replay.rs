@@ -229,6 +229,16 @@ fn ends_without_code(fact: &Fact, decisions: &[Decision]) -> bool {
     !fact.is_for_code() && (aborts || matches!(fact, Fact::Terminated { .. }))
 }
 
+/// Author code that only reads a body runs outside of turns: a panic in it says that the body
+/// cannot be used, and ends nothing else. Otherwise the event would end the process again each time
+/// that it is delivered.
+pub(crate) fn guarded<T, E: ToString>(read: impl FnOnce() -> Result<T, E>) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| read().map(drop).map_err(|err| err.to_string()))) {
+        Ok(read) => read,
+        Err(panic) => Err(format!("reading it panicked: {}", panic_message(panic.as_ref()))),
+    }
+}
+
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
@@ -256,5 +266,5 @@ impl Wake for WakerProbe {
 
 /// Checks that a body is what a saga type starts from.
 pub(crate) fn reads_input<S: Saga>(input: &Payload) -> Result<(), String> {
-    input.decode::<S::Input>().map(|_| ()).map_err(|err| err.to_string())
+    guarded(|| input.decode::<S::Input>())
 }

@@ -6,7 +6,7 @@ use crate::{
     id::{SagaId, Time},
     message::Event,
     payload::Payload,
-    replay::{Code, code, reads_input},
+    replay::{Code, code, guarded, reads_input},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ pub fn event<E: Event>() -> Declaration {
         is_decision: E::DECISION,
         route: Route::Oldest,
         late: Late::Unclaimed,
-        check: |name, body| E::decode(name, body).map(|_| ()).map_err(|err| err.to_string()),
+        check: |name, body| guarded(|| E::decode(name, body)),
     };
     Declaration(E::SUBJECTS.iter().map(declared).collect())
 }

@@ -10,6 +10,7 @@ use crate::{
     ctx::Ctx,
     fold::Status,
     input::Action,
+    message::Event,
     saga::{Declared, Registry, Saga, event, events},
     testing::Desk,
 };
@@ -17,8 +18,10 @@ use futures::{
     future::{join_all, pending},
     stream::{FuturesUnordered, StreamExt},
 };
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::{
+    cell::Cell,
     future::{IntoFuture, poll_fn},
     task::Poll,
 };
@@ -183,6 +186,60 @@ fn a_bad_saga_does_not_hold_up_the_others() {
     assert_eq!(desk.status(), Status::Running);
     desk.look_at(bad);
     assert_eq!(desk.status(), Status::Attention);
+}
+
+/// Its body cannot be read without a panic until `MENDED`.
+#[derive(Debug)]
+struct Fragile;
+thread_local! {
+    static MENDED: Cell<bool> = const { Cell::new(false) };
+}
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fragile, D::Error> {
+        let body = Value::deserialize(from)?;
+        assert!(MENDED.get() || body["order"] != "bad", "nobody thought of this body");
+        Ok(Fragile)
+    }
+}
+impl Event for Fragile {
+    const SUBJECTS: &'static [&'static str] = &["shop.fragile"];
+    const KEY: &'static str = "/order";
+}
+struct StartsFragile;
+impl Saga for StartsFragile {
+    const NAME: &'static str = "StartsFragile";
+    type Input = Fragile;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Fragile>().starts()])
+    }
+    async fn run(_: Ctx, _: Fragile) -> Result<(), Abort> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_while_a_body_is_read_is_a_dead_letter_and_ends_nothing() {
+    use crate::{effect::Outcome, input::Command};
+    let mut desk = Desk::of::<StartsFragile>(&());
+    let body = json!({ "order": "bad" });
+    let verdict = desk.event("shop.fragile", body.clone()).remove(0);
+    assert_eq!(verdict.outcome, Outcome::DeadLetter);
+    let detail = verdict.detail.unwrap();
+    assert_eq!(detail, "reading it panicked: nobody thought of this body");
+    let (definition, key) = ("StartsFragile".to_owned(), Some("k".to_owned()));
+    let input = crate::payload::Payload::of(&body).unwrap();
+    let refused = desk.ask(crate::testing::admin(), Command::Start { definition, key, input });
+    assert!(refused.unwrap_err().detail.contains("panicked"));
+    let other = desk.event("shop.fragile", json!({ "order": "good" })).remove(0);
+    assert_eq!(other.outcome, Outcome::Started, "the others go on");
+    MENDED.set(true);
+    let position = desk.events()[0].position;
+    let reason = "mended".to_owned();
+    let offer = Command::Offer { position, reason, reread: None };
+    assert!(desk.ask(crate::testing::admin(), offer).is_ok());
+    assert_eq!(desk.head().key, "bad");
 }
 
 /// One arm panics, another one could go on.

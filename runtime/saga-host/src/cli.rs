@@ -27,7 +27,7 @@
 //! | `args` | what can be typed |
 //! | `serve` | the runtime as a process |
 //! | `commands` | which command does what |
-//! | `lists`, `watch` | tables of sagas, tasks, events and definitions, once or for as long as one looks |
+//! | `lists`, `watch` | tables of sagas, tasks, events and definitions, once or until Ctrl-C |
 //! | `show`, `follow` | one saga, and its journal as it grows |
 //! | `changes` | what changes something: moves, starts, decisions, offers |
 //! | `shell` | completions and man pages |

@@ -10,16 +10,19 @@ const LIST_ITEMS_MAX: i64 = 10_000;
 const AFTER_HELP: &str = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 the runtime cannot be reached,
 4 the token is missing or its role too low, 5 no such thing, 6 its state does not allow it,
-130 interrupted.
+130 interrupted. Of `serve`: 78 its settings, store or broker cannot be used, 70 a defect.
 
 `serve` is set up by the environment, and by the file that FERMATA_CONFIG names. The other commands
 talk to a running runtime, with the token of FERMATA_TOKEN or of the file FERMATA_TOKEN_FILE, else
 with that of the role that the command takes: FERMATA_VIEWER_TOKEN, FERMATA_APPROVER_TOKEN, and so
 on. A token is never an argument, as all users of a machine see those.";
 
+/// That of the binary is its author's: here it is that of what it is made of.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (of the runtime)");
+
 /// Runs sagas, and asks a running runtime about them.
 #[derive(Debug, Parser)]
-#[command(version, after_help = AFTER_HELP, arg_required_else_help = true)]
+#[command(version, long_version = VERSION, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -142,7 +145,12 @@ pub(super) enum Command {
         /// The command; without it, the page of the whole.
         command: Option<String>,
         /// Write every page into this folder instead.
-        #[arg(long, value_name = "FOLDER", conflicts_with = "command", value_hint = ValueHint::DirPath)]
+        #[arg(
+            long,
+            value_name = "FOLDER",
+            conflicts_with = "command",
+            value_hint = ValueHint::DirPath
+        )]
         out: Option<PathBuf>,
     },
 }

@@ -108,7 +108,8 @@ mod tests {
                 r#"{"seq":12,"at":"2026-01-01T00:00:12Z","kind":"wait","step":"3","key":"ORD-1",
                 "events":["p.x","p.y"],"until":"2026-01-01T01:00:00Z",
                 "filter":[{"pointer":"/s","op":"eq","value":1}]}"#,
-                "  12    +12s   > 3 wait p.x or p.y of ORD-1 if /s eq 1 until 2026-01-01 01:00:00Z\n",
+                "  12    +12s   > 3 wait p.x or p.y of ORD-1 if /s eq 1 \
+                 until 2026-01-01 01:00:00Z\n",
             ),
             (
                 r#"{"seq":13,"at":"2026-01-01T00:00:12Z","kind":"undo_rejected","step":"3",

@@ -22,11 +22,10 @@ pub(super) fn manual(program: &str, command: Option<&str>) -> Result<(), CliErro
     let mut whole = whole(program);
     let page = match command {
         None => &whole,
-        Some(name) => whole.find_subcommand_mut(name).map(|it| &*it).ok_or_else(|| {
-            CliError::Usage(format!(
-                "{program} has no command {name}: '{program} --help' lists them"
-            ))
-        })?,
+        Some(name) => whole
+            .find_subcommand_mut(name)
+            .map(|it| &*it)
+            .ok_or_else(|| CliError::Usage(format!("{program} has no command {name}")))?,
     };
     let mut text = Vec::new();
     page_of(page, program)

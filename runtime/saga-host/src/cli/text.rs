@@ -183,7 +183,8 @@ mod tests {
     fn a_dead_letter_says_why_and_how_it_is_offered_again() {
         let found: Event = serde_json::from_str(
             r#"{"position": 7, "at": "2026-01-02T03:04:05Z", "name": "a.trigger.b", "id": "e1",
-            "verdicts": [{"outcome": "dead_letter", "detail": "no key"}], "body": {"price": 1.10}}"#,
+            "verdicts": [{"outcome": "dead_letter", "detail": "no key"}],
+            "body": {"price": 1.10}}"#,
         )
         .expect("an event");
         let told = event(&found, "fermata", now());

@@ -26,6 +26,13 @@ pub fn documents() -> BTreeMap<String, String> {
     files
 }
 
+/// The schemas of a request on this subject and of its reply, without references.
+pub fn procedure(subject: &str) -> Option<(Value, Value)> {
+    let message = MESSAGES.iter().find(|message| message.subject == subject)?;
+    let Kind::Request { reply_schema, .. } = message.kind else { return None };
+    Some((schema::inlined((message.schema)()), schema::inlined(reply_schema())))
+}
+
 fn text(value: &Value) -> String {
     format!("{:#}\n", sorted(value))
 }

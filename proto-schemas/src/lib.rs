@@ -35,7 +35,7 @@ mod walk;
 pub use amount::{AMOUNT_DIGITS_MAX, Amount, AmountError, sum_minor};
 pub use check::{Body, FAULTS_MAX, Fault, Refusal, read};
 pub use currency::{Currency, UnknownCurrency};
-pub use documents::documents;
+pub use documents::{documents, procedure};
 #[doc(hidden)]
 pub use serde_json::Value;
 pub use table::{Kind, MESSAGES, Message};

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::http::answer_header;
+
 /// The media type of every error answer.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -140,9 +142,19 @@ impl Problem {
         let json_schema = ctx.schema.subschema_for::<Problem>();
         let schema = SchemaObject { json_schema, example: None, external_docs: None };
         let media = MediaType { schema: Some(schema), ..MediaType::default() };
+        let header = match status {
+            StatusCode::UNAUTHORIZED => {
+                Some(("WWW-Authenticate", answer_header::<String>(ctx, "Always `Bearer`.")))
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Some(("Retry-After", answer_header::<u64>(ctx, "Seconds to wait.")))
+            }
+            _ => None,
+        };
         ApiResponse {
             description: status.canonical_reason().unwrap_or("Error").into(),
             content: [(PROBLEM_JSON.to_owned(), media)].into_iter().collect(),
+            headers: header.into_iter().map(|(name, it)| (name.to_owned(), it)).collect(),
             ..ApiResponse::default()
         }
     }

@@ -460,6 +460,10 @@ async fn the_document_is_openapi_3_1_with_every_status() {
     {
         assert!(create["responses"][status].is_object(), "{status} in {create}");
     }
+    let headers = |status: &str| create["responses"][status]["headers"].clone();
+    assert!(headers("201")["Location"].is_object() && headers("429")["Retry-After"].is_object());
+    assert!(document["paths"]["/openapi.json"]["get"].is_object());
+    assert_eq!(document["x-nats-procedures"], serde_json::json!([]));
     let media = &create["responses"]["422"]["content"]["application/problem+json"];
     assert!(media["schema"]["$ref"].as_str().expect("a schema").ends_with("/Problem"));
     assert!(document["components"]["schemas"]["Problem"].is_object());

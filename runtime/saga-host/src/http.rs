@@ -28,7 +28,7 @@ use aide::{
     },
     transform::TransformOperation,
 };
-use chassis::http::{Accepted, Created, Json, Page, Problem, problems};
+use chassis::http::{Accepted, Created, Json, Page, Problem, or_text, problems};
 use saga_core::store::StoreError;
 use std::{str::FromStr, time::Duration};
 
@@ -51,8 +51,10 @@ pub(crate) fn routes(app: App) -> ApiRouter {
         .api_route(
             "/api/sagas/{id}/journal",
             get_with(journal::page, |op| {
-                op.summary("What happened to a saga and what it decided, oldest first")
-                    .response::<200, Json<Page<journal::RecordView>>>()
+                or_text(
+                    op.summary("What happened to a saga and what it decided, oldest first")
+                        .response::<200, Json<Page<journal::RecordView>>>(),
+                )
             }),
         )
         .api_route("/api/sagas/{id}/stream", get_with(stream::stream, stream::document))

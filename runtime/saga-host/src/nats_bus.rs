@@ -26,6 +26,7 @@ mod tide;
 mod timers;
 
 pub(crate) use courier::CourierHandle;
+pub(crate) use decide::procedure;
 pub(crate) use event::{KEY, Kept};
 
 use crate::{

@@ -5,7 +5,7 @@ use crate::{
     engine::{self, EngineError, Outlets},
     feed,
     http::{self, App},
-    nats_bus::{Bus, BusError, Parts},
+    nats_bus::{self, Bus, BusError, Parts},
     search_key::SearchKeyError,
     sled_store::SledStore,
     telemetry::Telemetry,
@@ -137,7 +137,7 @@ pub async fn serve_on(
         health: health.clone(),
         metrics,
     };
-    let router = door.router(http::routes(app));
+    let router = door.router_with(http::routes(app), &[nats_bus::procedure()]);
     if let Ok(addr) = listener.local_addr() {
         tracing::info!(%addr, "serving");
     }

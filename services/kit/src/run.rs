@@ -173,6 +173,7 @@ pub async fn run(
     first(&db, app.first)?;
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let ground = Ground::new(db, nats.clone(), health.clone(), metrics.clone());
+    let procedures = app.service.documented();
     let running = app.service.start(ground)?;
     let context = Context {
         handle: running.handle(),
@@ -188,7 +189,7 @@ pub async fn run(
         health: health.clone(),
         metrics,
     };
-    let router = door.router((app.routes)(context));
+    let router = door.router_with((app.routes)(context), &procedures);
     tracing::info!(address = %listener.local_addr().map_err(listen)?, "listening");
     let serving = serve(listener, router, config.limits, health.clone(), shutdown.clone());
     tokio::pin!(serving);

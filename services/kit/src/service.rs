@@ -11,7 +11,7 @@ use crate::{
 };
 use chassis::{
     db::{Db, Tx},
-    http::{Gate, Health, Metrics},
+    http::{self, Gate, Health, Metrics},
     nats::{Nats, NatsError},
     shutdown::Shutdown,
 };
@@ -112,6 +112,15 @@ impl Service {
         let other = self.procedures.insert(subject, Arc::new(procedure));
         assert!(other.is_none(), "two procedures serve {subject}");
         self
+    }
+
+    /// The procedures whose shapes are known, for the process's document.
+    pub(crate) fn documented(&self) -> Vec<http::Procedure> {
+        let procedure = |subject: &&'static str| {
+            let (request, reply) = proto_schemas::procedure(subject)?;
+            Some(http::Procedure { subject: (*subject).to_owned(), request, reply })
+        };
+        self.procedures.keys().filter_map(procedure).collect()
     }
 
     pub(crate) fn into_core(self) -> Core {

@@ -21,7 +21,7 @@ use axum::{extract::State, http::HeaderMap};
 use bytes::Bytes;
 use chassis::{
     db::{Db, DbError, Tx},
-    http::{Json, Page, Problem, Query, Viewer, header, page_items_default, problems},
+    http::{Json, Page, Problem, Query, Viewer, any_body, header, page_items_default, problems},
 };
 use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
@@ -103,7 +103,9 @@ pub fn routes<P: Provider>(context: &Context, provider: P) -> ApiRouter {
         .api_route(
             P::PATH,
             post_with(receive::<P>, |op| {
-                let op = problems(op.summary(P::SUMMARY), &[400]);
+                let op =
+                    any_body(op.summary(P::SUMMARY), "What it tells, as its provider writes it");
+                let op = problems(op, &[400]);
                 let op = P::HEADERS.iter().fold(op, |op, (name, about)| header(op, name, about));
                 op.response::<200, Json<Taken<VerdictOf<P>>>>()
             }),

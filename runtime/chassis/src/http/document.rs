@@ -2,26 +2,44 @@
 
 use aide::generate::{GenContext, in_context};
 use aide::openapi::{
-    Components, HeaderStyle, MediaType, OpenApi, Operation, Parameter, ParameterData,
-    ParameterSchemaOrContent, ReferenceOr, Response, Responses, SchemaObject, SecurityScheme,
-    StatusCode as ApiStatus,
+    Components, Header, HeaderStyle, MediaType, OpenApi, Operation, Parameter, ParameterData,
+    ParameterSchemaOrContent, ReferenceOr, RequestBody, Response, Responses, SchemaObject,
+    SecurityScheme, StatusCode as ApiStatus,
 };
 use aide::transform::TransformOperation;
 use axum::http::StatusCode;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::problem::Problem;
 
 /// The name of the security scheme in the document.
 const BEARER: &str = "bearer";
 
-/// Statuses that any route can answer, whatever its handler does.
-const COMMON: [StatusCode; 5] = [
+/// Where the procedures stand in the document.
+const PROCEDURES: &str = "x-nats-procedures";
+
+/// Statuses that any route behind the limits can answer, whatever its handler does.
+const COMMON: [StatusCode; 6] = [
+    StatusCode::BAD_REQUEST,
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::PAYLOAD_TOO_LARGE,
     StatusCode::TOO_MANY_REQUESTS,
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::SERVICE_UNAVAILABLE,
 ];
+
+/// A subject on which the process answers requests over NATS.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Procedure {
+    /// The subject.
+    pub subject: String,
+    /// The JSON Schema of the request's body.
+    pub request: Value,
+    /// The JSON Schema of the reply's body.
+    pub reply: Value,
+}
 
 /// Documents the problems that a handler answers by itself (those of its extractors, and those
 /// that any route can give, are documented already).
@@ -41,18 +59,47 @@ pub fn header<'t>(
     name: &str,
     description: &str,
 ) -> TransformOperation<'t> {
-    let parameter = in_context(|ctx| header_parameter(ctx, name, description, true));
+    let text = in_context(|ctx| ctx.schema.subschema_for::<String>());
+    let parameter = header_parameter(name, description, text, true);
     operation.inner_mut().parameters.push(ReferenceOr::Item(parameter));
     operation
 }
 
+/// Documents a body that the handler reads by itself, of whatever media type it says it is.
+pub fn any_body<'t>(mut operation: TransformOperation<'t>, about: &str) -> TransformOperation<'t> {
+    let anything = SchemaObject { json_schema: true.into(), example: None, external_docs: None };
+    let media = MediaType { schema: Some(anything), ..MediaType::default() };
+    let body = RequestBody {
+        description: Some(about.into()),
+        content: ["application/json", "*/*"].map(|it| (it.to_owned(), media.clone())).into(),
+        required: false,
+        ..RequestBody::default()
+    };
+    operation.inner_mut().request_body = Some(ReferenceOr::Item(body));
+    operation
+}
+
+/// Documents a header of an answer.
+pub fn answer_header<T: JsonSchema>(ctx: &mut GenContext, about: &str) -> ReferenceOr<Header> {
+    let json_schema = ctx.schema.subschema_for::<T>();
+    ReferenceOr::Item(Header {
+        description: Some(about.into()),
+        style: HeaderStyle::Simple,
+        required: true,
+        deprecated: None,
+        format: ParameterSchemaOrContent::Schema(schema(json_schema)),
+        example: None,
+        examples: Default::default(),
+        extensions: Default::default(),
+    })
+}
+
 pub(super) fn header_parameter(
-    ctx: &mut GenContext,
     name: &str,
     description: &str,
+    json_schema: Schema,
     required: bool,
 ) -> Parameter {
-    let json_schema = ctx.schema.subschema_for::<String>();
     let parameter_data = ParameterData {
         name: name.into(),
         description: Some(description.into()),
@@ -65,6 +112,17 @@ pub(super) fn header_parameter(
         extensions: Default::default(),
     };
     Parameter::Header { parameter_data, style: HeaderStyle::Simple }
+}
+
+/// Documents that the answer 200 comes as plain text too, for callers that accept only that.
+pub fn or_text(mut operation: TransformOperation<'_>) -> TransformOperation<'_> {
+    let json_schema = in_context(|ctx| ctx.schema.subschema_for::<String>());
+    let media = MediaType { schema: Some(schema(json_schema)), ..MediaType::default() };
+    let responses = operation.inner_mut().responses.get_or_insert_with(Responses::default);
+    if let Some(ReferenceOr::Item(response)) = responses.responses.get_mut(&ApiStatus::Code(200)) {
+        response.content.insert("text/plain".to_owned(), media);
+    }
+    operation
 }
 
 /// Documents an answer that is text of some other media type than `text/plain`.
@@ -84,7 +142,7 @@ pub(super) fn answers_text<'t>(
     operation
 }
 
-fn schema(json_schema: schemars::Schema) -> SchemaObject {
+fn schema(json_schema: Schema) -> SchemaObject {
     SchemaObject { json_schema, example: None, external_docs: None }
 }
 
@@ -102,15 +160,25 @@ pub(super) fn require_bearer(operation: &mut Operation) {
     operation.security = vec![[(BEARER.to_owned(), Vec::new())].into_iter().collect()];
 }
 
-/// Adds to every operation what any route can answer.
-pub(super) fn add_common(api: &mut OpenApi) {
+/// Lists the procedures.
+pub(super) fn list_procedures(api: &mut OpenApi, procedures: &[Procedure]) {
+    let list = serde_json::to_value(procedures).unwrap_or_default();
+    api.extensions.insert(PROCEDURES.to_owned(), list);
+}
+
+/// Adds to every operation what any route can answer: those behind the limits, and those beside.
+pub(super) fn add_common(api: &mut OpenApi, beside: &[&str]) {
     let Some(paths) = &mut api.paths else { return };
-    for path in paths.paths.values_mut() {
+    for (name, path) in &mut paths.paths {
         let ReferenceOr::Item(item) = path else { continue };
+        let statuses: &[_] = match beside.contains(&name.as_str()) {
+            true => &[StatusCode::TOO_MANY_REQUESTS],
+            false => &COMMON,
+        };
         let methods =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in methods.into_iter().flatten() {
-            COMMON.into_iter().for_each(|status| add(operation, status));
+            statuses.iter().for_each(|status| add(operation, *status));
         }
     }
 }

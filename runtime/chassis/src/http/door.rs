@@ -1,7 +1,8 @@
 //! Puts a process's own routes behind the layers that all share.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aide::axum::ApiRouter;
@@ -11,9 +12,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router, middleware};
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::auth::Tokens;
-use super::document;
+use super::document::{self, Procedure};
 use super::health::{Health, Ready};
 use super::intake::{Intake, limit, observe};
 use super::metrics::{CONTENT_TYPE, Metrics};
@@ -38,6 +40,9 @@ const CONNECTIONS_PER_ADDRESS: usize = 256;
 /// As with the rate, all of a developer's machine is one address; less than all connections, so
 /// that the limit is there too.
 const CONNECTIONS_PER_ADDRESS_DEVELOPMENT: usize = 2_048;
+
+/// The routes that each process has, beside the limits.
+const STANDARD: [&str; 4] = ["/livez", "/readyz", "/metrics", "/openapi.json"];
 
 /// How much a caller may ask for.
 #[derive(Clone, Debug)]
@@ -118,29 +123,44 @@ pub struct Door {
 impl Door {
     /// Completes the routes: adds the standard ones, documents all, and puts the layers around.
     pub fn router(&self, routes: ApiRouter) -> Router {
+        self.router_with(routes, &[])
+    }
+
+    /// As [`Door::router`], of a process that answers these procedures too.
+    pub fn router_with(&self, routes: ApiRouter, procedures: &[Procedure]) -> Router {
         let mut api = self.document();
+        let document = Arc::new(OnceLock::new());
         let intake = Arc::new(Intake::new(self.limits.clone(), self.metrics.clone()));
         // The standard routes stand beside the limits: a flood must not make a process look dead.
         let limited = routes
             .layer(Extension(Arc::new(self.tokens.clone())))
             .layer(middleware::from_fn_with_state(Arc::clone(&intake), limit));
-        let router = limited.merge(self.standard_routes()).finish_api_with(&mut api, |mut api| {
-            document::declare_bearer(api.inner_mut());
-            document::add_common(api.inner_mut());
-            api
-        });
-        let document = Bytes::from(serde_json::to_vec(&api).unwrap_or_default());
-        let answer = move || std::future::ready(json(document.clone()));
-        router
-            .route("/openapi.json", axum::routing::get(answer))
-            .layer(middleware::from_fn_with_state(intake, observe))
+        let router = limited.merge(self.standard_routes(Arc::clone(&document))).finish_api_with(
+            &mut api,
+            |mut api| {
+                document::declare_bearer(api.inner_mut());
+                document::add_common(api.inner_mut(), &STANDARD);
+                document::list_procedures(api.inner_mut(), procedures);
+                api
+            },
+        );
+        // The routes are there before the document of them all.
+        let _it_is_first = document.set(Bytes::from(serde_json::to_vec(&api).unwrap_or_default()));
+        router.layer(middleware::from_fn_with_state(intake, observe))
     }
 
-    fn standard_routes(&self) -> ApiRouter {
+    fn standard_routes(&self, document: Arc<OnceLock<Bytes>>) -> ApiRouter {
         let (health, metrics) = (self.health.clone(), self.metrics.clone());
         let readyz = move || std::future::ready(health.readyz());
         let metrics = move || std::future::ready(metrics.answer());
+        let answer = move || std::future::ready(json(document.get().cloned().unwrap_or_default()));
         ApiRouter::new()
+            .api_route(
+                "/openapi.json",
+                get_with(answer, |op| {
+                    op.summary("This document").response::<200, Json<BTreeMap<String, Value>>>()
+                }),
+            )
             .api_route("/livez", get_with(livez, |op| op.summary("Whether the process runs")))
             .api_route(
                 "/readyz",

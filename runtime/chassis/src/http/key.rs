@@ -7,6 +7,7 @@ use aide::operation::add_parameters;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use schemars::json_schema;
 
 use super::document::{early, header_parameter};
 use crate::problem::Problem;
@@ -36,7 +37,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 impl OperationInput for IdempotencyKey {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         let description = "The same key and body get the same answer; 1 to 255 visible characters";
-        let parameter = header_parameter(ctx, "Idempotency-Key", description, false);
+        let shape = json_schema!({
+            "type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$",
+        });
+        let parameter = header_parameter("Idempotency-Key", description, shape, false);
         add_parameters(ctx, operation, [parameter]);
     }
 

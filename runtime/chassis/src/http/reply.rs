@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-use super::Json;
+use super::{Json, answer_header};
 
 /// Items of a page when the caller does not say.
 const PAGE_ITEMS_DEFAULT: u16 = 50;
@@ -72,7 +72,7 @@ impl<T: Serialize> IntoResponse for Accepted<T> {
 }
 
 macro_rules! documented_as {
-    ($name:ident, $status:expr) => {
+    ($name:ident, $status:expr $(, $header:literal $about:literal)?) => {
         impl<T: JsonSchema> OperationOutput for $name<T> {
             type Inner = T;
 
@@ -80,14 +80,19 @@ macro_rules! documented_as {
                 ctx: &mut GenContext,
                 operation: &mut Operation,
             ) -> Option<ApiResponse> {
-                Json::<T>::operation_response(ctx, operation)
+                let response = Json::<T>::operation_response(ctx, operation);
+                $(let response = response.map(|mut it| {
+                    it.headers.insert($header.to_owned(), answer_header::<String>(ctx, $about));
+                    it
+                });)?
+                response
             }
 
             fn inferred_responses(
                 ctx: &mut GenContext,
                 operation: &mut Operation,
             ) -> Vec<(Option<ApiStatus>, ApiResponse)> {
-                let response = Json::<T>::operation_response(ctx, operation);
+                let response = Self::operation_response(ctx, operation);
                 let code = Some(ApiStatus::Code($status.as_u16()));
                 response.into_iter().map(|it| (code.clone(), it)).collect()
             }
@@ -95,5 +100,5 @@ macro_rules! documented_as {
     };
 }
 
-documented_as!(Created, StatusCode::CREATED);
+documented_as!(Created, StatusCode::CREATED, "Location" "Where it is.");
 documented_as!(Accepted, StatusCode::ACCEPTED);

@@ -86,7 +86,7 @@ pub(crate) struct WaitView {
     /// The business key that the event must carry.
     key: String,
     /// What its body must fulfil.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     filter: Vec<TestView>,
     since: String,
     /// The deadline; null when there is none.
@@ -275,7 +275,7 @@ pub(crate) struct EventView {
     /// One line for each definition, or one for all.
     verdicts: Vec<VerdictView>,
     /// Positions of events with the same id and another body, which did not count.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     conflicts: Vec<u64>,
     /// Set when an operator has offered it again; the verdicts say what became of it then.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,11 +9,12 @@ use crate::{
 use async_nats::service::ServiceExt as _;
 use bytes::Bytes;
 use chassis::{
-    http::{FieldError, Problem, Role, Tokens},
+    http::{FieldError, Problem, Procedure, Role, Tokens},
     nats::Nats,
 };
 use futures::StreamExt as _;
 use saga_core::input::{Command, Decide, Target};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ const SUBJECT: &str = "tasks.decide";
 const UNDER_WAY_MAX: usize = 64;
 
 /// The request. It has no `Debug`: it carries a token.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {
     /// The event under which the service knows the question.
@@ -37,12 +38,21 @@ struct Request {
 }
 
 /// The answer: the status that the service gives to its caller.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Reply {
     status: u16,
     detail: String,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     errors: Vec<FieldError>,
+}
+
+/// What is asked and answered here, for the document.
+pub(crate) fn procedure() -> Procedure {
+    Procedure {
+        subject: SUBJECT.to_owned(),
+        request: schemars::schema_for!(Request).to_value(),
+        reply: schemars::schema_for!(Reply).to_value(),
+    }
 }
 
 /// Answers decisions until it is told to stop.

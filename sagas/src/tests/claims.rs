@@ -1,11 +1,13 @@
 //! What the definitions promise beside the text of their journals.
 
 use super::{
+    paths::WAYS,
     shop::{SESSION, Shop, services},
     world::{PAID, PLACED, World, order, payment, registry_with},
 };
 use crate::{Settings, process_order::Limits};
 use saga_core::{
+    core::HeadQuery,
     effect::{Outcome, RefusalKind},
     fold::Status,
     input::Action,
@@ -247,4 +249,22 @@ fn each_refund_is_recorded_once() {
     let shown = world.services.ledger().bodies("orders.update-status");
     assert_eq!(shown.iter().filter(|it| it.get("refund").is_some()).count(), 1);
     assert_eq!(shop.history.last().unwrap(), "cancelled", "the status does not move");
+}
+
+#[test]
+fn on_every_way_the_customer_is_found_by_mail_and_no_key_of_the_store_tells_who() {
+    for (name, way) in WAYS {
+        let world = way();
+        let search = Some(" Ada@EXAMPLE.com".to_owned());
+        let query = HeadQuery { search, limit: 100, ..HeadQuery::default() };
+        let found = world.desk.core().heads(&query).unwrap();
+        let sagas = world.sagas();
+        let of_customer = sagas.iter().filter(|it| it.definition.starts_with("process-order"));
+        assert_eq!(found.len(), of_customer.count(), "{name}: late arms as well");
+        for ((table, key), _) in world.desk.store().all_rows() {
+            let key = String::from_utf8_lossy(key).to_lowercase();
+            let tells = ["ada@", "lovelace", "example", "james"].iter().any(|it| key.contains(it));
+            assert!(!tells, "{name}: a key of {table:?} tells who: {key}");
+        }
+    }
 }

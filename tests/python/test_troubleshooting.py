@@ -269,7 +269,8 @@ class Troubleshooting(unittest.TestCase):
         settings = self.settings(ORDER_DATA_DIR=str(disk / "order"))
         log = self.home / "full.log"
         # The second start has the same full disk, as it is in the same namespace.
-        twice = f"{binaries() / 'order'}; echo \"first: $?\"; {binaries() / 'order'}; echo \"then: $?\""
+        order = binaries() / "order"
+        twice = f'{order}; echo "first: $?"; {order}; echo "then: $?"'
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 [*space, "sh", "-c", twice], env=settings, cwd=ROOT, stdin=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Handle ──▶ bounded channel ──▶ drain ≤ 256 or 2 ms ──▶ handle each ──▶ commit ──▶ release
+//!                                         └── questions are answered between two batches ──┘
 //! ```
 //!
 //! What is released goes into channels without bounds, so that the thread never waits for somebody
@@ -20,7 +21,7 @@ use saga_core::{
     store::StoreError,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
@@ -37,6 +38,10 @@ const DOOR_WORK_MAX: usize = 256;
 const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(2);
+
+/// How long questions are answered before the next batch, if there is one: as long as that takes.
+/// So those who only want to know leave at least half of the time to those who bring something.
+const READ_TIME_MAX: Duration = Duration::from_millis(4);
 
 /// Author code is polled on this stack; how deep it goes is its author's affair.
 const STACK_BYTES: usize = 8 << 20;
@@ -176,7 +181,8 @@ pub(crate) async fn start(
                 tracing::info!(sagas = core.reindexed(), "the search index was made anew");
             }
             let _gone = opened.send(Ok(()));
-            Loop { core, work, due, outlets, waiters: BTreeMap::new(), tickets: 0 }.run()
+            let (waiters, reads) = (BTreeMap::new(), VecDeque::new());
+            Loop { core, work, due, outlets, waiters, reads, tickets: 0 }.run()
         });
         let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
         // The server may have gone first.
@@ -284,6 +290,8 @@ struct Loop {
     outlets: Outlets,
     /// Written when a batch is gathered, emptied when its effects are released.
     waiters: BTreeMap<Ticket, Waiter>,
+    /// Questions that are not answered yet: at most about [`DOOR_WORK_MAX`].
+    reads: VecDeque<Query>,
     /// The last ticket that was given out.
     tickets: Ticket,
 }
@@ -293,14 +301,13 @@ struct Loop {
 struct After {
     inputs: usize,
     ticks: Vec<(Time, oneshot::Sender<Ticked>)>,
-    reads: Vec<Query>,
     stop: bool,
 }
 
 impl Loop {
     fn run(mut self) -> Result<(), EngineError> {
         self.recover()?;
-        while let Some(first) = self.work.blocking_recv() {
+        while let Some(first) = self.next() {
             let after = self.gather(first)?;
             let stop = after.stop;
             self.finish(after)?;
@@ -308,7 +315,23 @@ impl Loop {
                 break;
             }
         }
+        self.reads.drain(..).for_each(|read| read(&self.core));
         Ok(())
+    }
+
+    /// Waits for work; what is left of the questions is answered while there is none.
+    fn next(&mut self) -> Option<Work> {
+        loop {
+            match self.work.try_recv() {
+                Ok(work) => return Some(work),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => (),
+            }
+            match self.reads.pop_front() {
+                Some(read) => read(&self.core),
+                None => return self.work.blocking_recv(),
+            }
+        }
     }
 
     /// What was owed when the process ended comes out of the first commit.
@@ -336,6 +359,7 @@ impl Loop {
             self.apply(work, &mut after)?;
             let is_full = after.stop
                 || BATCH_INPUTS_MAX <= after.inputs
+                || DOOR_WORK_MAX <= self.reads.len()
                 || BATCH_TIME_MAX <= started.elapsed();
             next = if is_full { None } else { self.work.try_recv().ok() };
         }
@@ -364,7 +388,7 @@ impl Loop {
                 Input::Tick { watermark }
             }
             Work::Read(query) => {
-                after.reads.push(query);
+                self.reads.push_back(query);
                 return Ok(());
             }
             Work::Stop => {
@@ -395,7 +419,13 @@ impl Loop {
             let held = self.core.timers_held(clock::now(), watermark);
             let _gone = answer.send(Ticked { next_due: self.core.next_due(), held });
         }
-        after.reads.into_iter().for_each(|read| read(&self.core));
+        let began = Instant::now();
+        while let Some(read) = self.reads.pop_front() {
+            read(&self.core);
+            if READ_TIME_MAX <= began.elapsed() {
+                break;
+            }
+        }
         Ok(())
     }
 

@@ -9,15 +9,17 @@
 //! waking everybody. A watcher is only told *that* there is more; what it is it reads from the
 //! journal, so that it sees what is durable and nothing else.
 
-use chassis::shutdown::Shutdown;
+use chassis::{http::Metrics, shutdown::Shutdown};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use saga_core::{core::Core, id::SagaId, store::Store};
 use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -30,6 +32,10 @@ pub(crate) const WATCHERS_OF_ADDRESS_MAX: usize = 64;
 
 /// Readers that ask the engine at once: they leave the places at its door to others.
 const VISITS_MAX: usize = 8;
+
+/// For each watcher, between two looks of one: some 5,000 looks a second in all, of some 10 to 20
+/// microseconds of the engine's time each.
+const REST: Duration = Duration::from_micros(200);
 
 /// How many records a commit has added to a journal.
 type Grown = (SagaId, u64);
@@ -55,6 +61,9 @@ struct News {
 pub(crate) struct Readers {
     doors: mpsc::UnboundedSender<Door>,
     visits: Arc<Semaphore>,
+    news: Arc<News>,
+    /// Streams that were closed because their readers did not keep up.
+    pub(crate) cut_off: Counter,
     /// Ends all streams.
     pub(crate) shutdown: Shutdown,
 }
@@ -95,13 +104,20 @@ pub(crate) struct Watch {
 }
 
 /// Ends of a new feed, and the task between them.
-pub(crate) fn feed(shutdown: Shutdown) -> (Feed, Readers, impl Future<Output = ()> + Send) {
+pub(crate) fn feed(
+    shutdown: Shutdown,
+    metrics: &Metrics,
+) -> (Feed, Readers, impl Future<Output = ()> + Send + use<>) {
     let (commits, committed) = mpsc::channel(COMMITS_MAX);
     let (doors, asked) = mpsc::unbounded_channel();
     let news = Arc::new(News::default());
-    let herald = Herald { news: Arc::clone(&news), sagas: HashMap::new(), parties: HashMap::new() };
+    let open = metrics.gauge("streams", "Open streams of journals");
+    let cut_off = metrics.counter("streams_cut_off", "Streams closed since nobody read them");
+    let (sagas, parties) = (HashMap::new(), HashMap::new());
+    let herald = Herald { news: Arc::clone(&news), open, sagas, parties };
     let visits = Arc::new(Semaphore::new(VISITS_MAX));
-    (Feed { commits, news }, Readers { doors, visits, shutdown }, herald.run(committed, asked))
+    let readers = Readers { doors, visits, news: Arc::clone(&news), cut_off, shutdown };
+    (Feed { commits, news }, readers, herald.run(committed, asked))
 }
 
 impl Feed {
@@ -131,6 +147,13 @@ impl Readers {
         Arc::clone(&self.visits)
     }
 
+    /// How long a reader rests between two looks, so that all of them together leave the engine to
+    /// its work however fast a saga goes.
+    pub(crate) fn pause(&self) -> Duration {
+        let watchers = self.news.watchers.load(Ordering::Relaxed);
+        REST.saturating_mul(watchers.try_into().unwrap_or(u32::MAX))
+    }
+
     /// Watches a saga from now on: what is committed after this returns is told.
     pub(crate) async fn watch(&self, saga: SagaId, party: IpAddr) -> Result<Watch, Crowded> {
         let (answer, answered) = oneshot::channel();
@@ -149,6 +172,7 @@ impl Drop for Watch {
 
 struct Herald {
     news: Arc<News>,
+    open: Gauge<i64, AtomicI64>,
     sagas: HashMap<SagaId, Watched>,
     parties: HashMap<IpAddr, usize>,
 }
@@ -206,6 +230,7 @@ impl Herald {
         }
         *of_party += 1;
         self.news.watchers.fetch_add(1, Ordering::Release);
+        self.open.inc();
         let new = || Watched { grown: watch::channel(0).0, watchers: 0 };
         let watched = self.sagas.entry(saga).or_insert_with(new);
         watched.watchers += 1;
@@ -214,6 +239,7 @@ impl Herald {
 
     fn leave(&mut self, saga: SagaId, party: IpAddr) {
         self.news.watchers.fetch_sub(1, Ordering::Release);
+        self.open.dec();
         if let Some(watched) = self.sagas.get_mut(&saga) {
             watched.watchers -= 1;
             if watched.watchers == 0 {
@@ -245,7 +271,7 @@ mod tests {
     }
 
     fn running() -> (Feed, Readers) {
-        let (feed, readers, herald) = feed(Shutdown::new());
+        let (feed, readers, herald) = feed(Shutdown::new(), &Metrics::new());
         tokio::spawn(herald);
         (feed, readers)
     }
@@ -276,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_engine_waits_for_nobody_and_whoever_missed_a_commit_is_woken() {
-        let (feed, readers, herald) = feed(Shutdown::new());
+        let (feed, readers, herald) = feed(Shutdown::new(), &Metrics::new());
         let watching = readers.watch(saga(1), party(1));
         let mut herald = Box::pin(herald);
         let mut watch = tokio::select! {
@@ -314,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_leaves_before_it_is_let_in_holds_no_place() {
-        let (feed, readers, herald) = feed(Shutdown::new());
+        let (feed, readers, herald) = feed(Shutdown::new(), &Metrics::new());
         for number in 0..WATCHERS_MAX {
             let mut asking = Box::pin(readers.watch(saga(1), party(number)));
             assert!(asking.as_mut().now_or_never().is_none());

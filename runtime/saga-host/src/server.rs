@@ -107,7 +107,7 @@ pub async fn serve_on(
     let db = open_db(&config).await?;
     let (requests, owed) = mpsc::unbounded_channel();
     let (published, publications) = mpsc::unbounded_channel();
-    let (feed, readers, herald) = feed::feed(shutdown.clone());
+    let (feed, readers, herald) = feed::feed(shutdown.clone(), &metrics);
     tokio::spawn(herald);
     let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone(), feed };
     let store = SledStore::new(db.clone())?;

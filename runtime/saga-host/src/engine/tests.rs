@@ -23,7 +23,7 @@ async fn rig() -> Rig {
         requests: mpsc::unbounded_channel().0,
         publications: mpsc::unbounded_channel().0,
         telemetry: Telemetry::new(&metrics),
-        feed: crate::feed::feed(chassis::shutdown::Shutdown::new()).0,
+        feed: crate::feed::feed(chassis::shutdown::Shutdown::new(), &metrics).0,
     };
     let store = SledStore::new(db).expect("a search key");
     let engine = start(store, Registry::new("test"), Limits::default(), outlets).await;
@@ -137,4 +137,35 @@ async fn a_stop_finishes_what_was_given_before() {
     settled.await.expect("it is settled");
     let ended = (&mut rig.engine.ended).await.expect("the thread says how it ends");
     assert!(ended.is_ok());
+}
+
+#[tokio::test]
+async fn questions_do_not_keep_events_from_being_settled() {
+    const QUESTIONS: usize = 200;
+    let rig = rig().await;
+    let handle = &rig.engine.handle;
+    let (let_go, held) = blocking::channel::<()>();
+    let holding = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.read(move |_| held.recv().is_ok()).await }
+    });
+    let (answering, answered) = watch::channel(0_usize);
+    let slow = |_: usize| {
+        let answering = answering.clone();
+        handle.read(move |_| {
+            thread::sleep(Duration::from_millis(5));
+            answering.send_modify(|it| *it += 1);
+            *answering.borrow()
+        })
+    };
+    let mut questions = Box::pin(futures::future::join_all((0..QUESTIONS).map(slow)));
+    assert!(questions.as_mut().now_or_never().is_none(), "all of them are asked");
+    drop(let_go);
+    answered.clone().wait_for(|it| *it > 0).await.expect("the first one is answered");
+    give(handle, "m1").await.await.expect("it is settled");
+    let before = *answered.borrow();
+    assert!(before < QUESTIONS / 10, "{before} questions went before it");
+    let expected: Vec<_> = (1..=QUESTIONS).map(Ok).collect();
+    assert_eq!(questions.await, expected, "all are answered, in order");
+    holding.await.expect("no panic").expect("it is read");
 }

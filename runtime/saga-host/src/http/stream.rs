@@ -10,7 +10,7 @@ mod pace;
 
 use super::{App, entries::ReadError, view::SagaView};
 use crate::{
-    feed::{Crowded, Watch},
+    feed::{Crowded, Readers, Watch},
     http::stream::{
         cursor::{Cursor, Message, News, NoPlace, Place},
         pace::{Pace, TooSlow},
@@ -40,7 +40,7 @@ use saga_core::id::SagaId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{convert::Infallible, time::Duration};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
 
 /// Proxies cut connections that are quiet for 30 s or more; the standard itself advises 15 s.
@@ -90,16 +90,19 @@ pub(super) async fn stream(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (events, handed) = mpsc::channel(MESSAGES_AT_ONCE);
-    let shutdown = app.readers.shutdown.clone();
+    let (readers, shutdown) = (app.readers.clone(), app.readers.shutdown.clone());
     tokio::spawn(async move {
         let connection = events.clone();
-        let mut feeder = Feeder { cursor, watch, events };
+        let mut feeder = Feeder { cursor, watch, readers, events };
         let end = tokio::select! {
             end = feeder.feed(news) => end,
             () = shutdown.asked() => End::Stopping,
             () = connection.closed() => End::Gone,
         };
         end.log(saga);
+        if matches!(end, End::Slow(_)) {
+            app.readers.cut_off.inc();
+        }
         drop((feeder, connection));
         match end {
             End::Slow(_) => peer.hang_up(),
@@ -126,6 +129,7 @@ pub(super) async fn stream(
 struct Feeder {
     cursor: Cursor,
     watch: Watch,
+    readers: Readers,
     events: mpsc::Sender<Event>,
 }
 
@@ -152,10 +156,10 @@ impl Feeder {
     }
 
     async fn feed_on(&mut self, mut news: News) -> Result<(), End> {
-        let mut pace = Pace::new(news.records);
+        let mut looked_at = Instant::now();
+        let mut pace = Pace::of(news.records, Instant::now());
         self.hand(Event::default().retry(RECONNECT_AFTER), &mut pace).await?;
         loop {
-            pace.begin(news.records);
             loop {
                 for message in self.take(&mut news).await? {
                     self.hand(record_event(message)?, &mut pace).await?;
@@ -171,7 +175,11 @@ impl Feeder {
             }
             // The herald ends with the process.
             self.watch.grown.changed().await.map_err(|_| End::Stopping)?;
+            tokio::time::sleep_until(looked_at + self.readers.pause()).await;
+            looked_at = Instant::now();
+            self.watch.grown.mark_unchanged();
             news = self.news().await?;
+            pace = Pace::of(news.records, Instant::now());
         }
     }
 
@@ -199,11 +207,14 @@ impl Feeder {
             match tokio::time::timeout_at(pace.look_at(), self.events.reserve()).await {
                 Ok(Ok(place)) => {
                     place.send(event);
-                    pace.took();
+                    pace.took(Instant::now());
                     return Ok(());
                 }
                 Ok(Err(_)) => return Err(End::Gone),
-                Err(_) => pace.look(*self.watch.grown.borrow()).map_err(End::Slow)?,
+                Err(_) => {
+                    let grown = *self.watch.grown.borrow();
+                    pace.look(grown, Instant::now()).map_err(End::Slow)?;
+                }
             }
         }
     }

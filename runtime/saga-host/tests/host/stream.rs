@@ -530,3 +530,21 @@ async fn the_document_names_the_stream_with_all_its_statuses() {
     let header = get["parameters"].as_array().unwrap().iter().find(|it| it["in"] == "header");
     assert_eq!(header.unwrap()["name"], "Last-Event-ID");
 }
+
+/// Printed and never judged: the readers need the same processors as the runtime.
+#[tokio::test]
+async fn figures_of_a_saga_that_many_watch_are_printed() {
+    const TURNS: usize = 600;
+    for readers in [0, 1, 60] {
+        let world = World::with_runtime().await;
+        let _service = world.service(chat::SUBJECT, |_, _| Some(Said::ok())).await;
+        let began = Instant::now();
+        let saga = talk(&world, TURNS, 0, 20).await;
+        let read = |_| async { Reader::open(&world, &saga, None).await.rest().await.0.len() };
+        let seen = futures::future::join_all((0..readers).map(read)).await;
+        world.until_status("t1", "completed").await;
+        let ms = began.elapsed().as_millis();
+        assert!(seen.iter().all(|it| *it == 3 + 2 * TURNS), "{seen:?}");
+        eprintln!("{TURNS} turns of a saga with {readers} readers took {ms} ms");
+    }
+}

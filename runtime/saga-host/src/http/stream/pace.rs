@@ -36,19 +36,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(messages: usize) -> Pace {
-        let now = Instant::now();
-        let mut pace = Pace { look_at: now, taken_at: now, grown: None, behind_max: 0 };
-        pace.begin(messages);
-        pace
-    }
-
-    /// So many messages are to be taken now.
-    pub(super) fn begin(&mut self, messages: usize) {
-        let now = Instant::now();
-        (self.look_at, self.taken_at) = (now + LOOK_EVERY, now);
-        self.grown = None;
-        self.behind_max = u64::try_from(messages).unwrap_or(u64::MAX).max(BEHIND_MAX);
+    /// So many messages are to be taken from now on.
+    pub(super) fn of(messages: usize, now: Instant) -> Pace {
+        let behind_max = u64::try_from(messages).unwrap_or(u64::MAX).max(BEHIND_MAX);
+        Pace { look_at: now + LOOK_EVERY, taken_at: now, grown: None, behind_max }
     }
 
     /// When it is time to look at a reader that has not taken the next message.
@@ -57,13 +48,12 @@ impl Pace {
     }
 
     /// A message was taken.
-    pub(super) fn took(&mut self) {
-        self.taken_at = Instant::now();
+    pub(super) fn took(&mut self, now: Instant) {
+        self.taken_at = now;
     }
 
     /// Looks at a reader that is waited for, and at how far the journal has grown.
-    pub(super) fn look(&mut self, grown: u64) -> Result<(), TooSlow> {
-        let now = Instant::now();
+    pub(super) fn look(&mut self, grown: u64, now: Instant) -> Result<(), TooSlow> {
         self.look_at = now + LOOK_EVERY;
         let first = *self.grown.get_or_insert(grown);
         if self.behind_max < grown.saturating_sub(first) {
@@ -73,5 +63,52 @@ impl Pace {
             return Err(TooSlow::Stalled);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_reader_is_behind_when_more_than_so_many_messages_come_while_it_is_waited_for() {
+        let now = Instant::now();
+        let mut pace = Pace::of(3, now);
+        assert_eq!(pace.look(1_000, now), Ok(()), "what came before counts for nothing");
+        assert_eq!(pace.look(1_000 + BEHIND_MAX, now), Ok(()));
+        assert_eq!(pace.look(1_001 + BEHIND_MAX, now), Err(TooSlow::Behind));
+    }
+
+    #[test]
+    fn a_reader_of_a_long_journal_may_be_as_far_behind_as_it_was_when_it_came() {
+        let now = Instant::now();
+        let mut pace = Pace::of(20_000, now);
+        assert_eq!(pace.look(0, now), Ok(()));
+        assert_eq!(pace.look(20_000, now), Ok(()));
+        assert_eq!(pace.look(20_001, now), Err(TooSlow::Behind));
+    }
+
+    #[test]
+    fn a_reader_that_takes_one_message_now_and_then_is_not_stalled_but_may_be_behind() {
+        let mut now = Instant::now();
+        let mut pace = Pace::of(1, now);
+        for grown in 0..=BEHIND_MAX {
+            now += STALLED_AFTER - SECOND;
+            pace.took(now);
+            now += SECOND;
+            assert_eq!(pace.look(grown, now), Ok(()));
+            assert!(now < pace.look_at());
+        }
+        assert_eq!(pace.look(BEHIND_MAX + 1, now), Err(TooSlow::Behind));
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_is_stalled_though_nothing_comes() {
+        let now = Instant::now();
+        let mut pace = Pace::of(20_000, now);
+        assert_eq!(pace.look(0, now + STALLED_AFTER - SECOND), Ok(()));
+        assert_eq!(pace.look(0, now + STALLED_AFTER), Err(TooSlow::Stalled));
     }
 }

@@ -47,7 +47,7 @@ async fn rig() -> Rig {
         requests: mpsc::unbounded_channel().0,
         publications: mpsc::unbounded_channel().0,
         telemetry: Telemetry::new(&Metrics::new()),
-        feed: feed::feed(Shutdown::new()).0,
+        feed: feed::feed(Shutdown::new(), &Metrics::new()).0,
     };
     let store = || SledStore::new(db.clone()).expect("the store");
     let engine = engine::start(store(), Registry::new("test"), Limits::default(), outlets).await;

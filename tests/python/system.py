@@ -75,11 +75,27 @@ class System:
         )
 
     def refused(self, **changes):
-        """What a `deploy/up` says that does not start."""
+        """What a `deploy/up` says that does not start, and leaves nothing behind."""
         with self.run(subprocess.PIPE, **changes) as run:
             said = run.communicate(timeout=REFUSED_S_MAX)[0]
         assert run.returncode == 1, f"status {run.returncode}: {said}"
+        if not (self.up and self.up.poll() is None):
+            left = self.in_environment()
+            assert not left, f"processes {left} are left after: {said}"
         return said
+
+    def in_environment(self):
+        """The ids of all processes that run for this system, whoever started them."""
+        mark = f"FERMATA_HOME={self.environment['FERMATA_HOME']}".encode()
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as environ:
+                    if mark in environ.read().split(b"\0"):
+                        found.append(int(pid))
+            except OSError:
+                continue
+        return found
 
     def said(self):
         """All that the started one has printed."""

@@ -318,6 +318,18 @@ impl World {
         kib.parse::<u64>().expect("a number") << 10
     }
 
+    /// For how long the engine's thread has had a processor, to a hundredth of a second.
+    pub fn engine_time(&self) -> Duration {
+        let pid = self.runtime.as_ref().expect("a runtime runs").id();
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
+        let stat = |it: fs::DirEntry| fs::read_to_string(it.path().join("stat")).ok();
+        let engine = tasks.filter_map(stat).find(|it| it.contains("(engine)")).expect("a thread");
+        let after_name = engine.rsplit_once(") ").expect("a name in parentheses").1;
+        // See proc_pid_stat(5): utime and stime, the 14th and 15th, in ticks of 10 ms.
+        let ticks = after_name.split(' ').skip(11).take(2).map(|it| it.parse::<u64>());
+        Duration::from_millis(10 * ticks.map(|it| it.expect("a number")).sum::<u64>())
+    }
+
     /// What the kernel has counted for the runtime's process.
     pub fn io(&self) -> Vec<(String, u64)> {
         let pid = self.runtime.as_ref().expect("a runtime runs").id();

@@ -44,6 +44,8 @@ CHECKS = [
     "missing_required_header", "unsupported_method", "allow_header_conformance", "ignored_auth",
 ]
 ORDERS = 12
+# What became of events that can be offered again.
+OFFERABLE = {"dead_letter", "unclaimed", "unrouted"}
 # Processes that are tried at the same time: one makes requests while the other waits for answers.
 LANES = 2
 
@@ -124,6 +126,7 @@ def seed(asker):
         "sagas": [it["id"] for it in sagas],
         "tasks": [it["id"] for it in tasks],
         "positions": [it["position"] for it in events],
+        "offerable": [it["position"] for it in events if outcomes(it) & OFFERABLE],
         "skus": ["WIDGET-001", "GADGET-002"],
         "definitions": ["process-order"],
         "bodies": {
@@ -135,6 +138,11 @@ def seed(asker):
         "searches": [*ids[:3], sagas[0]["id"], "ada@example.com"],
         "hooks": {"/webhooks/stripe": stripe_events(ids), "/webhooks/courier": courier_events(ids)},
     }
+
+
+def outcomes(event):
+    """What became of an event, for anybody."""
+    return {verdict["outcome"] for verdict in event["verdicts"]}
 
 
 async def publish_garbage(nats_url):

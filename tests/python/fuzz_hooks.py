@@ -29,6 +29,7 @@ PATHS = {
     "/api/tasks/{id}": ("id", "tasks"),
     "/api/orders/{id}": ("id", "orders"),
     "/api/stock/{sku}": ("sku", "skus"),
+    "/api/events/{position}/offer": ("position", "offerable"),
     "/api/events/{position}": ("position", "positions"),
     "/api/definitions/{name}": ("name", "definitions"),
 }
@@ -87,6 +88,7 @@ def before_call(_, case, kwargs):
         is_here = case.path == path or case.path.startswith(f"{path}/")
         if is_here and is_positive(case, ParameterLocation.PATH):
             put_known(case.path_parameters, name, kind, number)
+            break
     if is_positive(case, ParameterLocation.QUERY):
         for name, kind in QUERY.items():
             put_known(case.query or {}, name, kind, number)

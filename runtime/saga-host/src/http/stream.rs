@@ -8,7 +8,7 @@
 mod cursor;
 mod pace;
 
-use super::{App, entries::ReadError, view::SagaView};
+use super::{App, entries::ReadError, journal::RecordView, view::SagaView};
 use crate::{
     feed::{Crowded, Readers, Watch},
     http::stream::{
@@ -18,7 +18,7 @@ use crate::{
 };
 use aide::{
     OperationInput,
-    generate::GenContext,
+    generate::{GenContext, in_context},
     openapi::{
         HeaderStyle, MediaType, Operation, Parameter, ParameterData, ParameterSchemaOrContent,
         ReferenceOr, Response as ApiResponse, SchemaObject,
@@ -37,7 +37,7 @@ use axum::{
 use chassis::http::{Path, Peer, Problem, Viewer, problems};
 use futures::stream;
 use saga_core::id::SagaId;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -303,8 +303,24 @@ pub(super) fn document(op: TransformOperation<'_>) -> TransformOperation<'_> {
         .summary("What happens to a saga, as it happens")
         .description(description)
         .response_with::<204, (), _>(|it| it.description("the saga has ended and all was seen"));
-    let text = schemars::json_schema!({ "type": "string" });
-    let schema = SchemaObject { json_schema: text, example: None, external_docs: None };
+    let data = in_context(|ctx| {
+        [ctx.schema.subschema_for::<RecordView>(), ctx.schema.subschema_for::<SagaView>()]
+    });
+    let message = json_schema!({
+        "description": "One message of many.",
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": { "enum": ["record", "ended"] },
+            "id": { "description": "The place to go on from.", "type": "string" },
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": { "anyOf": data },
+            },
+        },
+    });
+    let schema = SchemaObject { json_schema: message, example: None, external_docs: None };
     let media = MediaType { schema: Some(schema), ..MediaType::default() };
     let response = ApiResponse {
         description: "messages, until the saga ends".into(),

@@ -41,17 +41,6 @@ pub enum SearchKeyError {
         /// How long it is.
         bytes: usize,
     },
-    /// Others may read it.
-    #[error(
-        "the search key {path} can be read by others (mode {mode:o}): say chmod 600 {path}, or \
-         remove it for a new one"
-    )]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
 }
 
 /// The key beside this store; a new one when there is none. The store is locked meanwhile.
@@ -64,15 +53,25 @@ pub(crate) fn read_or_make(dir: &Path) -> Result<SearchKey, SearchKeyError> {
         }
         Err(source) => return Err(SearchKeyError::Io { path, source }),
     };
-    let io = |source| SearchKeyError::Io { path: path.clone(), source };
-    let mode = fs::metadata(&path).map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(SearchKeyError::Open { path, mode });
-    }
+    close_to_others(&path).map_err(|source| SearchKeyError::Io { path: path.clone(), source })?;
     match <[u8; SEARCH_KEY_BYTES]>::try_from(bytes) {
         Ok(bytes) => Ok(SearchKey::new(bytes)),
         Err(bytes) => Err(SearchKeyError::Damaged { path, bytes: bytes.len() }),
     }
+}
+
+/// A volume that was mounted for a group, or a copy, may have opened it: that is mended and said.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+        let (path, mode) = (path.display(), format!("{mode:o}"));
+        tracing::warn!(
+            %path, mode,
+            "others could read the search key: it is closed again; remove it for a new one"
+        );
+    }
+    Ok(())
 }
 
 /// Durable before anything is hashed with it; a cut leaves either no key or a whole one.
@@ -108,14 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_and_one_that_others_may_read_are_refused() {
+    fn a_damaged_key_is_refused_and_one_that_others_may_read_is_closed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        read_or_make(dir.path()).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let refused = read_or_make(dir.path()).unwrap_err().to_string();
-        assert!(refused.contains("640") && refused.contains("chmod 600"), "{refused}");
-        fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).unwrap();
+        let key = read_or_make(dir.path()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+        assert!(read_or_make(dir.path()).unwrap() == key);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         fs::write(&path, b"short").unwrap();
         let refused = read_or_make(dir.path()).unwrap_err().to_string();
         assert!(refused.contains("5 bytes instead of 32"), "{refused}");

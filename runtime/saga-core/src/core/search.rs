@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// What the rows of the index were made with. Where it does not fit, they are made anew.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -44,10 +44,10 @@ impl<S: Store> Core<S> {
 
     /// A late arm is found by what the saga is found by whose event it handles.
     fn found_by(&self, start: &Start) -> Result<BTreeSet<[u8; 16]>, StoreError> {
-        let mut first = start.clone();
+        let mut first = Cow::Borrowed(start);
         while let Some(origin) = first.origin {
             match self.txn.first(origin)?.map(|it| it.fact) {
-                Some(Fact::Started(start)) => first = start,
+                Some(Fact::Started(start)) => first = Cow::Owned(start),
                 _ => break,
             }
         }

@@ -68,7 +68,7 @@ async fn a_customers_sagas_are_found_by_mail_in_any_case_open_or_ended_through_k
 }
 
 #[tokio::test]
-async fn a_lost_search_key_loses_nothing_and_one_that_others_may_read_is_refused() {
+async fn a_lost_search_key_loses_nothing_and_a_damaged_one_is_refused() {
     let mut world = World::with_runtime().await;
     start(&world, "o1", json!({ "email": ANN })).await;
     world.kill();
@@ -82,10 +82,15 @@ async fn a_lost_search_key_loses_nothing_and_one_that_others_may_read_is_refused
     assert!(world.log().contains("the search index was made anew"), "it says so");
     world.stop();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("it is opened");
+    world.start().await;
+    assert_eq!(fs::metadata(&path).expect("a key").permissions().mode() & 0o777, 0o600);
+    assert!(world.log().contains("others could read the search key"), "it says so");
+    world.stop();
+    fs::write(&path, b"short").expect("it is damaged");
     world.launch();
     assert!(!world.ended().await.success());
     let log = world.log();
-    assert!(log.contains("search.key can be read by others (mode 644): say chmod 600"), "{log}");
+    assert!(log.contains("has 5 bytes instead of 32: put the right one back"), "{log}");
 }
 
 #[tokio::test]

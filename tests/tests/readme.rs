@@ -311,7 +311,8 @@ fn its_links_and_scripts_are_there() {
 fn kept(folder: &str) -> Vec<String> {
     let mut command = Command::new("git");
     command.args(["ls-files", "--cached", "--others", "--exclude-standard", folder]);
-    let listed = said(command.current_dir(root()).output().unwrap()).unwrap();
+    let listed = command.current_dir(root()).output().expect("git says which files belong here");
+    let listed = said(listed).expect("git knows this folder");
     listed.lines().map(str::to_owned).collect()
 }
 

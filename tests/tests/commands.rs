@@ -466,7 +466,7 @@ fn terminals(shell: &Shell, bob: &str) -> Result<(), Failure> {
 }
 
 async fn tasks(api: &Api, shell: &Shell, ann: &str) -> Result<(), Failure> {
-    has(&shell.says(&["tasks"])?, &["TASK", "DEADLINE", ann, "in ", "Approve order"])?;
+    has(&shell.says(&["tasks"])?, &["TASK", "DEADLINE", ann, "in ", "Approve order", "riskScore"])?;
     let task = text(&shell.json(&["tasks"])?, "/items/0/id")?;
     has(&shell.says(&["show", ann])?, &[&format!("  unblock   fermata approve {task}")])?;
     shell.fails(&["approve", "no-task"], 5, &["no-task", "`fermata tasks` lists them"])?;

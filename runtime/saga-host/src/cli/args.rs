@@ -38,6 +38,7 @@ pub(super) struct Options {
         long,
         global = true,
         env = "FERMATA_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:3000",
         value_hint = ValueHint::Url
     )]

@@ -4,7 +4,7 @@ use super::{
     problem::CliError,
     token::{Needs, Token},
 };
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -39,6 +39,10 @@ impl Client {
         let parsed = Url::parse(url).map_err(|error| unusable(error.to_string()))?;
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(unusable(format!("{} is not http", parsed.scheme())));
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            // It would be printed wherever the address is.
+            return Err(CliError::Usage("--url holds a login: a token is what it takes".into()));
         }
         let token = Token::from_process(needs)?;
         let http = reqwest::Client::builder().connect_timeout(TIMEOUT).build();
@@ -107,10 +111,7 @@ impl Client {
         match response.status() {
             StatusCode::NO_CONTENT => Ok(None),
             status if status.is_success() => Ok(Some(response)),
-            status => {
-                let text = response.text().await.map_err(|error| self.unreachable(error))?;
-                Err(self.refused(status, &text))
-            }
+            _ => Err(self.refusal(response).await),
         }
     }
 
@@ -129,13 +130,24 @@ impl Client {
     async fn answer(&self, request: RequestBuilder) -> Result<(StatusCode, String), CliError> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(response).await);
+        }
         let text = response.text().await.map_err(|error| self.unreachable(error))?;
-        if status.is_success() { Ok((status, text)) } else { Err(self.refused(status, &text)) }
+        Ok((status, text))
     }
 
-    fn refused(&self, status: StatusCode, text: &str) -> CliError {
-        let variable = &self.token.variable;
-        CliError::of_answer(status, text)
+    async fn refusal(&self, response: Response) -> CliError {
+        let (status, variable) = (response.status(), &self.token.variable);
+        let again = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
+        let again = format!("try again in {} s", again.unwrap_or("some"));
+        let text = match response.text().await {
+            Ok(text) => text,
+            Err(error) => return self.unreachable(error),
+        };
+        CliError::of_answer(status, &text)
+            .advise(StatusCode::TOO_MANY_REQUESTS, || again.clone())
+            .advise(StatusCode::SERVICE_UNAVAILABLE, || again.clone())
             .advise(StatusCode::UNAUTHORIZED, || {
                 format!("it came from {variable}: set it to one that the runtime was started with")
             })

@@ -68,7 +68,7 @@ pub(super) fn tasks() -> List {
     List {
         path: ["tasks"],
         query: Query::new(),
-        header: &["TASK", "DEFINITION", "KEY", "AGE", "DEADLINE", "TITLE"],
+        header: &["TASK", "DEFINITION", "KEY", "AGE", "DEADLINE", "TITLE", "FACTS"],
         empty: "nothing waits for a person",
         row: |item, now| read(item).map(|it| task(&it, now)),
     }
@@ -144,6 +144,7 @@ fn task(task: &Task, now: DateTime<Utc>) -> ListRow {
             age(&task.since, now).into(),
             task.until.as_deref().map(|it| left(it, now)).unwrap_or_default().into(),
             task.title.as_str().into(),
+            task.facts.as_ref().map(|it| it.get()).unwrap_or_default().into(),
         ],
     }
 }
@@ -263,10 +264,15 @@ s2    demo        l    cancelled        25h  24h      the customer asked
     fn tasks_events_and_definitions_are_lines() {
         let told_tasks = told(
             &tasks(),
-            &[r#"{"id":"s1.0","definition":"demo","key":"k","title":"Approve it",
-            "since":"2026-01-02T03:04:05Z","until":"2026-01-03T03:04:05Z"}"#],
+            &[
+                r#"{"id":"s1.0","definition":"demo","key":"k","title":"Approve it","facts":{"risk":85},
+            "since":"2026-01-02T03:04:05Z","until":"2026-01-03T03:04:05Z"}"#,
+            ],
         );
-        assert!(told_tasks.ends_with("s1.0  demo        k    10m  in 23h    Approve it\n"));
+        assert!(
+            told_tasks
+                .ends_with("s1.0  demo        k    10m  in 23h    Approve it  {\"risk\":85}\n")
+        );
         let told_events = told(
             &events(Some("late".into())),
             &[r#"{"position":7,"at":"2026-01-02T03:14:00Z","name":"a.trigger.b","key":"k",

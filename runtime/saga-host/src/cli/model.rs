@@ -59,6 +59,7 @@ pub(super) struct Task {
     pub(super) definition: String,
     pub(super) key: String,
     pub(super) title: String,
+    pub(super) facts: Option<Box<RawValue>>,
     pub(super) since: String,
     pub(super) until: Option<String>,
 }

@@ -5,7 +5,7 @@ use super::{
     commands::Asker,
     lists::{List, ListRow},
     problem::CliError,
-    screen::{complain, print, while_watched},
+    screen::{Screen, complain, print, while_watched},
     table::Columns,
 };
 use chrono::Utc;
@@ -39,7 +39,7 @@ pub(super) async fn once(
         return print(&format!("{}\n", list.empty));
     }
     print(&Columns::new(list.header).lines(rows, asker.screen))?;
-    if found.next.is_some() && asker.screen.size.is_some() {
+    if found.next.is_some() {
         complain(&asker.program, "there are more: raise --limit");
     }
     Ok(())
@@ -53,9 +53,7 @@ pub(super) async fn on_and_on(
     limit: usize,
 ) -> Result<(), CliError> {
     match asker.screen.size {
-        Some((_, rows)) if !asker.options.json => {
-            while_watched(redraw(asker, client, list, limit, rows)).await
-        }
+        Some(_) if !asker.options.json => while_watched(redraw(asker, client, list, limit)).await,
         _ => while_watched(append(asker, client, list, limit)).await,
     }
 }
@@ -124,13 +122,7 @@ async fn look_again(
 }
 
 /// The newest, in the place of those of a second ago.
-async fn redraw(
-    asker: &Asker,
-    client: &Client,
-    list: &List,
-    limit: usize,
-    screen_rows: usize,
-) -> Result<(), CliError> {
+async fn redraw(asker: &Asker, client: &Client, list: &List, limit: usize) -> Result<(), CliError> {
     let mut line = Line::new(asker, client);
     let mut drawn = 0;
     loop {
@@ -148,11 +140,13 @@ async fn redraw(
                     drawn = 0;
                 }
                 let rows: Vec<_> = rows(list, &found)?.into_iter().map(|it| it.cells).collect();
+                // The window may have another size than a second ago.
+                let screen = Screen::of_stdout();
                 let text = match rows.is_empty() {
                     true => format!("{}\n", list.empty),
-                    false => Columns::new(list.header).lines(rows, asker.screen),
+                    false => Columns::new(list.header).lines(rows, screen),
                 };
-                let lines = fitting(&text, screen_rows);
+                let lines = fitting(&text, screen.size.map_or(usize::MAX, |it| it.1));
                 print(&over(drawn, &lines))?;
                 drawn = lines.len();
             }

@@ -1,12 +1,14 @@
 //! Figures, not assertions: what the runtime does on this machine, beside what the disk can do.
 //!
 //! - [`alone`]: the core without the world, for instruments that count.
+//! - [`budget`]: what instruments count of a turn and of a saga.
 //! - [`definitions`]: the sagas that are measured, in the shape in which others are measured too.
 //! - [`world`]: a broker and a runtime of their own, and services that answer in this process.
 //! - [`loads`]: what is done to them, and what is read off.
 //! - [`floor`]: the disk alone, at the same pace.
 
 pub mod alone;
+pub mod budget;
 pub mod definitions;
 pub mod floor;
 pub mod loads;

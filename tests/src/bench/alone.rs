@@ -19,6 +19,9 @@ use serde::Serialize;
 use std::cell::Cell;
 use uuid::Uuid;
 
+/// Sagas at a time, as in the throughput figures.
+pub const IN_FLIGHT: u32 = 200;
+
 /// What was given to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -181,12 +184,12 @@ impl Store for Metered {
         let mut it = self.written.get();
         it.batches += 1;
         for record in &batch.records {
-            match record.slot {
-                Slot::Entry { .. } => (it.turns, it.entry_bytes) =
-                    (it.turns + 1, it.entry_bytes + record.bytes.len()),
-                Slot::At(_) => (it.events, it.event_bytes) =
-                    (it.events + 1, it.event_bytes + record.bytes.len()),
-            }
+            let (count, bytes) = match record.slot {
+                Slot::Entry { .. } => (&mut it.turns, &mut it.entry_bytes),
+                Slot::At(_) => (&mut it.events, &mut it.event_bytes),
+            };
+            *count += 1;
+            *bytes += record.bytes.len();
         }
         for row in &batch.rows {
             let bytes = row.key.len() + row.value.as_ref().map_or(0, Vec::len);

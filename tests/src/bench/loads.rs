@@ -19,6 +19,8 @@ use tokio::{
 
 /// Longer than any load takes on a machine that is worth measuring.
 const LOAD_WITHIN: Duration = Duration::from_secs(300);
+/// Slower than this, a saga is not parked on such a machine.
+const PARKED_PER_S_MIN: u32 = 100;
 
 /// Orders, so many at a time.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +46,8 @@ pub struct Latency {
     pub p50_ms: f64,
     /// One in a hundred is slower, in ms.
     pub p99_ms: f64,
-    /// The disk alone, at the pace of the durable batches.
-    pub floor: Floor,
+    /// Durable batches per second while it was measured.
+    pub batches_per_s: f64,
 }
 
 /// Sagas that wait.
@@ -161,7 +163,6 @@ pub async fn latency(
     per_second: u32,
     seconds: u32,
     gap: Duration,
-    dir: &Path,
 ) -> Result<Latency, Failure> {
     let before = (batches(&world).await?, Instant::now());
     let (sample, mut samples) = mpsc::unbounded_channel();
@@ -182,21 +183,23 @@ pub async fn latency(
     while let Some(ms) = samples.recv().await {
         all.push(ms);
     }
-    let pace = (batches(&world).await? - before.0) / before.1.elapsed().as_secs_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "batches per second fit"
-    )]
-    let pace = pace.max(1.0) as u32;
-    let dir = dir.to_owned();
-    let floor = tokio::task::spawn_blocking(move || floor::measure(&dir, pace, 5));
-    let floor = floor.await.map_err(|err| err.to_string())?;
+    let batches = batches(&world).await? - before.0;
     Ok(Latency {
         p50_ms: percentile(&mut all, 0.5),
         p99_ms: percentile(&mut all, 0.99),
-        floor: floor.map_err(|err| format!("failed to measure the disk: {err}"))?,
+        batches_per_s: batches / before.1.elapsed().as_secs_f64(),
     })
+}
+
+/// The disk alone, at this pace.
+///
+/// # Errors
+/// The disk does not take it.
+pub async fn floor(dir: &Path, per_second: u32, seconds: u32) -> Result<Floor, Failure> {
+    let dir = dir.to_owned();
+    let floor = tokio::task::spawn_blocking(move || floor::measure(&dir, per_second, seconds));
+    let floor = floor.await.map_err(|err| err.to_string())?;
+    floor.map_err(|err| format!("failed to measure the disk: {err}"))
 }
 
 async fn resumed(
@@ -233,7 +236,8 @@ pub async fn parked(mut world: World, sagas: u32) -> Result<Parked, Failure> {
         let begin = Begin { key: key.clone(), steps: 4 };
         world.publish(OrderBegins::SUBJECT, format!("{key}/begin"), &begin).await?;
     }
-    until("all sagas wait", LOAD_WITHIN, || async {
+    let within = LOAD_WITHIN + Duration::from_secs((sagas / PARKED_PER_S_MIN).into());
+    until("all sagas wait", within, || async {
         let waiting = world.metric("saga_changes", &["bench-order", "\"waiting\""]).await?;
         if waiting < f64::from(sagas) { Err(format!("{waiting} wait")) } else { Ok(()) }
     })

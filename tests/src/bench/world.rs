@@ -31,6 +31,8 @@ const TICKS_PER_S: f64 = 100.0;
 pub struct World {
     dir: TempDir,
     settings: Vec<(String, String)>,
+    /// The instrument that runs the runtime, if one does.
+    under: Vec<String>,
     http_addr: String,
     nats_addr: String,
     nats: Child,
@@ -62,6 +64,18 @@ impl World {
     /// # Errors
     /// Something is missing or does not start.
     pub async fn start(below: &Path, settings: &[(&str, &str)]) -> Result<World, Failure> {
+        World::start_under(below, settings, &[]).await
+    }
+
+    /// As [`World::start`], with the runtime under the command of an instrument.
+    ///
+    /// # Errors
+    /// Something is missing or does not start.
+    pub async fn start_under(
+        below: &Path,
+        settings: &[(&str, &str)],
+        under: &[&str],
+    ) -> Result<World, Failure> {
         let io = |err: std::io::Error| format!("no directory for data: {err}");
         std::fs::create_dir_all(below).map_err(io)?;
         let dir = TempDir::new_in(below).map_err(io)?;
@@ -89,6 +103,7 @@ impl World {
         let mut world = World {
             dir,
             settings,
+            under: under.iter().map(|it| (*it).to_owned()).collect(),
             http_addr,
             nats_addr,
             nats,
@@ -108,7 +123,15 @@ impl World {
     /// # Errors
     /// It is missing.
     pub fn start_runtime(&mut self) -> Result<(), Failure> {
-        let mut command = Command::new(binary("bench-runtime")?);
+        let runtime = binary("bench-runtime")?;
+        let mut command = match self.under.split_first() {
+            None => Command::new(runtime),
+            Some((instrument, args)) => {
+                let mut command = Command::new(instrument);
+                command.args(args).arg(runtime);
+                command
+            }
+        };
         command
             .arg("serve")
             .env("FERMATA_ENV", "development")
@@ -140,6 +163,18 @@ impl World {
         });
         let log = self.dir.path().join("runtime.log");
         ready.await.map_err(|why| format!("{why}\n{}", read_to_string(log).unwrap_or_default()))
+    }
+
+    /// Asks the runtime to end, and waits for it. What it said last is its log.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn stop_runtime(&mut self) -> Result<String, Failure> {
+        let mut child = self.runtime.take().ok_or("the runtime does not run")?;
+        let asked = Command::new("kill").arg(child.id().to_string()).status();
+        asked.map_err(|err| format!("failed to run kill: {err}"))?;
+        child.wait().map_err(|err| format!("the runtime does not end: {err}"))?;
+        Ok(read_to_string(self.dir.path().join("runtime.log")).unwrap_or_default())
     }
 
     /// Kills the runtime as a power cut would.
@@ -196,7 +231,7 @@ impl World {
 
     /// What the runtime has used.
     pub fn used(&self) -> Used {
-        let pid = self.runtime.as_ref().map_or(0, Child::id);
+        let pid = self.runtime_pid();
         let stat = read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let fields: Vec<&str> =
             stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace().collect();
@@ -208,6 +243,11 @@ impl World {
             cpu_s: (ticks(11) + ticks(12)) / TICKS_PER_S,
             rss_bytes: rss_kib.unwrap_or_default() * 1024,
         }
+    }
+
+    /// The runtime's process; 0 when it does not run.
+    pub fn runtime_pid(&self) -> u32 {
+        self.runtime.as_ref().map_or(0, Child::id)
     }
 
     /// Where the runtime's store is.

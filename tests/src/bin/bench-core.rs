@@ -5,14 +5,11 @@
 use std::process::ExitCode;
 use system_tests::bench::alone;
 
-/// As many as in the throughput figures.
-const IN_FLIGHT: u32 = 200;
-
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let told = match args[..] {
-        ["orders", sagas] => sagas.parse().map(|it| alone::orders(it, IN_FLIGHT)),
+        ["orders", sagas] => sagas.parse().map(|it| alone::orders(it, alone::IN_FLIGHT)),
         ["steps", calls] => calls.parse().map(alone::steps),
         _ => {
             eprintln!("bench-core: expected `orders SAGAS` or `steps CALLS`");

@@ -11,10 +11,12 @@ import tempfile
 import unittest
 
 from nats_server import ROOT
+from system import until
 
 # It compiles everything from nothing, on a machine that may be busy.
 WALK_S_MAX = 1800
 APPROVED_S_MAX = 300
+STOP_S_MAX = 30
 
 
 class Walk(unittest.TestCase):
@@ -45,8 +47,8 @@ class Leftovers(unittest.TestCase):
             shutil.copy(ROOT / "deploy" / name, self.project / "deploy")
         (self.project / ".gitignore").write_text("target/\n", encoding="utf-8")
 
-    def walk(self, leaves="true", tour="true"):
-        """What the walk says when deploy/up does this, and README tells to do that."""
+    def prepare(self, leaves="true", tour="true"):
+        """A deploy/up that does this before it is ready, and a README that tells to do that."""
         up = f"#!/usr/bin/env bash\nmkdir -p target\n{leaves}\necho ready\ntrap 'exit 0' INT\n"
         path = self.project / "deploy/up"
         path.write_text(up + "while true; do sleep 0.1; done\n", encoding="utf-8")
@@ -58,6 +60,10 @@ class Leftovers(unittest.TestCase):
         git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.com"]
         for command in [["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "All"]]:
             subprocess.run([*git, *command], cwd=self.project, check=True)
+
+    def walk(self, **what):
+        """What the walk says through this project."""
+        self.prepare(**what)
         return subprocess.run(
             [self.project / "deploy/walk"], stdin=subprocess.DEVNULL, capture_output=True,
             text=True, timeout=WALK_S_MAX, check=False,
@@ -84,6 +90,27 @@ class Leftovers(unittest.TestCase):
             with self.subTest(place):
                 shutil.rmtree(self.project / ".git", ignore_errors=True)
                 self.assert_named(self.walk(leaves=f"touch {place}"), word)
+
+    def test_a_walk_that_is_stopped_leaves_nothing(self):
+        self.prepare(leaves="sleep 62")
+        temporary = self.project.parent / "tmp"
+        temporary.mkdir()
+        run = subprocess.Popen(
+            [self.project / "deploy/walk"], env={**os.environ, "TMPDIR": str(temporary)},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )
+
+        def sleepers():
+            """The processes below deploy/up, which got the walk's own TMPDIR."""
+            found = subprocess.run(["pgrep", "-f", "^sleep 62$"], capture_output=True, check=False)
+            pids = found.stdout.decode().split()
+            marks = [pathlib.Path(f"/proc/{pid}/environ") for pid in pids]
+            return [it for it in marks if it.exists() and str(temporary) in it.read_text()]
+
+        until("deploy/up runs", sleepers, STOP_S_MAX)
+        run.send_signal(signal.SIGTERM)
+        self.assertEqual(run.wait(STOP_S_MAX), 143)
+        self.assertEqual((sleepers(), list(temporary.iterdir())), ([], []))
 
     def test_a_tour_that_fails_fails_the_walk(self):
         self.assert_named(self.walk(tour="false"), "README's tour failed")

@@ -4,7 +4,9 @@
 //! - [`bench`]: loads, and what is read off.
 //! - [`chance`]: what a seed decides.
 //! - [`client`]: the public APIs, as a stranger would call them.
+//! - [`fingerprint`]: whether anything was written to any store.
 //! - [`kills`]: orders in flight while processes are killed.
+//! - [`raw`]: HTTP as bytes.
 //! - [`scenarios`]: the ways of an order, from the customer's click to its end.
 //! - [`shared`]: one system for all tests of a program.
 //! - [`signed`]: webhooks with the signatures of their providers.
@@ -17,7 +19,9 @@ pub mod audit;
 pub mod bench;
 pub mod chance;
 pub mod client;
+pub mod fingerprint;
 pub mod kills;
+pub mod raw;
 pub mod scenarios;
 pub mod shared;
 pub mod signed;

@@ -306,6 +306,8 @@ async fn framing_that_lies_never_reaches_a_handler() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(100_000));
     let answer = send(server.addr, long.as_bytes()).await;
     assert!([414, 431].contains(&answer.status), "{answer:?}");
+    let long = format!("X-Long: {}\r\n", "a".repeat(66_000));
+    assert_eq!(send(server.addr, &request("GET /livez", &long, "")).await.status, 431);
     let answer = send(server.addr, &request("GET /livez", "", "")).await;
     assert_eq!(answer.status, 200, "the server lives");
 }
@@ -412,8 +414,12 @@ async fn forgeries_are_counted_and_what_is_signed_comes_in_beside_them() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_nested_too_deep_is_a_400() {
+async fn a_body_that_is_nested_too_deep_or_broken_is_a_400() {
     let server = start().await;
+    let broken = b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+        Authorization: Bearer approver-token\r\nContent-Length: 23\r\n\r\n\
+        {\"nameOfIt\":\"a\",\"b\":\"\xff\"}";
+    assert_eq!(send(server.addr, broken).await.status, 400, "UTF-8 is broken in an unknown field");
     for levels in [101, 300] {
         let body = format!("{{\"nameOfIt\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         let answer = post(&server, &format!("{APPROVER}{JSON}"), &body).await;

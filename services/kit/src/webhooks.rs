@@ -28,11 +28,19 @@ use prometheus_client::metrics::counter::Counter;
 use proto_schemas::OrderId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 use validator::Validate;
 
 const ALL: &str = "hook/";
 const BY_ID: &str = "hook-id/";
+/// A refusal is logged at most so often: forgeries must not fill the disk.
+const TOLD_EVERY_S: u64 = 10;
 
 /// A webhook as it is remembered and shown.
 pub trait Hook: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
@@ -98,7 +106,8 @@ pub fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 pub fn routes<P: Provider>(context: &Context, provider: P) -> ApiRouter {
     let refused =
         context.metrics.counter("webhooks_refused", "Webhooks that were not taken for genuine");
-    let shared = Arc::new(Shared { handle: context.handle.clone(), provider, refused });
+    let handle = context.handle.clone();
+    let shared = Arc::new(Shared { handle, provider, refused, told_s: AtomicI64::new(0) });
     ApiRouter::new()
         .api_route(
             P::PATH,
@@ -148,6 +157,24 @@ struct Shared<P> {
     handle: Handle,
     provider: P,
     refused: Counter,
+    /// When a refusal was last logged, in unix seconds; written by [`Shared::refuse`].
+    told_s: AtomicI64,
+}
+
+impl<P> Shared<P> {
+    /// Counts each, and logs some.
+    fn refuse(&self, bad: &impl std::error::Error, now_s: i64) {
+        self.refused.inc();
+        let last_s = self.told_s.load(Ordering::Relaxed);
+        if now_s.abs_diff(last_s) >= TOLD_EVERY_S
+            && self
+                .told_s
+                .compare_exchange(last_s, now_s, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            tracing::warn!(reason = %bad, "a webhook was refused; webhooks_refused counts all");
+        }
+    }
 }
 
 /// The answer to a genuine webhook.
@@ -164,9 +191,9 @@ async fn receive<P: Provider>(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Taken<VerdictOf<P>>>, Problem> {
-    shared.provider.check(&headers, &body, Utc::now().timestamp()).map_err(|bad| {
-        shared.refused.inc();
-        tracing::warn!(reason = %bad, "a webhook was refused");
+    let now_s = Utc::now().timestamp();
+    shared.provider.check(&headers, &body, now_s).map_err(|bad| {
+        shared.refuse(&bad, now_s);
         Problem::bad_request(bad.to_string())
     })?;
     let came = P::read(&headers, &body);

@@ -2,7 +2,7 @@
 
 use crate::outcome::Rejection;
 use async_nats::{HeaderMap, service::NATS_SERVICE_ERROR, service::NATS_SERVICE_ERROR_CODE};
-use chassis::percent;
+use chassis::{json, percent};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -81,6 +81,10 @@ impl Request {
     ) -> Result<Request, Rejection> {
         let header = |name| headers.and_then(|headers| headers.get(name)).map(|it| it.as_str());
         let body = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
+        if json::is_too_deep(body.as_bytes()) {
+            let levels = json::DEPTH_MAX;
+            return Err(malformed(&format!("the body is nested deeper than {levels} levels")));
+        }
         let class = match header(ATTEMPT_CLASS) {
             None => Ok(1),
             Some(text) => text.parse().map_err(|_| malformed("Attempt-Class is no number")),
@@ -212,6 +216,7 @@ mod tests {
         headers.insert(IDEMPOTENCY_KEY, "k".repeat(KEY_BYTES_MAX + 1).as_str());
         assert!(Request::read("a.b", b"{}", Some(&headers)).is_err());
         assert!(Request::read("a.b", &[0xff], None).is_err());
+        assert!(Request::read("a.b", "[".repeat(100_000).as_bytes(), None).is_err());
         assert_eq!(Request::read("a.b", b"", None).unwrap().attempt_class, 1);
     }
 

@@ -21,11 +21,12 @@ const BEARER: &str = "bearer";
 const PROCEDURES: &str = "x-nats-procedures";
 
 /// Statuses that any route behind the limits can answer, whatever its handler does.
-const COMMON: [StatusCode; 6] = [
+const COMMON: [StatusCode; 7] = [
     StatusCode::BAD_REQUEST,
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::PAYLOAD_TOO_LARGE,
     StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::SERVICE_UNAVAILABLE,
 ];

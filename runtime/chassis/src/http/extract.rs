@@ -78,6 +78,10 @@ impl<S: Send + Sync, T> FromRequest<S> for RawJson<T> {
             let detail = format!("the body is nested deeper than {DEPTH_MAX} levels");
             return Err(Problem::bad_request(detail));
         }
+        // A reader skips fields that it does not know without looking at their bytes.
+        if std::str::from_utf8(&bytes).is_err() {
+            return Err(Problem::bad_request("the body is not JSON: it is not UTF-8"));
+        }
         Ok(RawJson { bytes, shape: PhantomData })
     }
 }

@@ -20,6 +20,7 @@ use uuid::Builder;
 use super::door::Limits;
 use super::metrics::Metrics;
 use super::rate::RateLimit;
+use super::serve::HEAD_BYTES_MAX;
 use crate::problem::{PROBLEM_JSON, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -59,7 +60,14 @@ pub(super) async fn observe(
     let route = route.map_or(UNMATCHED, MatchedPath::as_str).to_owned();
     let name = id.to_str().unwrap_or_default();
     let span = tracing::info_span!("request", id = name, method, route);
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = match head_bytes(&request) {
+        ..=HEAD_BYTES_MAX => next.run(request).instrument(span.clone()).await,
+        bytes => {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let detail = format!("the head has {bytes} bytes, more than {HEAD_BYTES_MAX}");
+            Problem::new(status, detail).into_response()
+        }
+    };
     let mut response = as_problem(response);
     let status = response.status().as_u16();
     let took = started.elapsed();
@@ -162,6 +170,13 @@ impl Intake {
             .try_acquire_owned()
             .map_err(|_| Problem::unavailable("too many requests at once", RETRY_AFTER_S))
     }
+}
+
+/// What the request's line and headers take, about.
+fn head_bytes(request: &Request) -> usize {
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len());
+    request.uri().path_and_query().map_or(0, |it| it.as_str().len()) + headers.sum::<usize>()
 }
 
 fn peer_of(request: &Request) -> IpAddr {

@@ -27,8 +27,9 @@ use crate::shutdown::Shutdown;
 
 /// For the head of a request to arrive, which also ends idle connections.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Enough for any honest head, small enough for thousands of connections.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Enough for any honest head, small enough for thousands of connections. What the library reads
+/// ahead may be more, so the door counts once more.
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Load balancers get this long to see that `/readyz` says no, before connections are refused.
 const NOTICE: Duration = Duration::from_millis(500);
 /// Requests in flight get this long to end.

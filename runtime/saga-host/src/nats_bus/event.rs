@@ -4,7 +4,10 @@
 
 use async_nats::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use chassis::percent;
+use chassis::{
+    json::{DEPTH_MAX, is_too_deep},
+    percent,
+};
 use saga_core::{
     core::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX},
     id::Time,
@@ -179,6 +182,9 @@ impl Message<'_> {
 }
 
 fn json(body: &[u8]) -> Result<Payload, String> {
+    if is_too_deep(body) {
+        return Err(format!("the body is nested deeper than {DEPTH_MAX} levels"));
+    }
     let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_owned())?;
     Payload::from_text(text).map_err(|err| format!("the body is not JSON: {err}"))
 }

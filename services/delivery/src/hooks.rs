@@ -67,26 +67,6 @@ pub(crate) struct Said {
     tracking_number: Option<String>,
 }
 
-impl webhooks::Hook for Hook {
-    type Verdict = Verdict;
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn order_id(&self) -> Option<&OrderId> {
-        self.order_id.as_ref()
-    }
-
-    fn received_at(&self) -> DateTime<Utc> {
-        self.received_at
-    }
-
-    fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-}
-
 /// The courier as the sender of webhooks.
 pub(crate) struct Courier {
     secrets: Vec<Secret>,
@@ -105,7 +85,9 @@ impl Provider for Courier {
         ("X-Signature", "sha256=<hex HMAC-SHA256 of timestamp.body>"),
         ("X-Timestamp", "unix seconds"),
     ];
+    const UNREADABLE: Verdict = Verdict::Unreadable;
     type Said = Said;
+    type Verdict = Verdict;
     type Hook = Hook;
     type Bad = BadSignature;
 
@@ -122,29 +104,33 @@ impl Provider for Courier {
         Came { id: hex::encode(hash.finalize()), said: read(body) }
     }
 
-    fn act(tx: &mut Tx, came: Came<Said>, at: DateTime<Utc>) -> Outcome<Hook> {
-        let Came { id, said } = came;
-        let verdict = match &said {
-            Some(said) => judge(tx, said, &id, at)?,
-            None => Verdict::Unreadable,
-        };
-        let (order_id, status) = said.map_or((None, None), |said| (said.order_id, said.text));
-        Ok(Hook { id, order_id, status, received_at: at, verdict })
+    fn order_id(said: &Said) -> Option<&OrderId> {
+        said.order_id.as_ref()
     }
-}
 
-fn judge(tx: &mut Tx, said: &Said, id: &str, at: DateTime<Utc>) -> Outcome<Verdict> {
-    let Some(order_id) = said.order_id.clone() else { return Ok(Verdict::NoOrder) };
-    let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
-    if !parcels::say(tx, &order_id, status.into())? {
-        return Ok(Verdict::Outdated);
+    fn act(tx: &mut Tx, id: &str, said: &Said, at: DateTime<Utc>) -> Outcome<Verdict> {
+        let Some(order_id) = said.order_id.clone() else { return Ok(Verdict::NoOrder) };
+        let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
+        if !parcels::say(tx, &order_id, status.into())? {
+            return Ok(Verdict::Outdated);
+        }
+        let key = order_id.to_string();
+        let tracking_number = said.tracking_number.clone();
+        let body = DeliveryUpdated { order_id, status, tracking_number };
+        let subject = DeliveryUpdated::SUBJECTS[0].to_owned();
+        publish(tx, NewEvent { id: format!("courier-{id}"), subject, key, body, at })?;
+        Ok(Verdict::Published)
     }
-    let key = order_id.to_string();
-    let tracking_number = said.tracking_number.clone();
-    let body = DeliveryUpdated { order_id, status, tracking_number };
-    let subject = DeliveryUpdated::SUBJECTS[0].to_owned();
-    publish(tx, NewEvent { id: format!("courier-{id}"), subject, key, body, at })?;
-    Ok(Verdict::Published)
+
+    fn hook(came: Came<Said>, at: DateTime<Utc>, verdict: Verdict) -> Hook {
+        let Came { id, said } = came;
+        let (order_id, status) = said.map_or((None, None), |said| (said.order_id, said.text));
+        Hook { id, order_id, status, received_at: at, verdict }
+    }
+
+    fn verdict(hook: &Hook) -> Verdict {
+        hook.verdict
+    }
 }
 
 fn read(body: &[u8]) -> Option<Said> {

@@ -4,7 +4,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `hook/<received, ms>/<id>` | the [`Hook`] |
+//! | `hook/<received, ms>/<id>` | the [`Provider::Hook`] |
 //! | `hook-id/<id>` | the key of the hook: repeats change nothing |
 //! | `hook-order/<order id>/<received, ms>/<id>` | the key of the hook |
 //!
@@ -42,21 +42,6 @@ const BY_ID: &str = "hook-id/";
 /// A refusal is logged at most so often: forgeries must not fill the disk.
 const TOLD_EVERY_S: u64 = 10;
 
-/// A webhook as it is remembered and shown.
-pub trait Hook: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
-    /// What became of it.
-    type Verdict: Copy + Debug + Serialize + JsonSchema + Send + 'static;
-
-    /// As in [`Came::id`].
-    fn id(&self) -> &str;
-    /// The order that it is about.
-    fn order_id(&self) -> Option<&OrderId>;
-    /// When it came first.
-    fn received_at(&self) -> DateTime<Utc>;
-    /// What became of it.
-    fn verdict(&self) -> Self::Verdict;
-}
-
 /// A genuine webhook that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Came<S> {
@@ -74,10 +59,14 @@ pub trait Provider: Send + Sync + 'static {
     const SUMMARY: &'static str;
     /// The headers that a webhook must have, with what stands in them.
     const HEADERS: &'static [(&'static str, &'static str)];
+    /// The verdict of one that cannot be read.
+    const UNREADABLE: Self::Verdict;
     /// What a webhook says.
     type Said: Send + 'static;
-    /// What is remembered of it.
-    type Hook: Hook;
+    /// What becomes of it.
+    type Verdict: Copy + Debug + Serialize + JsonSchema + Send + 'static;
+    /// A webhook as it is remembered and shown.
+    type Hook: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
     /// Why one is not taken for genuine. It is told to the sender.
     type Bad: std::error::Error;
 
@@ -90,11 +79,20 @@ pub trait Provider: Send + Sync + 'static {
     /// Reads a genuine one, leniently.
     fn read(headers: &HeaderMap, body: &[u8]) -> Came<Self::Said>;
 
-    /// Does what it says and gives its verdict. Runs once for each id.
+    /// The order that it is about.
+    fn order_id(said: &Self::Said) -> Option<&OrderId>;
+
+    /// Does what it says. Runs once for each id.
     ///
     /// # Errors
     /// As for any transaction.
-    fn act(tx: &mut Tx, came: Came<Self::Said>, at: DateTime<Utc>) -> Outcome<Self::Hook>;
+    fn act(tx: &mut Tx, id: &str, said: &Self::Said, at: DateTime<Utc>) -> Outcome<Self::Verdict>;
+
+    /// What is remembered of it.
+    fn hook(came: Came<Self::Said>, at: DateTime<Utc>, verdict: Self::Verdict) -> Self::Hook;
+
+    /// What became of it.
+    fn verdict(hook: &Self::Hook) -> Self::Verdict;
 }
 
 /// The text of a header, if it is there once or more and is text.
@@ -116,7 +114,7 @@ pub fn routes<P: Provider>(context: &Context, provider: P) -> ApiRouter {
                     any_body(op.summary(P::SUMMARY), "What it tells, as its provider writes it");
                 let op = problems(op, &[400]);
                 let op = P::HEADERS.iter().fold(op, |op, (name, about)| header(op, name, about));
-                op.response::<200, Json<Taken<VerdictOf<P>>>>()
+                op.response::<200, Json<Taken<P::Verdict>>>()
             }),
         )
         .api_route(
@@ -140,18 +138,20 @@ pub fn take<P: Provider>(tx: &mut Tx, came: Came<P::Said>, at: DateTime<Utc>) ->
     {
         return Ok(known);
     }
-    let hook = P::act(tx, came, at)?;
-    let place = format!("{:013}/{}", hook.received_at().timestamp_millis(), hook.id());
+    let verdict = match &came.said {
+        Some(said) => P::act(tx, &came.id, said, at)?,
+        None => P::UNREADABLE,
+    };
+    let place = format!("{:013}/{}", at.timestamp_millis(), came.id);
     let key = format!("{ALL}{place}");
     tx.put(by_id, key.as_bytes());
-    if let Some(order_id) = hook.order_id() {
+    if let Some(order_id) = came.said.as_ref().and_then(P::order_id) {
         tx.put(format!("{}{place}", of_order(order_id.as_str())), key.as_bytes());
     }
+    let hook = P::hook(came, at, verdict);
     tx.put_json(key, &hook)?;
     Ok(hook)
 }
-
-type VerdictOf<P> = <<P as Provider>::Hook as Hook>::Verdict;
 
 struct Shared<P> {
     handle: Handle,
@@ -190,15 +190,16 @@ async fn receive<P: Provider>(
     State(shared): State<Arc<Shared<P>>>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Taken<VerdictOf<P>>>, Problem> {
+) -> Result<Json<Taken<P::Verdict>>, Problem> {
     let now_s = Utc::now().timestamp();
     shared.provider.check(&headers, &body, now_s).map_err(|bad| {
         shared.refuse(&bad, now_s);
         Problem::bad_request(bad.to_string())
     })?;
     let came = P::read(&headers, &body);
+    let id = came.id.clone();
     let hook = shared.handle.write(move |tx, at| take::<P>(tx, came, at)).await?;
-    let (id, verdict) = (hook.id(), hook.verdict());
+    let verdict = P::verdict(&hook);
     tracing::info!(id, ?verdict, "webhook taken");
     Ok(Json(Taken { received: true, verdict }))
 }
@@ -245,7 +246,7 @@ async fn list<P: Provider>(
 }
 
 /// Webhooks, newest first, of one order or all, before a cursor. With each comes its own cursor.
-fn page<H: Hook>(
+fn page<H: DeserializeOwned>(
     db: &Db,
     order_id: Option<&str>,
     before: Option<&str>,
@@ -264,7 +265,7 @@ fn page<H: Hook>(
     Ok(hooks)
 }
 
-fn by_id<H: Hook>(db: &Db, id: &str) -> Result<Option<H>, DbError> {
+fn by_id<H: DeserializeOwned>(db: &Db, id: &str) -> Result<Option<H>, DbError> {
     match db.get(format!("{BY_ID}{id}").as_bytes())? {
         Some(key) => Tx::over(db).get_json(&key),
         None => Ok(None),

@@ -62,26 +62,6 @@ pub(crate) struct Hook {
     pub(crate) verdict: Verdict,
 }
 
-impl webhooks::Hook for Hook {
-    type Verdict = Verdict;
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn order_id(&self) -> Option<&OrderId> {
-        self.order_id.as_ref()
-    }
-
-    fn received_at(&self) -> DateTime<Utc> {
-        self.received_at
-    }
-
-    fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-}
-
 /// Stripe as the sender of webhooks.
 pub(crate) struct Stripe {
     secrets: Vec<Secret>,
@@ -98,7 +78,9 @@ impl Provider for Stripe {
     const SUMMARY: &'static str = "A webhook of Stripe, signed by it";
     const HEADERS: &'static [(&'static str, &'static str)] =
         &[("Stripe-Signature", "t=<unix seconds>,v1=<hex HMAC-SHA256>")];
+    const UNREADABLE: Verdict = Verdict::Unreadable;
     type Said = HookEvent;
+    type Verdict = Verdict;
     type Hook = Hook;
     type Bad = BadSignature;
 
@@ -115,47 +97,51 @@ impl Provider for Stripe {
         Came { id, said }
     }
 
-    fn act(tx: &mut Tx, came: Came<HookEvent>, at: DateTime<Utc>) -> Outcome<Hook> {
-        let Came { id, said } = came;
-        let verdict = match &said {
-            Some(event) => judge(tx, event, &id, at)?,
-            None => Verdict::Unreadable,
+    fn order_id(said: &HookEvent) -> Option<&OrderId> {
+        said.order_id.as_ref()
+    }
+
+    fn act(tx: &mut Tx, id: &str, event: &HookEvent, at: DateTime<Utc>) -> Outcome<Verdict> {
+        let (status, reason) = match event.meaning {
+            Meaning::Completed => (SessionStatus::Paid, None),
+            Meaning::Failed(reason) if event.kind.ends_with("expired") => {
+                (SessionStatus::Expired, Some(reason))
+            }
+            Meaning::Failed(reason) => (SessionStatus::Failed, Some(reason)),
+            Meaning::Processing => (SessionStatus::Processing, None),
+            Meaning::Other => return Ok(Verdict::Ignored),
         };
+        let (Some(order_id), Some(session_id)) = (event.order_id.clone(), event.object_id.clone())
+        else {
+            return Ok(Verdict::NoOrder);
+        };
+        let amount = match (event.amount_minor, event.currency) {
+            (Some(minor), Some(currency)) => {
+                ledger::amount(minor, currency).ok().map(|amount| (amount, currency))
+            }
+            _ => None,
+        };
+        let payment_id = event.payment_id.clone();
+        let event_id = id.to_owned();
+        let said = Said { session_id, order_id, status, payment_id, amount, reason, event_id };
+        Ok(match ledger::settle(tx, said, at)? {
+            Settled::Told => Verdict::Published,
+            Settled::Known => Verdict::Duplicate,
+            Settled::Noted => Verdict::Processing,
+            Settled::NoAmount => Verdict::NoAmount,
+        })
+    }
+
+    fn hook(came: Came<HookEvent>, at: DateTime<Utc>, verdict: Verdict) -> Hook {
+        let Came { id, said } = came;
         let (kind, order_id, session_id) =
             said.map(|it| (Some(it.kind), it.order_id, it.object_id)).unwrap_or_default();
-        Ok(Hook { id, kind, order_id, session_id, received_at: at, verdict })
+        Hook { id, kind, order_id, session_id, received_at: at, verdict }
     }
-}
 
-fn judge(tx: &mut Tx, event: &HookEvent, id: &str, at: DateTime<Utc>) -> Outcome<Verdict> {
-    let (status, reason) = match event.meaning {
-        Meaning::Completed => (SessionStatus::Paid, None),
-        Meaning::Failed(reason) if event.kind.ends_with("expired") => {
-            (SessionStatus::Expired, Some(reason))
-        }
-        Meaning::Failed(reason) => (SessionStatus::Failed, Some(reason)),
-        Meaning::Processing => (SessionStatus::Processing, None),
-        Meaning::Other => return Ok(Verdict::Ignored),
-    };
-    let (Some(order_id), Some(session_id)) = (event.order_id.clone(), event.object_id.clone())
-    else {
-        return Ok(Verdict::NoOrder);
-    };
-    let amount = match (event.amount_minor, event.currency) {
-        (Some(minor), Some(currency)) => {
-            ledger::amount(minor, currency).ok().map(|amount| (amount, currency))
-        }
-        _ => None,
-    };
-    let payment_id = event.payment_id.clone();
-    let event_id = id.to_owned();
-    let said = Said { session_id, order_id, status, payment_id, amount, reason, event_id };
-    Ok(match ledger::settle(tx, said, at)? {
-        Settled::Told => Verdict::Published,
-        Settled::Known => Verdict::Duplicate,
-        Settled::Noted => Verdict::Processing,
-        Settled::NoAmount => Verdict::NoAmount,
-    })
+    fn verdict(hook: &Hook) -> Verdict {
+        hook.verdict
+    }
 }
 
 /// Fit to be part of a key and a cursor.

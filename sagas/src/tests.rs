@@ -8,10 +8,12 @@
 //! - `money`: a payment at every moment at which it may come is earned or refunded, once.
 //! - `mishaps`: everything that can go wrong, one thing at a time.
 //! - `claims`: what the definitions promise beside that.
+//! - `acceptance`: the lines of the acceptance that take days.
 //!
 //! Each input goes to a core that keeps futures between turns and to one that keeps none, and the
 //! desk compares what they write: so every test here runs with a future cache of zero as well.
 
+mod acceptance;
 mod claims;
 mod goldens;
 mod mishaps;

@@ -77,7 +77,8 @@ impl Wire {
         let answer = tokio::time::timeout(ANSWER_WITHIN, asking).await;
         let answer = answer.map_err(|_| format!("{subject} does not answer"))?;
         let answer = answer.map_err(|err| format!("{subject} does not answer: {err}"))?;
-        Ok(Said { outcome: outcome(&answer), body: json(&answer.payload) })
+        let outcome = header(&answer, "Fermata-Outcome");
+        Ok(Said { outcome, body: json(&answer.payload) })
     }
 
     /// Publishes an event, and waits until the broker has stored it.
@@ -85,11 +86,19 @@ impl Wire {
     /// # Errors
     /// It does not.
     pub async fn publish(&self, subject: &str, id: &str, body: &Value) -> Result<(), Failure> {
+        self.publish_raw(subject, id, &body.to_string()).await
+    }
+
+    /// As [`Wire::publish`], with any bytes as the body.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn publish_raw(&self, subject: &str, id: &str, body: &str) -> Result<(), Failure> {
         let failed = |err: &dyn std::fmt::Display| format!("{subject} is not stored: {err}");
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id);
         let stream = async_nats::jetstream::new(self.client.clone());
-        let body = body.to_string().into();
+        let body = body.to_owned().into();
         let sent = stream.publish_with_headers(subject.to_owned(), headers, body).await;
         sent.map_err(|err| failed(&err))?.await.map(|_| ()).map_err(|err| failed(&err))
     }
@@ -144,6 +153,8 @@ impl Drop for Standing {
 pub struct Seen {
     /// The procedure or the event; of an answer `<procedure>.reply`.
     pub schema: String,
+    /// The header `Idempotency-Key` of a request.
+    pub key: String,
     /// The header `Fermata-Outcome` of an answer.
     pub outcome: String,
     /// The body.
@@ -228,13 +239,13 @@ fn named(message: &Message, asked: &mut BTreeMap<String, String>) -> Option<Seen
     } else {
         format!("{}.reply", asked.get(&subject)?)
     };
-    Some(Seen { schema, outcome: outcome(message), body: json(&message.payload) })
+    let (key, outcome) = (header(message, "Idempotency-Key"), header(message, "Fermata-Outcome"));
+    Some(Seen { schema, key, outcome, body: json(&message.payload) })
 }
 
-fn outcome(message: &Message) -> String {
-    let headers = message.headers.as_ref();
-    let outcome = headers.and_then(|it| it.get("Fermata-Outcome"));
-    outcome.map(|it| it.as_str().to_owned()).unwrap_or_default()
+fn header(message: &Message, name: &str) -> String {
+    let value = message.headers.as_ref().and_then(|it| it.get(name));
+    value.map(|it| it.as_str().to_owned()).unwrap_or_default()
 }
 
 fn json(body: &[u8]) -> Value {

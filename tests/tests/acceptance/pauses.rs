@@ -13,7 +13,7 @@ use system_tests::{
     shared::system,
     stack::{PROCESSES, Stack},
     until,
-    wire::Wire,
+    wire::{StandIn, Wire},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,12 +79,14 @@ fn holds(stack: &Stack) -> Result<Holds, Failure> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn line_08_a_paused_saga_holds_no_thread_and_no_file_and_little_memory() -> Result<(), Failure>
 {
-    const PARKED: usize = 4000;
+    const PARKED: usize = 2000;
     /// Beside the saga itself this has to hold what the allocator and the store's cache keep.
     const BYTES_EACH_MAX: u64 = 48 << 10;
     let stack = Stack::with_runtime("own-saga", &[]).await?;
     let api = stack.api().clone();
     let developer = Wire::of(&stack, "developer").await?;
+    let wrapped = StandIn::Says(json!({ "paper": "red" }));
+    let _wrapping = developer.stand_in("own.wrap-parcel", wrapped).await?;
     let park = async |from: usize, to: usize| {
         for numbers in (from..to).collect::<Vec<_>>().chunks(200) {
             let published = numbers.iter().map(|number| {

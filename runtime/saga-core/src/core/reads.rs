@@ -236,7 +236,7 @@ impl<S: Store> Core<S> {
         let newest = query.started_before.map(SagaId::first_of);
         let before = query.before.into_iter().chain(newest).min();
         let beyond = before.as_ref().map(|it| &it.as_bytes()[..]);
-        let (limit, prefix) = (ROWS_AT_ONCE, &[][..]);
+        let (limit, prefix) = (query.rows_at_once(), &[][..]);
         let rows =
             self.txn.store().rows(&Scan { table, prefix, beyond, is_backward: true, limit })?;
         let is_full = rows.len() == limit;
@@ -299,6 +299,12 @@ impl Look {
 }
 
 impl HeadQuery {
+    /// Where every saga fits, nobody looks at more of them than are wanted.
+    fn rows_at_once(&self) -> usize {
+        let takes_all = self.status.is_none() && self.definition.is_none() && !self.asks;
+        if takes_all { self.limit.clamp(1, ROWS_AT_ONCE) } else { ROWS_AT_ONCE }
+    }
+
     fn fits(&self, head: &Head) -> bool {
         self.status.is_none_or(|it| it == head.status)
             && self.definition.as_ref().is_none_or(|it| *it == head.definition)

@@ -204,6 +204,35 @@ fn what_nobody_wanted_is_taken_when_somebody_holds_for_it() {
 }
 
 #[test]
+fn of_several_definitions_only_those_are_asked_again_that_could_not_use_it() {
+    sells!(Strict, "Other", Placed, [placed()]);
+    let strict = || {
+        let mut registry = registry::<LaxSale>();
+        registry.register::<Strict>(&()).unwrap();
+        registry
+    };
+    let mut desk = Desk::new(strict());
+    let verdicts = desk.event("shop.placed", json!({ "order": "o1", "total": "many" }));
+    let outcomes = |it: &[Verdict]| it.iter().map(|it| it.outcome).collect::<Vec<_>>();
+    assert_eq!(outcomes(&verdicts), [Outcome::DeadLetter, Outcome::Started]);
+    let (position, sale) = (last(&desk), desk.saga());
+    let refusal = offer(&mut desk, position).unwrap_err();
+    assert!(refusal.detail.contains("Other: ") && !refusal.detail.contains("Sale"), "{refusal:?}");
+    desk.deploy(registry::<LaxSale>());
+    let refusal = offer(&mut desk, position).unwrap_err();
+    assert!(refusal.detail.ends_with("Other: it is not in this binary"), "{}", refusal.detail);
+    sells!(LaxOther, "Other", AnyPlaced, [event::<AnyPlaced>().starts(), event::<Paid>()]);
+    let mut lax = registry::<LaxSale>();
+    lax.register::<LaxOther>(&()).unwrap();
+    desk.deploy(lax);
+    assert_eq!(offer(&mut desk, position), Ok(Reply::Taken(position)));
+    let identity = desk.core().event(position).unwrap().unwrap().identity.unwrap();
+    assert_eq!(outcomes(&identity.verdicts), [Outcome::Started, Outcome::Started]);
+    assert_eq!(identity.verdicts[1].saga, Some(sale), "the other verdict is as it was");
+    assert_eq!(desk.core().heads(&query()).unwrap().len(), 2);
+}
+
+#[test]
 fn only_what_is_dead_or_unclaimed_is_offered_and_only_by_an_operator_with_a_reason() {
     let mut desk = Desk::new(registry::<Sale>());
     desk.event("shop.placed", json!({ "order": "o1", "total": 1 }));

@@ -273,6 +273,11 @@ fn age_and_search_bound_what_is_looked_at() {
     let new = HeadQuery { started_from: Some(Time(1_002_995)), ..HeadQuery::default() };
     let (found, rows) = cost(new);
     assert!(found == 5 && rows < 600, "{found} found, {rows} rows looked at");
+    let page = HeadQuery { limit: 20, ..HeadQuery::default() };
+    core.store().1.set(0);
+    assert_eq!(core.page(&page).unwrap().heads.len(), 20);
+    let rows = core.store().1.get();
+    assert!(rows <= 20, "{rows} rows looked at for a page of 20 sagas, none of which has ended");
     let search = |it: &str| HeadQuery { search: Some(it.to_owned()), ..HeadQuery::default() };
     let (found, rows) = cost(search("C7@example.com"));
     assert!(found == 300 && rows < 1_000, "{found} found, {rows} rows looked at");

@@ -19,7 +19,8 @@ def faults(document):
     """What is wrong with a document."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema.validators.validator_for(schema)(schema)
-    return [f"{list(it.absolute_path)}: {it.message[:200]}" for it in validator.iter_errors(document)]
+    found = validator.iter_errors(document)
+    return [f"{list(it.absolute_path)}: {it.message[:200]}" for it in found]
 
 
 class AsyncApi(unittest.TestCase):

@@ -223,8 +223,10 @@ impl Handle {
     ) -> Result<R, Busy> {
         let (answer, answered) = oneshot::channel();
         let query: Query = Box::new(move |core| {
-            // The asker may have lost patience.
-            let _gone = answer.send(read(core));
+            // The asker may have lost patience, before or meanwhile.
+            if !answer.is_closed() {
+                let _gone = answer.send(read(core));
+            }
         });
         self.try_send(Work::Read(query))?;
         answered.await.map_err(|_| Busy::Stopped)

@@ -139,16 +139,30 @@ async fn a_stop_finishes_what_was_given_before() {
     assert!(ended.is_ok());
 }
 
+/// Holds the engine in a question until the sender is dropped.
+async fn hold(
+    handle: &Handle,
+) -> (blocking::Sender<()>, tokio::task::JoinHandle<Result<bool, Busy>>) {
+    let (let_go, held) = blocking::channel::<()>();
+    let (enter, entered) = oneshot::channel();
+    let handle = handle.clone();
+    let holding = tokio::spawn(async move {
+        let held = move |_: &Core<SledStore>| {
+            enter.send(()).expect("the test waits");
+            held.recv().is_ok()
+        };
+        handle.read(held).await
+    });
+    entered.await.expect("the engine is held");
+    (let_go, holding)
+}
+
 #[tokio::test]
 async fn questions_do_not_keep_events_from_being_settled() {
     const QUESTIONS: usize = 200;
     let rig = rig().await;
     let handle = &rig.engine.handle;
-    let (let_go, held) = blocking::channel::<()>();
-    let holding = tokio::spawn({
-        let handle = handle.clone();
-        async move { handle.read(move |_| held.recv().is_ok()).await }
-    });
+    let (let_go, holding) = hold(handle).await;
     let (answering, answered) = watch::channel(0_usize);
     let slow = |_: usize| {
         let answering = answering.clone();
@@ -168,4 +182,18 @@ async fn questions_do_not_keep_events_from_being_settled() {
     let expected: Vec<_> = (1..=QUESTIONS).map(Ok).collect();
     assert_eq!(questions.await, expected, "all are answered, in order");
     holding.await.expect("no panic").expect("it is read");
+}
+
+#[tokio::test]
+async fn a_question_is_not_answered_when_its_asker_has_left() {
+    let rig = rig().await;
+    let handle = &rig.engine.handle;
+    let (let_go, holding) = hold(handle).await;
+    let asked = |_: usize| handle.read(|_| panic!("nobody waits for this"));
+    let mut left = Box::pin(futures::future::join_all((0..10).map(asked)));
+    assert!(left.as_mut().now_or_never().is_none(), "all of them are asked");
+    drop(left);
+    drop(let_go);
+    holding.await.expect("no panic").expect("it is read");
+    assert_eq!(handle.read(|core| core.store().position()).await, Ok(0), "it goes on");
 }

@@ -1,7 +1,7 @@
 //! README is true: its commands run, and its code is the code.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     process::{Child, Command, Output},
@@ -292,6 +292,24 @@ fn each_command_has_what_runs_it() {
     for (kind, text) in blocks() {
         assert!(known.contains(&kind.as_str()), "nothing runs a block of {kind:?}: {text}");
     }
+}
+
+#[test]
+fn its_table_of_commands_is_the_command_line() -> Result<(), Failure> {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = readme.split_once("| command | what it does |\n").expect("it has the table").1;
+    let rows = table.split("\n\n").next().unwrap_or_default().lines().skip(1);
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap_or_default());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let told: BTreeSet<&str> = names.map(|it| it.split(' ').next().unwrap_or_default()).collect();
+    let help = Command::new(binary("fermata")?).arg("--help").output();
+    let help = said(help.map_err(|err| err.to_string())?)?;
+    let commands = help.split_once("Commands:\n").expect("it lists them").1;
+    let commands = commands.split("\n\n").next().unwrap_or_default().lines();
+    let known: BTreeSet<&str> = commands.filter_map(|it| it.split_whitespace().next()).collect();
+    let told: BTreeSet<&str> = told.into_iter().chain(["help"]).collect();
+    assert_eq!(told, known, "README's table has what `fermata --help` lists");
+    Ok(())
 }
 
 #[test]

@@ -462,3 +462,85 @@ fn every_script_stops_at_its_first_fault() {
     let faults: Vec<_> = sources().iter().filter_map(fault).collect();
     assert_none(&faults, "begin it with `set -euo pipefail`");
 }
+
+/// The rows of the tables of a page whose first cell is a number: the number, and the tests that
+/// the last cell names.
+fn numbered_rows(page: &str) -> Vec<(u32, Vec<String>)> {
+    let row = |line: &str| {
+        let cells: Vec<_> = line.strip_prefix('|')?.trim_end_matches('|').split('|').collect();
+        let number = cells[0].trim().parse().ok()?;
+        let named = cells.last()?.split('`').skip(1).step_by(2);
+        Some((number, named.map(str::to_owned).collect()))
+    };
+    page.lines().filter_map(row).collect()
+}
+
+/// Every test of the tree, in Rust and in Python.
+fn tests() -> BTreeSet<String> {
+    let mut tests = BTreeSet::new();
+    for source in sources() {
+        let lines: Vec<_> = source.text.lines().map(str::trim).collect();
+        for (index, line) in lines.iter().enumerate() {
+            let is_rust = source.is_rust()
+                && (line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
+            let named = match is_rust {
+                true => lines[index..].iter().find_map(|line| function_name(line)),
+                false if source.path.ends_with(".py") => {
+                    let name = line.trim_start_matches("async ").strip_prefix("def ");
+                    name.and_then(|it| it.split('(').next()).filter(|it| it.starts_with("test_"))
+                }
+                false => None,
+            };
+            tests.extend(named.map(str::to_owned));
+        }
+    }
+    tests
+}
+
+/// What is wrong with a table that says which test shows what.
+fn table_faults(path: &str, page: &str, numbers: &[u32], prefix: &str) -> Vec<String> {
+    let (rows, tests) = (numbered_rows(page), tests());
+    let mut faults = Vec::new();
+    let listed: Vec<u32> = rows.iter().map(|it| it.0).collect();
+    if listed != numbers {
+        faults.push(format!("{path}: the rows are {listed:?}, and should be {numbers:?}"));
+    }
+    for (number, named) in &rows {
+        if named.is_empty() {
+            faults.push(format!("{path}: row {number} names no test"));
+        }
+        let gone = named.iter().filter(|it| !tests.contains(*it));
+        faults.extend(gone.map(|it| format!("{path}: row {number}: there is no test {it}")));
+        // Each test that has the number of a row stands in that row.
+        let own = format!("{prefix}{number:02}_");
+        let unlisted = tests.iter().filter(|it| it.starts_with(&own) && !named.contains(it));
+        faults.extend(unlisted.map(|it| format!("{path}: row {number} lacks {it}")));
+    }
+    faults
+}
+
+#[test]
+fn every_line_of_the_acceptance_has_its_tests() {
+    const PAGE: &str = "tests/ACCEPTANCE.md";
+    let lines: Vec<u32> = (1..=25).filter(|it| *it != 23).collect();
+    let page = read(PAGE);
+    let mut faults = table_faults(PAGE, &page, &lines, "line_");
+    for (number, named) in numbered_rows(&page) {
+        let own = format!("line_{number:02}_");
+        if !named.iter().any(|it| it.starts_with(&own)) {
+            faults.push(format!("{PAGE}: row {number} has no test named {own}…"));
+        }
+    }
+    assert_none(&faults, "name the test after its line, and list it there");
+}
+
+#[test]
+fn every_promise_has_tests_that_try_to_break_it() {
+    const PAGE: &str = "runtime/ARCHITECTURE.md";
+    let page = read(PAGE);
+    let promises = page.split("\n## ").find(|it| it.starts_with("What we promise\n"));
+    let promises = promises.expect("the architecture says what we promise");
+    let numbers: Vec<u32> = (1..=11).collect();
+    let faults = table_faults(PAGE, promises, &numbers, "promise_");
+    assert_none(&faults, "list the tests that try to break the promise beside it");
+}

@@ -2,25 +2,32 @@
 //! the secrets of the environment.
 
 use std::process::Command;
-use system_tests::{Failure, shared::system, stack::python};
+use system_tests::{Failure, shared::system};
 
 /// What the scenarios share. A provider signs its webhooks; `signed` does it with `openssl`.
 const BEGIN: &str = r#"
 set -euo pipefail
-orders=http://$ORDER_HTTP_ADDR payments=http://$PAYMENT_HTTP_ADDR deliveries=http://$DELIVERY_HTTP_ADDR
+runtime=http://$FERMATA_HTTP_ADDR orders=http://$ORDER_HTTP_ADDR
+payments=http://$PAYMENT_HTTP_ADDR deliveries=http://$DELIVERY_HTTP_ADDR
+as_viewer=(-H "Authorization: Bearer $FERMATA_VIEWER_TOKEN")
+as_approver=(-H "Authorization: Bearer $FERMATA_APPROVER_TOKEN")
+json=(-H 'Content-Type: application/json')
 field() { sed -nE 's/.*"'$1'":"?([^",}]*).*/\1/p'; }
-order() { curl -sS $orders/api/orders/$ORDER -H "Authorization: Bearer $FERMATA_VIEWER_TOKEN"; }
+order() { curl -sS $orders/api/orders/$ORDER "${as_viewer[@]}"; }
 reaches() {
   for ((look = 0; look < 600; look++)); do
-    if order | grep -q "\"orderId\":\"$ORDER\",\"status\":\"$1\""; then echo "reached $1"; return; fi
+    if order | grep -q "\"orderId\":\"$ORDER\",\"status\":\"$1\""; then
+      echo "reached $1"
+      return
+    fi
     sleep 0.1
   done
   echo "not $1 but: $(order)"; exit 1
 }
 hmac() { printf '%s' "$2" | openssl dgst -sha256 -hmac "$1" | sed 's/.*= //'; }
-create() { curl -sS -X POST $orders/api/orders -H 'Content-Type: application/json' -d "$1"; }
-WHO='"customer":{"name":"Bob","email":"bob@example.com"},"shippingAddress":{"street":"Main Street 1",
-  "city":"Springfield","zip":"12345","country":"US"}'
+create() { curl -sS -X POST $orders/api/orders "${json[@]}" -d "$1" | field orderId; }
+WHO='"customer":{"name":"Bob","email":"bob@example.com"},
+  "shippingAddress":{"street":"Main Street 1","city":"Springfield","zip":"12345","country":"US"}'
 payment_webhook() {  # TYPE PAYMENT_STATUS
   local session at body
   session=$(order | field paymentSessionId) at=$(date +%s)
@@ -40,7 +47,8 @@ delivery_webhook() {  # STATUS
 "#;
 
 const NORMAL: &str = r#"
-ORDER=$(create '{"items": [{"sku":"WIDGET-001","quantity":2,"price":50}], "total": 100, '"$WHO"'}' | field orderId)
+ORDER=$(create '{"items": [{"sku":"WIDGET-001","quantity":2,"price":50}], "total": 100,
+  '"$WHO"'}')
 reaches awaiting_payment
 echo "risk $(order | field riskScore)"
 payment_webhook checkout.session.completed paid
@@ -50,30 +58,33 @@ reaches completed
 "#;
 
 const RISKY: &str = r#"
-ORDER=$(create '{"items": [{"sku":"WIDGET-001","quantity":1000,"price":50}], "total": 50000, "newCustomer": true, '"$WHO"'}' | field orderId)
+ORDER=$(create '{"items": [{"sku":"WIDGET-001","quantity":1000,"price":50}], "total": 50000,
+  "newCustomer": true, '"$WHO"'}')
 reaches awaiting_approval
-curl -sS $runtime/api/tasks?limit=200 -H "Authorization: Bearer $FERMATA_VIEWER_TOKEN" | grep -c "\"key\":\"$ORDER\""
-curl -sS -X POST $orders/api/orders/approve -H "Authorization: Bearer $FERMATA_APPROVER_TOKEN" \
-  -H 'Content-Type: application/json' -d '{"orderId": "'$ORDER'", "approved": true}' -w ' %{http_code}\n'
+curl -sS "$runtime/api/tasks?limit=200" "${as_viewer[@]}" | grep -c "\"key\":\"$ORDER\""
+curl -sS -X POST $orders/api/orders/approve "${as_approver[@]}" "${json[@]}" \
+  -d '{"orderId": "'$ORDER'", "approved": true}' -w ' %{http_code}\n'
 reaches awaiting_payment
 "#;
 
 const FAILED: &str = r#"
-ORDER=$(create '{"items": [{"sku":"WIDGET-001","quantity":2,"price":50}], "total": 100, '"$WHO"'}' | field orderId)
+ORDER=$(create '{"items": [{"sku":"WIDGET-001","quantity":2,"price":50}], "total": 100,
+  '"$WHO"'}')
 reaches awaiting_payment
 payment_webhook checkout.session.async_payment_failed unpaid
 reaches cancelled
 for ((look = 0; look < 300; look++)); do
-  if ls $NOTIFICATION_SPOOL_DIR/order_cancelled.$ORDER@* > /dev/null 2>&1; then echo "mail is there"; break; fi
+  if ls $NOTIFICATION_SPOOL_DIR/order_cancelled.$ORDER@* > /dev/null 2>&1; then
+    echo "mail is there"
+    break
+  fi
   sleep 0.1
 done
 "#;
 
 async fn types(scenario: &str) -> Result<Vec<String>, Failure> {
-    // The suite's Python is asked for, so that a missing tool is told before anything hangs.
-    let _tools = python()?;
     let (stack, _) = system().await?;
-    let script = format!("{BEGIN}\nruntime=http://$FERMATA_HTTP_ADDR\n{scenario}");
+    let script = format!("{BEGIN}\n{scenario}");
     let mut command = Command::new("bash");
     command.args(["-c", &script]).envs(stack.env());
     let ended = tokio::task::spawn_blocking(move || command.output()).await;

@@ -77,8 +77,7 @@ fn holds(stack: &Stack) -> Result<Holds, Failure> {
 /// A saga that holds is rows in a store: with thousands of them the runtime has the threads and the
 /// files that it had with none. `deploy/bench w2` measures the memory at a hundred thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn line_08_a_paused_saga_holds_no_thread_and_no_file_and_little_memory() -> Result<(), Failure>
-{
+async fn line_08_a_paused_saga_holds_no_thread_no_file_and_little_memory() -> Result<(), Failure> {
     const PARKED: usize = 2000;
     /// Beside the saga itself this has to hold what the allocator and the store's cache keep.
     const BYTES_EACH_MAX: u64 = 48 << 10;
@@ -137,8 +136,8 @@ fn waits(saga: &Value) -> Result<chrono::TimeDelta, Failure> {
 }
 
 #[tokio::test]
-async fn line_20_approvals_and_payments_have_a_day_and_the_courier_two_weeks() -> Result<(), Failure>
-{
+async fn line_20_an_approval_and_a_payment_have_a_day_and_the_courier_has_two_weeks()
+-> Result<(), Failure> {
     let (_, api) = system().await?;
     let day = chrono::TimeDelta::hours(24);
     let (for_money, _) = awaiting_payment(&api).await?;
@@ -157,7 +156,7 @@ async fn line_20_approvals_and_payments_have_a_day_and_the_courier_two_weeks() -
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn line_20_time_out_cancels_and_closes_the_session_and_a_late_parcel_opens_a_ticket()
+async fn line_20_time_out_cancels_and_closes_the_session_and_an_overdue_parcel_opens_a_ticket()
 -> Result<(), Failure> {
     let settings = [
         ("PROCESS_ORDER_APPROVAL_MS", "1500"),

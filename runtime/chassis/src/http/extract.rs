@@ -138,6 +138,9 @@ impl<T: JsonSchema> aide::OperationOutput for Json<T> {
     }
 }
 
+/// Longer paths name nothing: no id of ours has a hundred bytes, and what a command names is audited.
+const PATH_BYTES_MAX: usize = 1_024;
+
 /// The parameters of the path. Refuses with 404: what is no id names nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
@@ -150,9 +153,10 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let is_long = PATH_BYTES_MAX < parts.uri.path().len();
         match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(value)) => Ok(Path(value)),
-            Err(_) => Err(Problem::not_found("nothing has this path")),
+            Ok(axum::extract::Path(value)) if !is_long => Ok(Path(value)),
+            Ok(_) | Err(_) => Err(Problem::not_found("nothing has this path")),
         }
     }
 }

@@ -81,7 +81,10 @@ pub fn any_body<'t>(mut operation: TransformOperation<'t>, about: &str) -> Trans
 }
 
 /// Documents a header of an answer.
-pub fn answer_header<T: JsonSchema>(ctx: &mut GenContext, about: &str) -> ReferenceOr<Header> {
+pub(crate) fn answer_header<T: JsonSchema>(
+    ctx: &mut GenContext,
+    about: &str,
+) -> ReferenceOr<Header> {
     let json_schema = ctx.schema.subschema_for::<T>();
     ReferenceOr::Item(Header {
         description: Some(about.into()),

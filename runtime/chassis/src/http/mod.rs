@@ -28,7 +28,8 @@ mod reply;
 mod serve;
 
 pub use auth::{Admin, Approver, Bearer, Caller, Operator, Role, Tokens, Viewer};
-pub use document::{Procedure, answer_header, any_body, header, or_text, problems};
+pub(crate) use document::answer_header;
+pub use document::{Procedure, any_body, header, or_text, problems};
 pub use door::{Door, Limits};
 pub use extract::{Json, Path, Query, RawJson, parse_json};
 pub use health::{Gate, Health};

@@ -137,14 +137,7 @@ impl Shell {
     }
 
     fn watch(&self, words: &[&str]) -> Result<Watching, Failure> {
-        let command = self.command(words)?;
-        let mut command = tokio::process::Command::from(command);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|err| format!("no {}: {err}", self.program))?;
-        let stdout = child.stdout.take().ok_or("no standard output")?;
-        let stderr = child.stderr.take().ok_or("no standard error")?;
-        let (lines, complaints) = (BufReader::new(stdout).lines(), BufReader::new(stderr).lines());
-        Ok(Watching { child, lines, complaints, seen: Vec::new(), complained: Vec::new() })
+        Watching::of(self.command(words)?)
     }
 }
 
@@ -158,6 +151,16 @@ struct Watching {
 }
 
 impl Watching {
+    fn of(command: Command) -> Result<Watching, Failure> {
+        let mut command = tokio::process::Command::from(command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|err| format!("it does not start: {err}"))?;
+        let stdout = child.stdout.take().ok_or("no standard output")?;
+        let stderr = child.stderr.take().ok_or("no standard error")?;
+        let (lines, complaints) = (BufReader::new(stdout).lines(), BufReader::new(stderr).lines());
+        Ok(Watching { child, lines, complaints, seen: Vec::new(), complained: Vec::new() })
+    }
+
     /// Reads on to a line with these words.
     async fn reaches(&mut self, words: &str) -> Result<String, Failure> {
         let found = timeout(SOON, reach(&mut self.lines, &mut self.seen, words)).await;
@@ -330,7 +333,7 @@ async fn each_command_does_what_it_says_in_text_and_in_json() -> Result<(), Fail
     sagas(&shell, &bob, &ann)?;
     events(&stack, &shell, &bob).await?;
     shown(&api, &shell, &bob).await?;
-    terminals(&shell, &bob)?;
+    terminals(&shell, &bob).await?;
     tasks(&api, &shell, &ann).await?;
     followed(&api, &shell, &bob).await?;
     lists_followed(&api, &shell).await?;
@@ -434,35 +437,39 @@ async fn shown(api: &Api, shell: &Shell, bob: &str) -> Result<(), Failure> {
     shell.fails(&["show", "ORD-none"], 5, &["no saga", "ORD-none", "`fermata sagas` lists them"])
 }
 
-/// What a terminal of 60 columns and 6 rows is shown, by the `script` of util-linux.
-fn at_a_terminal(shell: &Shell, command: &str, variable: (&str, &str)) -> Result<String, Failure> {
+/// A terminal of 60 columns and 6 rows, by the `script` of util-linux.
+fn terminal(shell: &Shell, command: &str, variable: (&str, &str)) -> Result<Command, Failure> {
     let program = binary("fermata")?;
     let folder = program.parent().ok_or("no folder")?.display();
     let mut script = Command::new("script");
     let line = format!("stty cols 60 rows 6; PATH={folder}:$PATH; {command}");
     script.args(["-qec", &line, "/dev/null"]).env_clear().envs(&shell.env);
     script.env("TERM", "xterm").env(variable.0, variable.1).stdin(Stdio::null());
-    let said = script.output().map_err(|err| format!("no script: {err}"))?;
-    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+    Ok(script)
 }
 
-fn terminals(shell: &Shell, bob: &str) -> Result<(), Failure> {
+async fn terminals(shell: &Shell, bob: &str) -> Result<(), Failure> {
     let (plain, coloured) = (("NO_COLOR", "1"), ("LANG", "C"));
+    let shows = |command: &str, variable| {
+        let said = terminal(shell, command, variable)?.output();
+        let said = said.map_err(|err| format!("no script: {err}"))?;
+        Ok::<String, Failure>(String::from_utf8_lossy(&said.stdout).into_owned())
+    };
     let sagas = format!("fermata sagas --key {bob}");
-    let table = at_a_terminal(shell, &sagas, plain)?;
+    let table = shows(&sagas, plain)?;
     has(&table, &["SAGA", "…"])?;
     assert!(!table.contains('\u{1b}'), "{table:?}");
-    has(&at_a_terminal(shell, &sagas, coloured)?, &["\u{1b}["])?;
-    let journal = at_a_terminal(shell, &format!("fermata show {bob}"), plain)?;
+    has(&shows(&sagas, coloured)?, &["\u{1b}["])?;
+    let journal = shows(&format!("fermata show {bob}"), plain)?;
     let records = journal.lines().filter(|it| it.contains(" < ") || it.contains(" > "));
     let records: Vec<&str> = records.map(str::trim_end).collect();
     assert!(5 < records.len() && records.iter().all(|it| it.chars().count() <= 60), "{journal}");
     let piped = shell.says(&["sagas", "--key", bob])?;
     assert!(!piped.contains('…') && !piped.contains('\u{1b}'), "{piped}");
-    // It draws over what it drew, leaves the terminal as it was, and ends with the key.
-    let watch = "timeout --foreground -s INT 3 fermata sagas --watch; echo ended";
-    let watched = at_a_terminal(shell, watch, plain)?;
-    has(&watched, &["\u{1b}[0J", "\u{1b}[3A", "\u{1b}[?7h", "waiti", "ended"])
+    // It draws over what it drew, with lines that do not wrap, and wraps again in between.
+    let mut watched = Watching::of(terminal(shell, "fermata sagas --watch", plain)?)?;
+    watched.reaches("\u{1b}[?7l\u{1b}[0JSAGA").await?;
+    watched.reaches("\u{1b}[?7h\u{1b}[?7l\u{1b}[3A\u{1b}[0JSAGA").await.map(|_| ())
 }
 
 async fn tasks(api: &Api, shell: &Shell, ann: &str) -> Result<(), Failure> {
@@ -480,7 +487,7 @@ async fn tasks(api: &Api, shell: &Shell, ann: &str) -> Result<(), Failure> {
     api.saga_is(PROCESS_ORDER, &eve, "waiting").await?;
     let task = text(&shell.json(&["tasks"])?, "/items/0/id")?;
     assert_eq!(shell.json(&["reject", &task, "-r", "looks like fraud"])?["approved"], false);
-    api.order_is(&eve, "cancelled").await.map(|_| ())
+    api.saga_is(PROCESS_ORDER, &eve, "cancelled").await.map(|_| ())
 }
 
 /// A saga until it completes, by a person and by a program; and by two who do not stay so long.

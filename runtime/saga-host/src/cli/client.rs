@@ -140,7 +140,7 @@ impl Client {
     async fn refusal(&self, response: Response) -> CliError {
         let (status, variable) = (response.status(), &self.token.variable);
         let again = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
-        let again = format!("try again in {} s", again.unwrap_or("some"));
+        let again = again.map_or("try again later".into(), |it| format!("try again in {it} s"));
         let text = match response.text().await {
             Ok(text) => text,
             Err(error) => return self.unreachable(error),

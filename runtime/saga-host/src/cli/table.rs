@@ -9,6 +9,8 @@ use comfy_table::{
 const GAP: usize = 2;
 /// A column that is cut to less says nothing.
 const COLUMN_CHARS_MIN: usize = 6;
+/// Words need more than names do.
+const LAST_COLUMN_CHARS_MIN: usize = 16;
 
 /// What one field of a table says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,12 +98,18 @@ fn coloured(Cell { text, tone }: Cell) -> TableCell {
     }
 }
 
-/// The widest columns give way, until the line fits or nothing is left to give.
+/// The last column gives way first, as it says most words; then the widest, until the line fits or
+/// nothing is left to give.
 fn fitted(widths: &[usize], columns: Option<usize>) -> Vec<usize> {
     let mut fitting = widths.to_vec();
     let Some(columns) = columns else { return fitting };
     let room = columns.saturating_sub(GAP * widths.len().saturating_sub(1));
-    while fitting.iter().sum::<usize>() > room {
+    let over = |fitting: &[usize]| fitting.iter().sum::<usize>().saturating_sub(room);
+    let excess = over(&fitting);
+    if let Some(last) = fitting.iter_mut().skip(1).next_back() {
+        *last -= excess.min(last.saturating_sub(LAST_COLUMN_CHARS_MIN));
+    }
+    while over(&fitting) > 0 {
         let widest = fitting.iter_mut().skip(1).max_by_key(|it| **it);
         match widest.filter(|it| **it > COLUMN_CHARS_MIN) {
             Some(widest) => *widest -= 1,
@@ -159,6 +167,9 @@ ID                     STATUS   REASON
             told.contains("0198-the-id-of-a-saga  waiting  the") && told.contains('…'),
             "{told}"
         );
+        let widths = [36, 13, 36, 7, 3, 7, 50];
+        assert_eq!(fitted(&widths, Some(130)), [36, 13, 36, 7, 3, 7, 16], "keys stay whole");
+        assert_eq!(fitted(&widths, Some(80)), [36, 6, 6, 6, 3, 6, 6], "as far as it goes");
         let told = Columns::new(&HEADER).lines(rows(&LONG), terminal(20));
         assert!(told.contains("0198-the-id-of-a-saga"), "{told}");
     }

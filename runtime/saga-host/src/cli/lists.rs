@@ -264,10 +264,8 @@ s2    demo        l    cancelled        25h  24h      the customer asked
     fn tasks_events_and_definitions_are_lines() {
         let told_tasks = told(
             &tasks(),
-            &[
-                r#"{"id":"s1.0","definition":"demo","key":"k","title":"Approve it","facts":{"risk":85},
-            "since":"2026-01-02T03:04:05Z","until":"2026-01-03T03:04:05Z"}"#,
-            ],
+            &[r#"{"id":"s1.0","definition":"demo","key":"k","title":"Approve it",
+            "facts":{"risk":85},"since":"2026-01-02T03:04:05Z","until":"2026-01-03T03:04:05Z"}"#],
         );
         assert!(
             told_tasks

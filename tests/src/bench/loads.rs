@@ -113,15 +113,13 @@ pub async fn orders(
 }
 
 async fn watch(world: &World, room: &Semaphore, before: f64, count: u32) -> Result<(), Failure> {
-    /// Small against the time of a saga, large against that of the question.
-    const LOOK_EVERY: Duration = Duration::from_millis(10);
     let (mut seen, end) = (before, before + f64::from(count));
     let deadline = Instant::now() + LOAD_WITHIN;
     while seen < end {
         if deadline < Instant::now() {
             return Err(format!("{} of {count} sagas were completed", seen - before));
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(world.look_every()).await;
         let now = completed(world).await?;
         #[expect(
             clippy::cast_possible_truncation,

@@ -245,6 +245,12 @@ impl World {
         }
     }
 
+    /// How often a load may ask how far the runtime is: seldom enough that the answers are little
+    /// beside the sagas.
+    pub fn look_every(&self) -> Duration {
+        Duration::from_millis(if self.under.is_empty() { 10 } else { 1_000 })
+    }
+
     /// The runtime's process; 0 when it does not run.
     pub fn runtime_pid(&self) -> u32 {
         self.runtime.as_ref().map_or(0, Child::id)

@@ -259,7 +259,7 @@ impl Bench {
                 "shares": shares });
             figures.insert(name.to_owned(), figure);
         }
-        let (instructions, shares) = budget::process(&self.dir, count, 50, SHARES).await?;
+        let (instructions, shares) = budget::process(&self.dir, count, 200, SHARES).await?;
         self.say(&format!("the whole runtime: {instructions:.0} instructions for each saga"));
         for Share { function, percent } in &shares {
             self.say(&format!("{percent:6.2} %  {function}"));

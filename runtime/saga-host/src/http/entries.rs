@@ -1,5 +1,5 @@
-//! Reads journals from the engine, a bounded piece at a time, so that no journal is so long that the
-//! engine's thread has no time for anything else while somebody reads it.
+//! Reads journals from the engine, a bounded piece at a time, so that no journal is so long that
+//! the engine's thread has no time for anything else while somebody reads it.
 
 use super::internal;
 use crate::{

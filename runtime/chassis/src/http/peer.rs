@@ -19,8 +19,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Breaks the connection off at once, whatever is on its way: for a peer that does not read what
-    /// it asked for. The peer sees that its answer is not complete.
+    /// Breaks the connection off at once, whatever is on its way: for a peer that does not read
+    /// what it asked for. The peer sees that its answer is not complete.
     pub fn hang_up(&self) {
         self.hangup.0.cancel();
     }

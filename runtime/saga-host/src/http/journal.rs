@@ -21,8 +21,8 @@ use serde::Serialize;
 pub(crate) struct RecordView {
     /// Counts from 0. What stands behind a fact that was held moves when the fact is applied.
     seq: usize,
-    /// The number of its entry, which never changes: a fact with what was decided on it. A fact that
-    /// was held is told again under the same number when it is applied.
+    /// The number of its entry, which never changes: a fact with what was decided on it. A fact
+    /// that was held is told again under the same number when it is applied.
     entry: u32,
     at: String,
     /// A fact: `started replied rejected received timer_fired exhausted published undone

@@ -556,8 +556,8 @@ async fn figures_of_a_saga_that_many_watch_are_printed() {
         assert!(seen.iter().all(|it| *it == 3 + 2 * TURNS), "{seen:?}");
         let engine_ms = world.engine_time().as_millis();
         eprintln!(
-            "{TURNS} turns of a saga with {readers} readers took {ms} ms, {engine_ms} ms of them of \
-             the engine's thread"
+            "{TURNS} turns of a saga with {readers} readers took {ms} ms, {engine_ms} ms of them \
+             of the engine's thread"
         );
     }
 }

@@ -25,8 +25,8 @@ pub(super) enum TooSlow {
 /// One reader's pace: while it takes what was new at one moment, not much more may become new.
 ///
 /// Of a long journal a reader is behind by thousands of messages when it comes, and none of them is
-/// held against it: it falls behind only when more are added, while it is waited for, than it had to
-/// take, and more than [`BEHIND_MAX`].
+/// held against it: it falls behind only when more are added, while it is waited for, than it had
+/// to take, and more than [`BEHIND_MAX`].
 pub(super) struct Pace {
     look_at: Instant,
     taken_at: Instant,

@@ -3,8 +3,8 @@
 //! Readers that look at each level stop at 128, those that pass a value on as raw text take any
 //! depth, and whoever gets it next may not. So every door asks here first.
 
-/// Levels of arrays and objects: no message of ours has ten. serde_json reads 127, and what comes in
-/// is shown again inside lists and envelopes of a few levels.
+/// Levels of arrays and objects: no message of ours has ten. serde_json reads 127, and what comes
+/// in is shown again inside lists and envelopes of a few levels.
 pub const DEPTH_MAX: usize = 100;
 
 /// Whether arrays and objects are nested deeper than [`DEPTH_MAX`]. Takes any bytes and never

@@ -138,7 +138,8 @@ impl<T: JsonSchema> aide::OperationOutput for Json<T> {
     }
 }
 
-/// Longer paths name nothing: no id of ours has a hundred bytes, and what a command names is audited.
+/// Longer paths name nothing: no id of ours has a hundred bytes, and what a command names is
+/// audited.
 const PATH_BYTES_MAX: usize = 1_024;
 
 /// The parameters of the path. Refuses with 404: what is no id names nothing.

@@ -31,8 +31,8 @@ const RETRY_AFTER_S: u64 = 1;
 /// How much of a body over the limit is still read.
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Below this path each request proves by a signature who sent it. What does is not counted against
-/// its address, so that whoever floods the path with forgeries, from behind the same proxy say, does
-/// not shut out the provider; each of those that do not is.
+/// its address, so that whoever floods the path with forgeries, from behind the same proxy say,
+/// does not shut out the provider; each of those that do not is.
 pub const SIGNED_PREFIX: &str = "/webhooks/";
 /// The route label of a path that is none of ours, so that strangers cannot grow the metrics.
 const UNMATCHED: &str = "unmatched";

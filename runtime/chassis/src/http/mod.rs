@@ -10,8 +10,8 @@
 //!    [`SIGNED_PREFIX`] only what was not taken for genuine is counted;
 //! 4. the handler, behind the roles that its extractors ask for.
 //!
-//! `/livez /readyz /metrics /openapi.json` are added beside it. [`serve`] runs the result, and gives
-//! each address a bounded number of connections.
+//! `/livez /readyz /metrics /openapi.json` are added beside it. [`serve`] runs the result, and
+//! gives each address a bounded number of connections.
 
 mod auth;
 mod crowd;

@@ -297,8 +297,8 @@ impl OperationInput for LastEventId {
 pub(super) fn document(op: TransformOperation<'_>) -> TransformOperation<'_> {
     let description = "Each message has event `record`, its place in the log as id, and a record \
         of the journal as data, in the order of the log: a fact that was held comes again, with \
-        the same `entry`, when it is applied. Comments keep the connection alive. When the saga has \
-        ended, a last message has event `ended` and the saga as data.";
+        the same `entry`, when it is applied. Comments keep the connection alive. When the saga \
+        has ended, a last message has event `ended` and the saga as data.";
     let mut op = problems(op, &[422, 429, 503])
         .summary("What happens to a saga, as it happens")
         .description(description)

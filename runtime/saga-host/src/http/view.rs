@@ -194,7 +194,8 @@ impl WaitView {
             unblock: match &task_id {
                 Some(task) => format!(
                     "as approver: POST /api/tasks/{task}/decision \
-                     {{\"approved\":true|false,\"reason\":\"…\"}}, or approve {task} on the command line"
+                     {{\"approved\":true|false,\"reason\":\"…\"}}, or approve {task} on the \
+                     command line"
                 ),
                 None => format!("an event on {event} with the header Fermata-Key: {}", wait.key),
             },

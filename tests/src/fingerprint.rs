@@ -1,10 +1,10 @@
 //! A hash over every store of a running system, to show that a request left nothing behind.
 //!
-//! The processes hold their stores, so their files are read beside them: what is on the disk is all
-//! that is durable. A look takes the sidecar, which every commit writes, with sizes and times of all
-//! files, which every write changes. Where a look differs, a copy of the store is opened and all its
-//! rows are hashed, because sled moves its pages now and then by itself; so a difference is told by
-//! its keys. Logs and the broker's files are none of the stores.
+//! The processes hold their stores, so their files are read beside them: what is on the disk is
+//! all that is durable. A look takes the sidecar, which every commit writes, with sizes and times
+//! of all files, which every write changes. Where a look differs, a copy of the store is opened and
+//! all its rows are hashed, because sled moves its pages now and then by itself; so a difference is
+//! told by its keys. Logs and the broker's files are none of the stores.
 
 use crate::{Failure, stack::Stack, until};
 use chassis::db::{Db, DbOptions};

@@ -189,9 +189,9 @@ const LANE: usize = 1_000;
 const EVENTS: usize = 3 * LANE;
 /// Publishes that wait for the broker at once.
 const UNACKED: usize = 64;
-/// How long an order may take amid the flood, in lengths of the flood and its own time together. Its
-/// events stand behind those of the flood in the one stream, so it waits for what is there already,
-/// and for nothing else.
+/// How long an order may take amid the flood, in lengths of the flood and its own time together.
+/// Its events stand behind those of the flood in the one stream, so it waits for what is there
+/// already, and for nothing else.
 const DELAY_MAX: f64 = 2.0;
 /// How much longer it may take than before once the flood is over.
 const AFTER_MAX: f64 = 10.0;

@@ -41,7 +41,7 @@ const NO_TOKENS: &[(&str, &str)] = &[
     ("an unknown token", "Bearer nonsense"),
     ("an empty token", "Bearer "),
     ("another scheme", "Basic YTpi"),
-    ("a token without its scheme", "viewer-dev-kZ7mQx2TnV5bRwJ9hLcY3sPd"),
+    ("a token without its scheme", "nonsense"),
     ("two tokens", "Bearer a b"),
 ];
 

@@ -3,8 +3,14 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     path::Path,
-    process,
+    process, thread,
+    time::{Duration, Instant},
 };
+
+/// A holder that is on its way out, or that is starting a child, lets go within milliseconds; one
+/// that serves does not.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// An advisory lock with the pid of its holder as text. It is free as soon as the process is gone.
 pub(super) struct LockFile {
@@ -22,13 +28,20 @@ impl LockFile {
             .truncate(false)
             .open(path)
             .map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => write_pid(&mut file).map_err(io)?,
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) });
+        let given_up = Instant::now() + LETS_GO_WITHIN;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(source)) => return Err(io(source)),
+                Err(TryLockError::WouldBlock) if Instant::now() < given_up => {
+                    thread::sleep(LOOK_EVERY);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(OpenError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) });
+                }
             }
         }
+        write_pid(&mut file).map_err(io)?;
         Ok(LockFile { _file: file })
     }
 }

@@ -132,9 +132,9 @@
 //!
 //! # Rows
 //! The store is the service's own. Keys that begin with byte 0 or [`KIT_PREFIX`] (1) are taken;
-//! text keys like `stock/WIDGET-001` are
-//! free, but for `hook/…`, `hook-id/…` and `hook-order/…` in a service that takes [`webhooks`]. Write the time of [`Call::at`], never ask a clock:
-//! procedures are pure over their transaction, and the `conformance` feature runs them as such.
+//! text keys like `stock/WIDGET-001` are free, but for `hook/…`, `hook-id/…` and `hook-order/…` in
+//! a service that takes [`webhooks`]. Write the time of [`Call::at`], never ask a clock: procedures
+//! are pure over their transaction, and the `conformance` feature runs them as such.
 //!
 //! # Tests of a service
 //! With the feature `conformance`, `conformance::check` takes a call and its undo through every

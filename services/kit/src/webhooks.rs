@@ -1,6 +1,6 @@
 //! A provider's webhooks, taken once: the raw body is checked by the service, its verdict, what it
-//! changes and its event are one commit, and the 200 leaves when that is durable. Nothing else is on
-//! this path: no look-up at the provider, no waiting for the runtime.
+//! changes and its event are one commit, and the 200 leaves when that is durable. Nothing else is
+//! on this path: no look-up at the provider, no waiting for the runtime.
 //!
 //! | key | value |
 //! |---|---|
@@ -45,7 +45,8 @@ const TOLD_EVERY_S: u64 = 10;
 /// A genuine webhook that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Came<S> {
-    /// The same for each repeat; letters, digits, `-` and `_`, fit to be part of a key and a cursor.
+    /// The same for each repeat; letters, digits, `-` and `_`, fit to be part of a key and of a
+    /// cursor.
     pub id: String,
     /// What it says; nothing when it cannot be read.
     pub said: Option<S>,

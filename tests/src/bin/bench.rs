@@ -131,7 +131,7 @@ async fn run(dir: PathBuf, asked: Asked) -> Result<Map<String, Value>, Failure> 
     let file_system = file_system(&dir)?;
     if file_system == "tmpfs" || file_system == "ramfs" {
         return Err(format!(
-            "{} is on {file_system}, which has no disk to wait for: check the project out on a disk",
+            "{} is on {file_system}, which never waits for a disk: check the project out on one",
             dir.display()
         ));
     }

@@ -149,7 +149,8 @@ pub fn events(db: &Db) -> Vec<Value> {
 }
 
 /// Runs a Python program over this input; gives what it prints. The interpreter is
-/// `FERMATA_PYTHON`, or the one that deploy/test makes, with what tests/python/requirements.txt pins.
+/// `FERMATA_PYTHON`, or the one that deploy/test makes, with what tests/python/requirements.txt
+/// pins.
 ///
 /// # Panics
 /// There is no such interpreter, or the program fails.

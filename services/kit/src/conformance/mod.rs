@@ -10,6 +10,7 @@
 //! before; the call was answered with one and the same reply, or, once it was undone, with the
 //! rejection `undone`; without an undo the effect is that of one call.
 
+#[cfg(feature = "conformance")]
 pub mod door;
 #[cfg(test)]
 mod tests;

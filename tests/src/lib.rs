@@ -29,7 +29,10 @@ pub mod stack;
 pub mod wire;
 
 use std::{future::Future, time::Duration};
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 /// What went wrong, in words for whoever reads the test's output.
 pub type Failure = String;
@@ -60,4 +63,19 @@ where
         }
         pause = (pause * 11 / 10).min(LOOK_EVERY_MAX);
     }
+}
+
+/// Ends when this program is asked to stop: what it has started is to be stopped first.
+///
+/// # Errors
+/// Signals cannot be heard.
+pub async fn asked_to_stop() -> Result<(), Failure> {
+    let listen = |kind| signal(kind).map_err(|err| format!("no signals: {err}"));
+    let (mut interrupt, mut terminate) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+    }
+    Ok(())
 }

@@ -2,7 +2,14 @@
 //! asserted nowhere.
 
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::{
+    fs::read_to_string,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use system_tests::{Failure, until};
+
+const WITHIN: Duration = Duration::from_secs(60);
 
 fn bench(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bench")).args(args).output().expect("the benchmark starts")
@@ -55,4 +62,33 @@ fn what_it_does_not_know_is_named_and_nothing_runs() {
         assert!(output.stdout.is_empty());
         assert_eq!(String::from_utf8_lossy(&output.stderr).trim(), format!("bench: {why}"));
     }
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_leaves_no_process() -> Result<(), Failure> {
+    let bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["w2", "--parked", "100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut bench = bench.map_err(|err| err.to_string())?;
+    let started: Vec<String> = until("its broker and runtime run", WITHIN, || async {
+        let tasks = format!("/proc/{}/task", bench.id());
+        let tasks = std::fs::read_dir(tasks).map_err(|err| err.to_string())?;
+        let of_task = |it: std::fs::DirEntry| read_to_string(it.path().join("children")).ok();
+        let pids: Vec<String> = tasks.flatten().filter_map(of_task).collect();
+        let pids: Vec<String> =
+            pids.iter().flat_map(|it| it.split_whitespace()).map(str::to_owned).collect();
+        if pids.len() < 2 { Err(format!("{pids:?}")) } else { Ok(pids) }
+    })
+    .await?;
+    let asked = Command::new("kill").args(["-TERM", &bench.id().to_string()]).status();
+    assert!(asked.is_ok_and(|it| it.success()), "it was there to be stopped");
+    let status = bench.wait().map_err(|err| err.to_string())?;
+    assert_eq!(status.code(), Some(1));
+    for pid in started {
+        let stat = read_to_string(format!("/proc/{pid}/comm"));
+        assert!(stat.is_err(), "process {pid} is left: {stat:?}");
+    }
+    Ok(())
 }

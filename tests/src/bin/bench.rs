@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use system_tests::{
-    Failure,
+    Failure, asked_to_stop,
     bench::{
         budget::{self, Load, Share},
         floor::Floor,
@@ -91,7 +91,11 @@ async fn main() -> ExitCode {
         }
     };
     let is_json = asked.is_json;
-    match run(root().join("target/bench"), asked).await {
+    let ran = tokio::select! {
+        ran = run(root().join("target/bench"), asked) => ran,
+        stopped = asked_to_stop() => stopped.and(Err("stopped".to_owned())),
+    };
+    match ran {
         Ok(out) => {
             if is_json {
                 println!("{}", Value::Object(out));

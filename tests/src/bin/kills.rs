@@ -4,11 +4,10 @@
 
 use std::{process::ExitCode, sync::Arc};
 use system_tests::{
-    Failure,
+    Failure, asked_to_stop,
     kills::{Run, plan::Size},
     stack::root,
 };
-use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 const USAGE: &str = "usage: deploy/kills [--orders 500] [--seed N] [--open 100] \
@@ -37,18 +36,6 @@ fn read(arguments: &[String]) -> Result<Run, Failure> {
         return Err(format!("there has to be something to kill, and an open saga\n{USAGE}"));
     }
     Ok(Run::long(seed, size))
-}
-
-/// Asked to stop: what was started is stopped before the end.
-async fn asked_to_stop() -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|err| format!("no signals: {err}"));
-    let (mut interrupt, mut terminate) =
-        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => (),
-        _ = terminate.recv() => (),
-    }
-    Ok(())
 }
 
 #[tokio::main]

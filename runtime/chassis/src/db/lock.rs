@@ -37,7 +37,10 @@ impl LockFile {
                     thread::sleep(LOOK_EVERY);
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(OpenError::Locked { dir: dir.to_owned(), pid: read_pid(&mut file) });
+                    return Err(OpenError::Locked {
+                        dir: dir.to_owned(),
+                        pid: read_pid(&mut file),
+                    });
                 }
             }
         }

@@ -70,3 +70,11 @@ class NatsServer:
     def login(self, user):
         """How this user says who it is."""
         return {"user": user, "pass": self.settings[f"{user.upper()}_NATS_PASSWORD"]}
+
+
+async def heard(client, seconds):
+    """Whatever this client of nats-py has sent has reached the server, subscriptions included. A
+    flush writes its PING ahead of what still waits in the client's buffer, so it takes two: before
+    the first one's answer can be read the buffer is on its way."""
+    await client.flush(seconds)
+    await client.flush(seconds)

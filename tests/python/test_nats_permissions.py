@@ -11,7 +11,7 @@ import unittest
 import nats
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
-from nats_server import NatsServer
+from nats_server import NatsServer, heard
 
 TIMEOUT_S = 5
 
@@ -236,7 +236,7 @@ class Permissions(unittest.IsolatedAsyncioTestCase):
     async def test_the_order_service_forwards_a_decision_and_the_runtime_answers(self):
         fermata, order = await self.client("fermata"), await self.client("order")
         asked = await fermata.subscribe("tasks.decide")
-        await fermata.flush(TIMEOUT_S)
+        await heard(fermata, TIMEOUT_S)
         answer = asyncio.create_task(order.request("tasks.decide", b"{}", timeout=TIMEOUT_S))
         await (await asked.next_msg(TIMEOUT_S)).respond(b'{"status":202}')
         self.assertEqual((await answer).data, b'{"status":202}')
@@ -249,7 +249,7 @@ class Permissions(unittest.IsolatedAsyncioTestCase):
                 await message.respond(service.encode())
 
             await client.subscribe("$SRV.INFO", cb=answer)
-            await client.flush(TIMEOUT_S)
+            await heard(client, TIMEOUT_S)
         developer = await self.client("developer", "_INBOX")
         inbox = developer.new_inbox()
         found = await developer.subscribe(inbox)

@@ -24,7 +24,7 @@ import urllib.request
 
 import nats
 
-from nats_server import development_settings
+from nats_server import development_settings, order
 from system import System, until
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -88,18 +88,6 @@ class Asker:
     def document(self, name):
         with urllib.request.urlopen(self.url(name, "/openapi.json"), timeout=10) as answer:
             return json.load(answer)
-
-
-def order(is_risky):
-    """An order as a customer places it."""
-    price = "50000.00" if is_risky else "50.00"
-    return {
-        "items": [{"sku": "WIDGET-001", "quantity": 1, "price": price}],
-        "total": price,
-        "customer": {"name": "Ada Example", "email": "ada@example.com"},
-        "newCustomer": is_risky,
-        "shippingAddress": {"street": "1 Main", "city": "Ulm", "zip": "89073", "country": "DE"},
-    }
 
 
 def seed(asker):

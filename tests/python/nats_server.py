@@ -18,6 +18,18 @@ def development_settings():
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
+def order(is_risky):
+    """An order as a customer places it."""
+    price = "50000.00" if is_risky else "50.00"
+    return {
+        "items": [{"sku": "WIDGET-001", "quantity": 1, "price": price}],
+        "total": price,
+        "customer": {"name": "Ada Example", "email": "ada@example.com"},
+        "newCustomer": is_risky,
+        "shippingAddress": {"street": "1 Main", "city": "Ulm", "zip": "89073", "country": "DE"},
+    }
+
+
 def server_binary():
     """NATS_SERVER, else the one that deploy/tools fetched, else the one in PATH."""
     fetched = ROOT / "target/tools/python/bin/nats-server"

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
-from nats_server import development_settings
+from nats_server import development_settings, order
 
 SETTINGS = {**development_settings(), **os.environ}
 WORKERS = 8
@@ -39,17 +39,6 @@ def ask(address, body=None, role="VIEWER"):
             if error.code not in (429, 503):
                 return error.code, json.loads(error.read() or b"null")
             time.sleep(float(error.headers.get("retry-after", "0.2")))
-
-
-def order(is_risky):
-    price = "50000.00" if is_risky else "50.00"
-    return {
-        "items": [{"sku": "WIDGET-001", "quantity": 1, "price": price}],
-        "total": price,
-        "customer": {"name": "Ada Example", "email": "ada@example.com"},
-        "newCustomer": is_risky,
-        "shippingAddress": {"street": "1 Main", "city": "Ulm", "zip": "89073", "country": "DE"},
-    }
 
 
 class Acknowledged:

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::{sync::watch, time::timeout};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 /// The order saga.
 pub const PROCESS_ORDER: &str = "process-order";
@@ -360,4 +360,25 @@ impl Driven<'_> {
 
 fn last_reason(order: &Value) -> Option<&str> {
     order["history"].as_array()?.last()?["reason"].as_str()
+}
+
+/// Plays every scenario once, side by side and without a pause.
+///
+/// # Errors
+/// One of them ended otherwise than it should; the message names it.
+pub async fn play_all(api: &Api) -> Result<Vec<Way>, Failure> {
+    let mut runs = JoinSet::new();
+    for scenario in Scenario::ALL {
+        let api = api.clone();
+        runs.spawn(async move {
+            let order_id = scenario.place(&api).await?;
+            let res = scenario.play(&api, &order_id, &mut Pace::at_once()).await;
+            res.map_err(|why| format!("{}: {why}", scenario.name()))
+        });
+    }
+    let mut ways = Vec::new();
+    while let Some(run) = runs.join_next().await {
+        ways.push(run.map_err(|err| err.to_string())??);
+    }
+    Ok(ways)
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 use system_tests::{
     Failure,
     audit::{SKU, check},
-    scenarios::{Pace, Scenario},
+    scenarios::play_all,
     stack::Stack,
 };
-use tokio::task::JoinSet;
 
 /// Deadlines that a scenario can wait for, and that none misses on a busy machine.
 const SETTINGS: [(&str, &str); 3] = [
@@ -20,19 +19,7 @@ const SETTINGS: [(&str, &str); 3] = [
 async fn every_way_of_an_order_ends_as_it_should() -> Result<(), Failure> {
     let mut stack = Stack::start(&SETTINGS).await?;
     let stock = stack.api().stock(SKU).await?;
-    let mut runs = JoinSet::new();
-    for scenario in Scenario::ALL {
-        let api = stack.api().clone();
-        runs.spawn(async move {
-            let order_id = scenario.place(&api).await?;
-            let res = scenario.play(&api, &order_id, &mut Pace::at_once()).await;
-            res.map_err(|why| format!("{}: {why}", scenario.name()))
-        });
-    }
-    let mut ways = Vec::new();
-    while let Some(run) = runs.join_next().await {
-        ways.push(run.map_err(|err| err.to_string())??);
-    }
+    let ways = play_all(stack.api()).await?;
     assert!(ways.iter().any(|it| it.is_late), "the late arm has run");
     check(stack.api(), &stack.spool(), stock, &ways).await?;
     for process in system_tests::stack::PROCESSES.into_iter().rev() {

@@ -10,11 +10,10 @@ use std::{
 use system_tests::{
     Failure,
     client::{order_of, text},
-    scenarios::{Pace, Scenario},
+    scenarios::play_all,
     stack::{Stack, python, root},
     wire::{Seen, Wire, Witness},
 };
-use tokio::task::JoinSet;
 
 /// What the validator has to say, a line for each message that does not fit.
 fn faults(messages: &[Seen]) -> Result<Vec<String>, Failure> {
@@ -56,19 +55,7 @@ async fn line_21_every_request_answer_and_event_on_the_wire_fits_its_committed_s
     ];
     let stack = Stack::start(&settings).await?;
     let witness = Witness::of(&stack).await?;
-    let mut runs = JoinSet::new();
-    for scenario in Scenario::ALL {
-        let api = stack.api().clone();
-        runs.spawn(async move {
-            let order_id = scenario.place(&api).await?;
-            let res = scenario.play(&api, &order_id, &mut Pace::at_once()).await;
-            res.map_err(|why| format!("{}: {why}", scenario.name()))
-        });
-    }
-    let mut ways = Vec::new();
-    while let Some(run) = runs.join_next().await {
-        ways.push(run.map_err(|err| err.to_string())??);
-    }
+    let ways = play_all(stack.api()).await?;
     asked_by_hand(&stack, &ways[0].order_id).await?;
 
     let seen = witness.seen();

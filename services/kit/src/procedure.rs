@@ -105,16 +105,24 @@ pub(crate) trait Procedure: Send + Sync {
         request: &Request,
         at: DateTime<Utc>,
     ) -> Outcome<Begun<String, String>>;
-    fn work(self: Arc<Self>, intent: &str, attempt: Attempt) -> Working;
+    /// As [`Effect::work`]. Reached without outside work only when an older release had begun some.
+    fn work(self: Arc<Self>, _intent: &str, _attempt: Attempt) -> Working {
+        Box::pin(async { Err(WorkError::Failed(NO_WORK.to_owned())) })
+    }
+    /// As [`Effect::finish`], and reached as [`work`](Procedure::work) is.
     fn finish(
         &self,
-        tx: &mut Tx,
-        request: &Request,
-        intent: &str,
-        done: Result<Done, Rejection>,
-        at: DateTime<Utc>,
-    ) -> Outcome<String>;
+        _tx: &mut Tx,
+        _request: &Request,
+        _intent: &str,
+        _done: Result<Done, Rejection>,
+        _at: DateTime<Utc>,
+    ) -> Outcome<String> {
+        Err(Refusal::failed(NO_WORK))
+    }
 }
+
+const NO_WORK: &str = "the procedure no longer works outside: see its release notes";
 
 /// Reads only; not remembered.
 pub(crate) struct Query<R, F> {
@@ -158,21 +166,6 @@ where
         let reply = (self.handler)(tx, read::<R>(request)?)?;
         encode(&reply).map(Begun::Done)
     }
-
-    fn work(self: Arc<Self>, _: &str, _: Attempt) -> Working {
-        no_work()
-    }
-
-    fn finish(
-        &self,
-        _: &mut Tx,
-        _: &Request,
-        _: &str,
-        _: Result<Done, Rejection>,
-        _: DateTime<Utc>,
-    ) -> Outcome<String> {
-        Err(Refusal::failed("a query has nothing to finish"))
-    }
 }
 
 impl<R, F> Procedure for Local<R, F>
@@ -193,21 +186,6 @@ where
         let call = Call::new(read::<R>(request)?, request, at);
         let reply = (self.handler)(tx, call)?;
         encode(&reply).map(Begun::Done)
-    }
-
-    fn work(self: Arc<Self>, _: &str, _: Attempt) -> Working {
-        no_work()
-    }
-
-    fn finish(
-        &self,
-        _: &mut Tx,
-        _: &Request,
-        _: &str,
-        _: Result<Done, Rejection>,
-        _: DateTime<Utc>,
-    ) -> Outcome<String> {
-        Err(Refusal::failed("the procedure no longer works outside: see its release notes"))
     }
 }
 
@@ -275,8 +253,4 @@ fn encode(value: &impl Serialize) -> Outcome<String> {
 
 fn unreadable(error: &serde_json::Error) -> String {
     format!("what was stored when the call began is not readable by this release: {error}")
-}
-
-fn no_work() -> Working {
-    Box::pin(async { Err(WorkError::Failed("the procedure has no outside work".to_owned())) })
 }

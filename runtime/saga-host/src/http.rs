@@ -106,13 +106,16 @@ fn decided(op: TransformOperation<'_>) -> TransformOperation<'_> {
         .response::<200, Json<tasks::DecidedView>>()
 }
 
-/// What a list goes on from; only a `next` that we gave reads back.
-fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
-    let refuse = |_| {
+/// What a list goes on from. It reads back as we write it and in no other way: signs, leading zeros
+/// and capitals are not ours.
+fn cursor<T: FromStr + ToString>(text: Option<&str>) -> Result<Option<T>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let read = text.parse::<T>().ok().filter(|it| it.to_string() == text);
+    let refusal = || {
         Problem::unprocessable("the query has a wrong parameter")
             .field("/cursor", "must be the `next` of the page before")
     };
-    text.map(|it| it.parse().map_err(refuse)).transpose()
+    read.map(Some).ok_or_else(refusal)
 }
 
 /// A row that does not read back: the caller can do nothing about it.

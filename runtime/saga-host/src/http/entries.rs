@@ -62,7 +62,8 @@ pub(super) fn read(
 ) -> Result<Visit, StoreError> {
     let store = core.store();
     let (mut entries, mut bytes, mut is_all) = (Vec::new(), 0, true);
-    let tail = from.map(|it| it..).into_iter().flatten();
+    // With its end, as a caller's cursor may begin at the last number there is.
+    let tail = from.map(|it| it..=u32::MAX).into_iter().flatten();
     for number in numbers.iter().copied().chain(tail) {
         if entries.len() == VISIT_ENTRIES_MAX || VISIT_BYTES_MAX < bytes {
             is_all = false;

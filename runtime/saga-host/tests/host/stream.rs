@@ -371,11 +371,28 @@ async fn a_journal_has_the_same_records_in_pages_of_any_size() {
         }
         assert_eq!(records, data(&seen), "{limit} at once");
     }
-    for cursor in ["x", "", "-1", "1", "1.2", "01.0.0"] {
+    for cursor in ["x", "", "-1", "1", "1.2", "01.0.0", "%2B1.0.0", "1.0.0.0"] {
         let path = format!("/api/sagas/{saga}/journal?cursor={cursor}");
         let (status, body) = world.call("GET", &path, Some(VIEWER), None).await;
         assert_eq!((status, &body["errors"][0]["pointer"]), (422, &json!("/cursor")), "{body}");
     }
+    for cursor in ["4294967295.0.0", "4294967294.4294967295.4294967295"] {
+        let page = world.get(&format!("/api/sagas/{saga}/journal?cursor={cursor}")).await;
+        assert_eq!(page, json!({ "items": [], "next": null }), "nothing stands behind {cursor}");
+    }
+    for (list, cursors) in [
+        ("sagas", vec![saga.to_uppercase(), saga.replace('-', ""), format!("{{{saga}}}")]),
+        ("tasks", vec![saga.clone(), format!("{saga}.01"), format!("{}.1", saga.to_uppercase())]),
+        ("events", vec!["01".into(), "%2B1".into(), "-1".into(), "18446744073709551616".into()]),
+    ] {
+        for cursor in cursors {
+            let path = format!("/api/{list}?cursor={cursor}");
+            let (status, body) = world.call("GET", &path, Some(VIEWER), None).await;
+            assert_eq!((status, &body["errors"][0]["pointer"]), (422, &json!("/cursor")), "{body}");
+        }
+    }
+    let beyond = world.get("/api/events?cursor=18446744073709551615").await;
+    assert_eq!(beyond["next"], Value::Null, "{beyond}");
 }
 
 #[tokio::test]

@@ -129,6 +129,10 @@ pub(crate) fn receipt(
         tx.put(rows::NEWEST, receipt.epoch.to_be_bytes());
         // A store that has never had a receipt has nothing to send again.
         changed.restored = newest.map(|_| restored(receipt));
+        if let Some(restored) = &changed.restored {
+            let row = rows::numbered(rows::RESTORED, restored.epoch);
+            tx.put(row, restored.position.to_be_bytes());
+        }
     }
     // An instance that was superseded by a restore may still be talking: its word counts for
     // nothing.
@@ -160,7 +164,8 @@ fn restored(receipt: &Receipt) -> Receipt {
 }
 
 /// Owes again what was receipted in an epoch before `restored.epoch` after `restored.position`.
-/// Works in steps: returns the numbers that are owed again, and where to go on.
+/// Works in steps: returns the numbers that are owed again, and where to go on. What is cut off
+/// between two steps is among the [`unfinished`], and begins again.
 pub(crate) fn resend(
     tx: &mut Tx,
     restored: &Receipt,
@@ -182,7 +187,20 @@ pub(crate) fn resend(
         tx.put_json(rows::numbered(rows::OUTSTANDING, number), &row)?;
         owed.push(number);
     }
+    if next.is_none() {
+        tx.delete(rows::numbered(rows::RESTORED, restored.epoch));
+    }
     Ok((owed, next.flatten()))
+}
+
+/// Restores of the runtime whose events a process that died has not all owed again.
+pub(crate) fn unfinished(tx: &Tx) -> Result<Vec<Receipt>, DbError> {
+    let rows = tx.scan(rows::RESTORED, None, STEP_ROWS_MAX)?;
+    let restored = rows.into_iter().filter_map(|(row, position)| {
+        let epoch = rows::number_of(rows::RESTORED, &row)?;
+        Some(Receipt { ids: Vec::new(), epoch, position: number(Some(position)) })
+    });
+    Ok(restored.collect())
 }
 
 /// Forgets what was receipted long ago. Says whether there is more.

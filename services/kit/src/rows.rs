@@ -9,7 +9,8 @@
 //! | `o` number | an event without a receipt |
 //! | `r` number | an event with one |
 //! | `i` id | the number of the event with this id |
-//! | `e` | epoch and position of the runtime's newest receipt |
+//! | `e` | the epoch of the runtime's newest receipt |
+//! | `u` epoch | the position of a restore whose events are not all owed again yet |
 
 /// Keys that begin with this byte belong to the kit; services use any other above 0.
 pub const KIT_PREFIX: u8 = 1;
@@ -20,6 +21,7 @@ pub(crate) const LAST_NUMBER: &[u8] = &[KIT_PREFIX, b'n'];
 pub(crate) const OUTSTANDING: &[u8] = &[KIT_PREFIX, b'o'];
 pub(crate) const RECEIPTED: &[u8] = &[KIT_PREFIX, b'r'];
 pub(crate) const NEWEST: &[u8] = &[KIT_PREFIX, b'e'];
+pub(crate) const RESTORED: &[u8] = &[KIT_PREFIX, b'u'];
 const KEYS: &[u8] = &[KIT_PREFIX, b'k'];
 const IDS: &[u8] = &[KIT_PREFIX, b'i'];
 

@@ -21,7 +21,10 @@ use axum::{extract::State, http::HeaderMap};
 use bytes::Bytes;
 use chassis::{
     db::{Db, DbError, Tx},
-    http::{Json, Page, Problem, Query, Viewer, any_body, header, page_items_default, problems},
+    http::{
+        Json, Page, Problem, Query, Repeated, Viewer, any_body, header, page_items_default,
+        problems, single,
+    },
 };
 use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
@@ -58,7 +61,7 @@ pub trait Provider: Send + Sync + 'static {
     const PATH: &'static str;
     /// The route in a few words.
     const SUMMARY: &'static str;
-    /// The headers that a webhook must have, with what stands in them.
+    /// The headers that a webhook must have, each once, with what stands in them.
     const HEADERS: &'static [(&'static str, &'static str)];
     /// The verdict of one that cannot be read.
     const UNREADABLE: Self::Verdict;
@@ -96,7 +99,7 @@ pub trait Provider: Send + Sync + 'static {
     fn verdict(hook: &Self::Hook) -> Self::Verdict;
 }
 
-/// The text of a header, if it is there once or more and is text.
+/// The text of a header, if it is there and is text.
 pub fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|it| it.to_str().ok())
 }
@@ -163,8 +166,8 @@ struct Shared<P> {
 }
 
 impl<P> Shared<P> {
-    /// Counts each, and logs some.
-    fn refuse(&self, bad: &impl std::error::Error, now_s: i64) {
+    /// Counts each, logs some, and tells the sender.
+    fn refuse(&self, bad: &impl std::error::Error, now_s: i64) -> Problem {
         self.refused.inc();
         let last_s = self.told_s.load(Ordering::Relaxed);
         if now_s.abs_diff(last_s) >= TOLD_EVERY_S
@@ -175,6 +178,7 @@ impl<P> Shared<P> {
         {
             tracing::warn!(reason = %bad, "a webhook was refused; webhooks_refused counts all");
         }
+        Problem::bad_request(bad.to_string())
     }
 }
 
@@ -193,16 +197,20 @@ async fn receive<P: Provider>(
     body: Bytes,
 ) -> Result<Json<Taken<P::Verdict>>, Problem> {
     let now_s = Utc::now().timestamp();
-    shared.provider.check(&headers, &body, now_s).map_err(|bad| {
-        shared.refuse(&bad, now_s);
-        Problem::bad_request(bad.to_string())
-    })?;
+    each_once::<P>(&headers).map_err(|bad| shared.refuse(&bad, now_s))?;
+    shared.provider.check(&headers, &body, now_s).map_err(|bad| shared.refuse(&bad, now_s))?;
     let came = P::read(&headers, &body);
     let id = came.id.clone();
     let hook = shared.handle.write(move |tx, at| take::<P>(tx, came, at)).await?;
     let verdict = P::verdict(&hook);
     tracing::info!(id, ?verdict, "webhook taken");
     Ok(Json(Taken { received: true, verdict }))
+}
+
+/// Providers' libraries are given one text for each header: of two, it would be for chance to say
+/// which one they check.
+fn each_once<P: Provider>(headers: &HeaderMap) -> Result<(), Repeated> {
+    P::HEADERS.iter().try_for_each(|(name, _)| single(headers, name).map(|_| ()))
 }
 
 /// Longer than any id or cursor, shorter than a key may be.

@@ -39,7 +39,7 @@ pub(crate) enum Input {
     Worked { key: String, done: Result<Done, WorkError> },
     /// The pause after failed work is over.
     Retry { key: String },
-    /// The process has started: pending work goes on.
+    /// The process has started: pending work goes on, and so do restores of the runtime.
     Resume,
     /// A command of the service's own, from HTTP mostly.
     Write(Write),
@@ -124,6 +124,8 @@ impl Core {
                         Ok(()) => (),
                     }
                 }
+                let again = |restored| Output::Again(Input::Resend { restored, after: None });
+                out.extend(outbox::unfinished(tx)?.into_iter().map(again));
             }
             Input::Write(write) => out.push(Output::Release(write(tx, now))),
             Input::Receipt(receipt) => {

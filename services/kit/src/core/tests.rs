@@ -465,38 +465,58 @@ fn restored(it: &mut Driven, epoch: u64, position: u64) {
 }
 
 #[test]
-fn a_restore_owes_thousands_again_in_steps() {
-    let mut it = Driven::new();
-    let mut ids = Vec::new();
-    for n in 0..1_200 {
-        let id = format!("event {n}");
-        let event = NewEvent {
-            id: id.clone(),
-            subject: "inventory.trigger.n".to_owned(),
-            key: "k".to_owned(),
-            body: n,
-            at: at(0),
-        };
-        ids.push(id);
-        let write = move |tx: &mut Tx, _| {
-            assert!(publish(tx, event).unwrap());
-            Box::new(|| ()) as Released
-        };
-        it.feed(Input::Write(Box::new(write)));
+fn a_restore_owes_thousands_again_in_steps_and_a_restart_between_two_loses_none() {
+    // How many steps are done when the process dies; after three nothing is left to do.
+    for steps in 0..=3 {
+        let mut it = Driven::new();
+        let ids = told(&mut it, 1_200);
+        it.feed(Input::Receipt(Receipt { ids, epoch: 0, position: 9 }));
+        it.owed.clear();
+        it.feed(Input::Receipt(Receipt { ids: Vec::new(), epoch: 1, position: 3 }));
+        assert_eq!(owed_again(&mut it, steps), 1_200.min(steps * 500), "{steps} steps");
+        let mut it = it.reopened();
+        it.feed(Input::Resume);
+        let left = 1_200 - 1_200.min(steps * 500);
+        assert_eq!(owed_again(&mut it, usize::MAX), left, "after {steps} steps");
+        assert_eq!(it.db.scan(crate::rows::OUTSTANDING, None, 9_999).unwrap().len(), 1_200);
+
+        // It is done once: the next start owes nothing.
+        let mut it = it.reopened();
+        it.feed(Input::Resume);
+        assert!(it.owed.is_empty());
     }
-    it.feed(Input::Receipt(Receipt { ids, epoch: 0, position: 9 }));
-    it.owed.clear();
-    it.feed(Input::Receipt(Receipt { ids: Vec::new(), epoch: 1, position: 3 }));
-    let mut owed = 0;
+}
+
+/// The ids of so many events that the service has told of.
+fn told(it: &mut Driven, events: u32) -> Vec<String> {
+    let ids: Vec<_> = (0..events).map(|n| format!("event {n}")).collect();
+    let told = ids.clone();
+    let write = move |tx: &mut Tx, _| {
+        for id in told {
+            let (subject, key) = ("inventory.trigger.n".to_owned(), "k".to_owned());
+            let event = NewEvent { id, subject, key, body: json!({}), at: at(0) };
+            assert!(publish(tx, event).unwrap());
+        }
+        Box::new(|| ()) as Released
+    };
+    it.feed(Input::Write(Box::new(write)));
+    ids
+}
+
+/// Takes so many steps of a resend at most, and counts what they owe.
+fn owed_again(it: &mut Driven, steps: usize) -> usize {
+    let (mut owed, mut left) = (0, steps);
     while let Some(output) = it.owed.pop() {
         match output {
-            Output::Again(input) => it.feed(input),
+            Output::Again(input) if left > 0 => {
+                left -= 1;
+                it.feed(input);
+            }
             Output::Owed(numbers) => owed += numbers.len(),
             _ => (),
         }
     }
-    assert_eq!(owed, 1_200);
-    assert_eq!(it.db.scan(crate::rows::OUTSTANDING, None, 9_999).unwrap().len(), 1_200);
+    owed
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     store::{StoreError, Stored},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 /// The form that this build writes.
 const VERSION: u8 = 1;
@@ -42,6 +42,23 @@ pub(crate) fn encode<T: Serialize>(it: &T) -> Result<Vec<u8>, StoreError> {
     serde_json::to_writer(&mut bytes, &Written { v: VERSION, it })
         .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
     Ok(bytes)
+}
+
+/// How many bytes the JSON form of something has, without writing it anywhere; more than can be
+/// stored when it has none.
+pub(crate) fn encoded_bytes(it: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, it).map_or(usize::MAX, |()| count.0)
 }
 
 /// Decodes a record or a row.

@@ -1,6 +1,7 @@
 //! A journal as text, one line per record: what golden files hold and people read.
 
 use crate::{
+    core::TURN_BYTES_MAX,
     journal::{CloseMode, Command, Decision, Entry, Fact, Hold, Turn},
     replay::ReplayError,
 };
@@ -146,6 +147,13 @@ impl fmt::Display for ReplayError {
             ReplayError::Panicked(message) => write!(f, "its code panicked: {message}"),
             ReplayError::TooLarge { subject, bytes } => {
                 write!(f, "a body of {bytes} bytes for {subject} is too large for a message")
+            }
+            ReplayError::TooMuch { bytes } => {
+                write!(f, "one turn asks for {bytes} bytes at once, more than {TURN_BYTES_MAX}: ")?;
+                f.write_str("let it ask for less, or one after the other")
+            }
+            ReplayError::TooMuchOpen { bytes } => {
+                write!(f, "it holds for too much at once, {bytes} bytes: split the saga")
             }
             ReplayError::Undeclared { message } => f.write_str(message),
             ReplayError::Full => f.write_str("its journal is full: split the saga"),

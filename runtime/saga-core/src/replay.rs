@@ -52,6 +52,16 @@ pub enum ReplayError {
         /// Its size.
         bytes: usize,
     },
+    /// A turn that asks for more than one record of the store holds.
+    TooMuch {
+        /// What its decisions weigh.
+        bytes: usize,
+    },
+    /// The saga holds for so much that its head would outgrow a row of the store.
+    TooMuchOpen {
+        /// The size of its head.
+        bytes: usize,
+    },
     /// A wait that no event could ever end: its definition does not declare the event, or not so.
     Undeclared {
         /// How it waits for which event, and what helps.

@@ -11,6 +11,9 @@ use crate::{
 };
 use uuid::Uuid;
 
+/// The longest record or row in bytes: every store takes it.
+pub const VALUE_BYTES_MAX: usize = 7 << 20;
+
 /// The one log, and rows that are folds of it.
 ///
 /// A batch is applied as a whole or not at all, and it is durable when `append` returns: flushed,

@@ -89,15 +89,17 @@ impl<S: Store> Txn<S> {
         Ok(size)
     }
 
+    /// Writes a row. Gives its size in bytes.
     pub(crate) fn put<T: Serialize>(
         &mut self,
         table: Table,
         key: &[u8],
         it: &T,
-    ) -> Result<(), StoreError> {
-        let value = Some(encode(it)?);
-        self.rows.insert((table, key.to_vec()), value);
-        Ok(())
+    ) -> Result<usize, StoreError> {
+        let value = encode(it)?;
+        let size = value.len();
+        self.rows.insert((table, key.to_vec()), Some(value));
+        Ok(size)
     }
 
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {

@@ -15,7 +15,10 @@ use chassis::db::{Db, DbError, WriteBatch};
 use saga_core::{
     id::{Position, SagaId},
     search::SearchKey,
-    store::{Batch, KeyValue, Kind, Record, Scan, Slot, Store, StoreError, Stored, Table},
+    store::{
+        Batch, KeyValue, Kind, Record, Scan, Slot, Store, StoreError, Stored, Table,
+        VALUE_BYTES_MAX,
+    },
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -25,6 +28,9 @@ const KINDS: [Kind; 3] = [Kind::Event, Kind::Note, Kind::Audit];
 const POSITION_BYTES: usize = size_of::<Position>();
 /// How many records a scan of the whole log holds in memory at once.
 const SCAN_ROWS: usize = 1_000;
+
+// What the core may give fits, with its position before it.
+const _: () = assert!(VALUE_BYTES_MAX + POSITION_BYTES <= chassis::db::VALUE_BYTES_MAX);
 
 /// A store in a directory of its own.
 #[derive(Debug)]

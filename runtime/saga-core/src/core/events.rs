@@ -85,7 +85,7 @@ impl<S: Store> Core<S> {
     ) -> Result<(), StoreError> {
         let verdicts = verdicts.to_vec();
         let row = IdentityRow { position, digest, verdicts, conflicts: Vec::new() };
-        self.txn.put(Table::Identity, identity, &row)
+        self.txn.put(Table::Identity, identity, &row).map(drop)
     }
 
     /// The first stays in force; both bodies are kept.

@@ -162,7 +162,7 @@ impl<S: Store> Core<S> {
         let (position, at) = (self.txn.next(), offer.now);
         let (by, reason) = (offer.by.to_owned(), offer.reason.to_owned());
         let row = OfferedRow { position, at, by, reason, event };
-        self.txn.put(Table::Offered, &offer.position.to_be_bytes(), &row)
+        self.txn.put(Table::Offered, &offer.position.to_be_bytes(), &row).map(drop)
     }
 }
 

@@ -325,7 +325,7 @@ impl<S: Store> Core<S> {
                 self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event, verdict })?;
             }
         }
-        self.txn.put(Table::Identity, &key, &row)
+        self.txn.put(Table::Identity, &key, &row).map(drop)
     }
 }
 

@@ -1,8 +1,10 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
-use super::{Core, PAYLOAD_BYTES_MAX, routes::KeptRow, wanted::wanted};
+use super::{
+    Core, HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, TURN_BYTES_MAX, routes::KeptRow, wanted::wanted,
+};
 use crate::{
-    codec::{DecidedRow, StartKeyRow},
+    codec::{DecidedRow, StartKeyRow, encoded_bytes},
     driver::Job,
     effect::{Effect, Note},
     fold::{OpenWait, State, Status, fold},
@@ -50,19 +52,22 @@ impl Facets {
 pub(super) struct Folded {
     pub(super) state: State,
     facets: Facets,
+    /// The size of its head row.
+    head_bytes: usize,
 }
 
 impl<S: Store> Core<S> {
     /// The state of an open saga; nothing when there is none of this id, or when it has ended.
     pub(super) fn state(&mut self, saga: SagaId) -> Result<Option<&State>, StoreError> {
         if !self.states.contains_key(&saga) {
-            if self.txn.get::<Head>(Table::Open, saga.as_bytes())?.is_none() {
+            let Some(head) = self.txn.get::<Head>(Table::Open, saga.as_bytes())? else {
                 return Ok(None);
-            }
+            };
+            let head_bytes = crate::codec::encode(&head)?.len();
             let journal = self.txn.journal(saga)?;
             let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
             let facets = Facets::of(&state, position);
-            self.states.insert(saga, Folded { state, facets });
+            self.states.insert(saga, Folded { state, facets, head_bytes });
         }
         Ok(self.states.get(&saga).map(|it| &it.state))
     }
@@ -116,12 +121,13 @@ impl<S: Store> Core<S> {
         folded: Folded,
     ) -> Result<(), StoreError> {
         let at = now.max(folded.state.updated_at);
-        let turn = self.turn(&folded.state, at, &fact)?;
+        let turn = self.turn(&folded, at, &fact)?;
         self.append(saga, folded, Entry { position: self.txn.next(), at, fact, turn })
     }
 
     /// What the code, or the core in its place, decides on a fact that the state accepts.
-    fn turn(&mut self, state: &State, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
+    fn turn(&mut self, folded: &Folded, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
+        let state = &folded.state;
         if !fact.is_for_code() {
             return Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) });
         }
@@ -138,6 +144,9 @@ impl<S: Store> Core<S> {
         let Some(start) = start else { return Ok(Turn::Held(Hold::Behind)) };
         if self.limits.entries_max <= state.entries {
             return Ok(stuck(&ReplayError::Full));
+        }
+        if HEAD_BYTES_MAX < folded.head_bytes {
+            return Ok(stuck(&ReplayError::TooMuchOpen { bytes: folded.head_bytes }));
         }
         match self.apply(start, fact, at, at)? {
             Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
@@ -177,7 +186,7 @@ impl<S: Store> Core<S> {
 
     /// Writes the entry, and everything that follows from it.
     fn append(&mut self, saga: SagaId, folded: Folded, entry: Entry) -> Result<(), StoreError> {
-        let Folded { mut state, facets: before } = folded;
+        let Folded { mut state, facets: before, .. } = folded;
         let (seq, had_held) = (state.entries, !state.held.is_empty());
         state.append(seq, &entry);
         let received = match &entry.fact {
@@ -270,8 +279,8 @@ impl<S: Store> Core<S> {
         if state.ended_at.is_some() {
             return self.end(head);
         }
-        self.txn.put(Table::Open, saga.as_bytes(), head)?;
-        self.states.insert(saga, Folded { state, facets: after });
+        let head_bytes = self.txn.put(Table::Open, saga.as_bytes(), head)?;
+        self.states.insert(saga, Folded { state, facets: after, head_bytes });
         Ok(())
     }
 
@@ -337,7 +346,8 @@ fn stuck(error: &ReplayError) -> Turn {
 
 /// What the code may not ask for: it could never come to an end.
 fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
-    decisions.iter().find_map(|it| undeclared(definition, it)).or_else(|| too_large(decisions))
+    let undeclared = decisions.iter().find_map(|it| undeclared(definition, it));
+    undeclared.or_else(|| too_large(decisions)).or_else(|| too_much(decisions))
 }
 
 fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayError> {
@@ -371,6 +381,14 @@ fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
     let command = commands.flatten().find(is_too_large)?;
     let (subject, bytes) = (command.subject.clone(), command.body.text().len());
     Some(ReplayError::TooLarge { subject, bytes })
+}
+
+fn too_much(decisions: &[Decision]) -> Option<ReplayError> {
+    /// What the least decision adds to a head: the times and the names of its step.
+    const DECISION_BYTES: usize = 128;
+    let of_each = decisions.len().saturating_mul(DECISION_BYTES);
+    let bytes = encoded_bytes(&decisions).saturating_add(of_each);
+    (TURN_BYTES_MAX < bytes).then_some(ReplayError::TooMuch { bytes })
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -7,10 +7,11 @@ use super::fixtures::{
 };
 use crate::{
     abort::Abort,
+    core::PAYLOAD_BYTES_MAX,
     ctx::Ctx,
     fold::Status,
     input::Action,
-    message::Event,
+    message::{Event, Request},
     saga::{Declared, Registry, Saga, event, events},
     testing::Desk,
 };
@@ -18,7 +19,7 @@ use futures::{
     future::{join_all, pending},
     stream::{FuturesUnordered, StreamExt},
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use std::{
     cell::Cell,
@@ -384,6 +385,70 @@ fn a_full_journal_asks_for_a_person() {
         desk.reply(&step.to_string(), Value::Null);
     }
     assert_eq!(desk.last(), "= held: its journal is full: split the saga");
+    desk.moved(Action::Cancel);
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+/// Something of this many bytes to look at, or to ask for.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct Bulk(String);
+impl Request for Bulk {
+    const SUBJECT: &'static str = "bulk.move";
+    type Reply = ();
+}
+fn bulk() -> Bulk {
+    Bulk("x".repeat(PAYLOAD_BYTES_MAX - 10))
+}
+saga!(AsksForMuch(ctx) -> () {
+    ctx.undo(CancelOrder::of("o1"));
+    ctx.call(Mail::of("o1")).await?;
+    ctx.join_all((0..5).map(|_| ctx.call(bulk()))).await?;
+    Ok(())
+});
+/// Shows people more and more, and never hears from them.
+struct ShowsMuch;
+impl Saga for ShowsMuch {
+    const NAME: &'static str = "ShowsMuch";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Approved>()])
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let mut asked = Vec::new();
+        for _ in 0..20 {
+            let mut it = ctx.when::<Approved>("o1").ask("Look", &bulk()).forever();
+            poll_once(&mut it).await;
+            asked.push(it);
+            ctx.call(Mail::of("o1")).await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_turn_that_asks_for_more_than_a_record_holds_is_held_whole_and_can_be_cancelled() {
+    let mut desk = started::<AsksForMuch>();
+    desk.reply("mail.send", Value::Null);
+    let bytes = 5 * PAYLOAD_BYTES_MAX;
+    assert!(desk.last().starts_with("= held: one turn asks for 39"), "{} {bytes}", desk.last());
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
+    desk.moved(Action::Cancel);
+    assert_eq!(desk.owed(), ["0 undo order.cancel (cancelled)"]);
+}
+
+#[test]
+fn a_saga_that_holds_for_more_than_its_head_may_have_is_held() {
+    let mut desk = started::<ShowsMuch>();
+    let mut turns = 0;
+    while desk.owed() != [""; 0] {
+        desk.reply("mail.send", Value::Null);
+        turns += 1;
+    }
+    assert_eq!(turns, 3, "three times 768 KiB are more than 2 MiB");
+    assert!(desk.last().starts_with("= held: it holds for too much at once"), "{}", desk.last());
+    desk.restart();
     desk.moved(Action::Cancel);
     assert_eq!(desk.status(), Status::Cancelled);
 }

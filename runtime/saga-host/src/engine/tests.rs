@@ -4,7 +4,16 @@ use chassis::{
     http::Metrics,
 };
 use futures::FutureExt as _;
-use saga_core::{input::Unreadable, store::Store as _};
+use saga_core::{
+    abort::Abort,
+    core::PAYLOAD_BYTES_MAX,
+    ctx::Ctx,
+    input::{Role, Unreadable},
+    message::Request,
+    payload::Payload,
+    saga::{Declared, Saga},
+    store::Store as _,
+};
 use std::sync::mpsc as blocking;
 
 struct Rig {
@@ -15,6 +24,10 @@ struct Rig {
 }
 
 async fn rig() -> Rig {
+    rig_with(Registry::new("test")).await
+}
+
+async fn rig_with(registry: Registry) -> Rig {
     let dir = tempfile::tempdir().expect("a directory");
     let (faults, metrics) = (Faults::default(), Metrics::new());
     let options = DbOptions { faults: faults.clone(), ..DbOptions::default() };
@@ -26,7 +39,7 @@ async fn rig() -> Rig {
         feed: crate::feed::feed(chassis::shutdown::Shutdown::new(), &metrics).0,
     };
     let store = SledStore::new(db).expect("a search key");
-    let engine = start(store, Registry::new("test"), Limits::default(), outlets).await;
+    let engine = start(store, registry, Limits::default(), outlets).await;
     Rig { engine: engine.expect("the engine starts"), faults, metrics, _dir: dir }
 }
 
@@ -200,4 +213,49 @@ async fn a_question_is_not_answered_when_its_asker_has_left() {
     drop(let_go);
     holding.await.expect("no panic").expect("it is read");
     assert_eq!(handle.read(|core| core.store().position()).await, Ok(0), "it goes on");
+}
+
+/// Asks for more in one turn than a record of the store holds.
+struct Huge;
+
+#[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Parcel {
+    text: String,
+}
+
+impl Request for Parcel {
+    const SUBJECT: &'static str = "parcels.wrap";
+    type Reply = ();
+}
+
+impl Saga for Huge {
+    const NAME: &'static str = "huge";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        Vec::new()
+    }
+
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let text = "x".repeat(PAYLOAD_BYTES_MAX - 100);
+        ctx.join_all((0..12).map(|_| ctx.call(Parcel { text: text.clone() }))).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_saga_that_asks_for_more_than_the_store_takes_is_held_and_ends_nothing_else() {
+    let mut registry = Registry::new("test");
+    registry.register::<Huge>(&()).expect("it can be registered");
+    let rig = rig_with(registry).await;
+    let actor = Actor { name: "ann".into(), role: Role::Operator };
+    let (key, input) = (Some("k1".into()), Payload::null());
+    let command = Command::Start { definition: "huge".into(), key, input };
+    let answer = rig.engine.handle.ask(actor, command).await.expect("the engine goes on");
+    let Ok(Reply::Accepted(saga)) = answer else { panic!("{answer:?}") };
+    let head = rig.engine.handle.read(move |core| core.head(saga)).await.expect("it goes on");
+    let head = head.expect("it reads").expect("a saga");
+    assert!(head.reason.expect("a reason").contains("at once"), "what is wrong is said");
 }

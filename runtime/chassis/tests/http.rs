@@ -211,6 +211,29 @@ async fn who_may_not_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_header_that_decides_and_stands_there_twice_is_refused() {
+    let server = start().await;
+    let thing = "{\"nameOfIt\":\"a\"}";
+    let key = "Idempotency-Key: k\r\n";
+    for (headers, status, name) in [
+        (format!("{APPROVER}{VIEWER}{JSON}{key}"), 401, "Authorization"),
+        (format!("{VIEWER}{APPROVER}{JSON}{key}"), 401, "Authorization"),
+        (format!("{APPROVER}{APPROVER}{JSON}{key}"), 401, "Authorization"),
+        (format!("{APPROVER}{JSON}Content-Type: text/plain\r\n{key}"), 400, "Content-Type"),
+        (format!("{APPROVER}Content-Type: text/plain\r\n{JSON}{key}"), 400, "Content-Type"),
+        (format!("{APPROVER}{JSON}{JSON}{key}"), 400, "Content-Type"),
+        (format!("{APPROVER}{JSON}{key}{key}"), 400, "Idempotency-Key"),
+    ] {
+        let answer = post(&server, &headers, thing).await;
+        assert_eq!(answer.status, status, "{headers}: {answer:?}");
+        let detail = format!("the header {name} stands there twice");
+        assert_eq!(answer.problem()["detail"], detail, "{headers}");
+    }
+    let once = format!("{APPROVER}{JSON}{key}");
+    assert_eq!(post(&server, &once, thing).await.status, 201, "once is as it should be");
+}
+
+#[tokio::test]
 async fn bad_bodies_are_told_apart() {
     let server = start().await;
     let checks = [

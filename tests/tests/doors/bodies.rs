@@ -38,6 +38,13 @@ const NO_JSON: &[(&str, &[u8])] = &[
 const NO_JSON_TYPES: &[&str] =
     &["text/plain", "application/x-www-form-urlencoded", "text/json", "jsonp", ""];
 
+/// Of which a proxy in front may have gone by the other one.
+const TWO_TYPES: &[[&str; 2]] = &[
+    ["application/json", "text/plain"],
+    ["text/plain", "application/json"],
+    ["application/json", "application/json"],
+];
+
 pub(crate) fn rows(doors: &[JsonDoor]) -> Vec<Row> {
     doors.iter().flat_map(of_door).collect()
 }
@@ -49,6 +56,11 @@ fn of_door(JsonDoor { door, who, good }: &JsonDoor) -> Vec<Row> {
     for kind in NO_JSON_TYPES {
         let what = format!("the content type `{kind}`");
         rows.push(at(&what, 415).with("Content-Type", kind).body(good));
+    }
+    for kinds in TWO_TYPES {
+        let row = at(&format!("the content types `{}`", kinds.join("` and `")), 400).body(good);
+        let row = kinds.iter().fold(row, |row, kind| row.with("Content-Type", kind));
+        rows.push(row.says("twice"));
     }
     for levels in [101, 128, 100_000] {
         let what = format!("{levels} brackets");

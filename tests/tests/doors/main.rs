@@ -176,7 +176,7 @@ async fn each_route_refuses_what_it_cannot_use() -> Result<(), Failure> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_webhook_leaves_nothing_and_an_odd_one_its_verdict() -> Result<(), Failure> {
     let shop = Shop::open().await?;
-    shop.check(&webhooks::forged(&shop.stack)?).await?.none(45);
+    shop.check(&webhooks::forged(&shop.stack)?).await?.none(55);
     let mut prints = Fingerprint::at_rest(&shop.stack).await?;
     let mut findings = Findings::default();
     for webhooks::Odd { what, row, verdict } in webhooks::odd(&shop.stack)? {

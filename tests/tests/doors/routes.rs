@@ -184,6 +184,11 @@ fn tokens(operation: &Operation, known: &Known) -> Vec<Row> {
     for (what, header) in NO_TOKENS {
         rows.push(at(what, 401).with("Authorization", header));
     }
+    // Of two tokens a proxy in front may look at the other one.
+    let two = at("a good token and another", 401).by(operation.role());
+    rows.push(two.with("Authorization", "Bearer nonsense").says("twice"));
+    let two = at("the same token twice", 401).with("Authorization", "Bearer nonsense");
+    rows.push(two.with("authorization", "Bearer nonsense").says("twice"));
     let lower: &[As] = match operation.role() {
         As::Operator => &[As::Viewer, As::Approver],
         As::Approver => &[As::Viewer],

@@ -13,6 +13,9 @@ use system_tests::{
 const STRIPE: &str = "payment POST /webhooks/stripe";
 const COURIER: &str = "delivery POST /webhooks/courier";
 
+/// Of two headers a proxy in front may look at the other one, also where both are equal today.
+const TWICE: &str = "twice";
+
 /// Stripe's event of a type that means nothing here.
 const EVENT: &str = r#"{"id":"evt_1","object":"event","type":"customer.created"}"#;
 const PARCEL: &str = r#"{"orderId":"ORD-none","status":"delivered"}"#;
@@ -168,6 +171,7 @@ fn stripe(now: i64, signed: &[String]) -> Vec<Row> {
     let at = |what: &str| row(what, STRIPE, 400).body(EVENT);
     let with = |what: &str, header: &str| at(what).with("Stripe-Signature", header);
     let hex = "0".repeat(64);
+    let zeros = format!("{time},v1={hex}");
     let malformed = [
         ("an empty signature", String::new()),
         ("a signature that is none", "nonsense".to_owned()),
@@ -189,7 +193,7 @@ fn stripe(now: i64, signed: &[String]) -> Vec<Row> {
         malformed.iter().map(|(what, header)| with(what, header).says("malformed")).collect();
     rows.extend([
         at("no signature").says("malformed"),
-        with("a signature of zeros", &format!("{time},v1={hex}")).says("fits the body"),
+        with("a signature of zeros", &zeros).says("fits the body"),
         with("a signature of somebody else", other).says("fits the body"),
         with("a signature with no secret", empty).says("fits the body"),
         with("a signature of long ago", old).says("timestamp"),
@@ -198,6 +202,13 @@ fn stripe(now: i64, signed: &[String]) -> Vec<Row> {
         with("another body", good).body(EVENT.replace("evt_1", "evt_2")).says("fits the body"),
         with("one blank more", good).body(format!("{EVENT} ")).says("fits the body"),
         with("no body", good).body("").says("fits the body"),
+        with("a signature of zeros beside a good one", good)
+            .with("Stripe-Signature", &zeros)
+            .says(TWICE),
+        with("a good signature beside one of zeros", &zeros)
+            .with("Stripe-Signature", good)
+            .says(TWICE),
+        with("a good signature twice", good).with("stripe-signature", good).says(TWICE),
         row("a body over the limit", STRIPE, 413)
             .with("Stripe-Signature", good)
             .body("x".repeat(2 << 20)),
@@ -213,6 +224,7 @@ fn courier(now: i64, [old, future]: [i64; 2], signed: &[String]) -> Vec<Row> {
     };
     let time = now.to_string();
     let hex = good.trim_start_matches("sha256=");
+    let zeros = format!("sha256={}", "0".repeat(64));
     let malformed = [
         ("an empty time", "", good.as_str()),
         ("a time in words", "now", good),
@@ -232,7 +244,7 @@ fn courier(now: i64, [old, future]: [i64; 2], signed: &[String]) -> Vec<Row> {
         at("no signature").says("malformed"),
         at("no time").with("X-Signature", good).says("malformed"),
         at("a time alone").with("X-Timestamp", &time).says("malformed"),
-        with("a signature of zeros", &time, &format!("sha256={}", "0".repeat(64))).says("fit"),
+        with("a signature of zeros", &time, &zeros).says("fit"),
         with("a signature of somebody else", &time, other).says("fit"),
         with("a signature with Stripe's secret", &time, of_stripe).says("fit"),
         with("a signature of long ago", &old.to_string(), of_old).says("timestamp"),
@@ -240,6 +252,14 @@ fn courier(now: i64, [old, future]: [i64; 2], signed: &[String]) -> Vec<Row> {
         with("a time that was not signed", &(now - 1).to_string(), good).says("fit"),
         with("another body", &time, good).body(PARCEL.replace("none", "some")).says("fit"),
         with("no body", &time, good).body("").says("fit"),
+        with("zeros beside a good signature", &time, good).with("X-Signature", &zeros).says(TWICE),
+        with("a good signature beside zeros", &time, &zeros).with("X-Signature", good).says(TWICE),
+        with("a good signature twice", &time, good).with("x-signature", good).says(TWICE),
+        with("another time beside a good one", &time, good).with("X-Timestamp", old).says(TWICE),
+        with("a good time beside another", &old.to_string(), good)
+            .with("X-Timestamp", &time)
+            .says(TWICE),
+        with("a good time twice", &time, good).with("x-timestamp", &time).says(TWICE),
         with("a body over the limit", &time, good).body("x".repeat(2 << 20)).is(413),
     ]);
     rows

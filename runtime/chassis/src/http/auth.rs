@@ -10,11 +10,12 @@ use aide::OperationInput;
 use aide::generate::GenContext;
 use aide::openapi::{Operation, Response, StatusCode as ApiStatus};
 use axum::extract::FromRequestParts;
-use axum::http::{StatusCode, header, request::Parts};
+use axum::http::{HeaderValue, StatusCode, request::Parts};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::document::{early, require_bearer};
+use super::single::single;
 use crate::config::{Environment, Secret, Source};
 use crate::problem::Problem;
 
@@ -170,9 +171,14 @@ fn hash_of(token: &str, environment: Environment) -> Result<[u8; 32], &'static s
     Ok(Sha256::digest(token).into())
 }
 
-/// The bearer token of a request, if its header is well-formed.
-fn bearer(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(header::AUTHORIZATION)?;
+/// The bearer token of a request, whose header must be well-formed and the only one.
+fn bearer(parts: &Parts) -> Result<&str, Problem> {
+    let value = single(&parts.headers, "Authorization")
+        .map_err(|repeated| Problem::unauthorized(repeated.to_string()))?;
+    value.and_then(token_in).ok_or_else(no_token)
+}
+
+fn token_in(value: &HeaderValue) -> Option<&str> {
     if value.len() > AUTHORIZATION_BYTES_MAX {
         return None;
     }
@@ -182,7 +188,7 @@ fn bearer(parts: &Parts) -> Option<&str> {
 }
 
 fn authorize(parts: &Parts, at_least: Role) -> Result<Caller, Problem> {
-    let token = bearer(parts).ok_or_else(no_token)?;
+    let token = bearer(parts)?;
     let tokens = parts.extensions.get::<Arc<Tokens>>();
     let Some(caller) = tokens.and_then(|tokens| tokens.caller(token)) else {
         return Err(Problem::unauthorized("the token is not known here"));
@@ -251,7 +257,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        bearer(parts).map(|token| Bearer(Secret::new(token.to_owned()))).ok_or_else(no_token)
+        bearer(parts).map(|token| Bearer(Secret::new(token.to_owned())))
     }
 }
 

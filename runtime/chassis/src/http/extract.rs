@@ -7,7 +7,7 @@ use aide::generate::GenContext;
 use aide::openapi::{Operation, Response as ApiResponse, StatusCode as ApiStatus};
 use aide::operation::{ParamLocation, add_parameters, parameters_from_schema};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, StatusCode, request::Parts};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -16,6 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::document::early;
+use super::single::{Repeated, single};
 use crate::json::{DEPTH_MAX, is_too_deep};
 use crate::problem::{FieldError, Problem};
 
@@ -24,8 +25,8 @@ const ERRORS_MAX: usize = 50;
 
 /// A JSON body: read, decoded and validated; as an answer, a JSON body.
 ///
-/// Refuses with 415 another content type, 400 what is not JSON or nested too deep, 422 with the
-/// pointer of the field that is wrong.
+/// Refuses with 415 another content type, 400 what is not JSON or nested too deep or says twice of
+/// what type it is, 422 with the pointer of the field that is wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -67,7 +68,9 @@ impl<S: Send + Sync, T> FromRequest<S> for RawJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
+        let is_json = is_json(request.headers())
+            .map_err(|repeated| Problem::bad_request(repeated.to_string()))?;
+        if !is_json {
             let detail = "send the header Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
@@ -219,11 +222,12 @@ impl<T: JsonSchema> OperationInput for Query<T> {
 }
 
 /// `application/json`, with parameters or a structured suffix.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
+fn is_json(headers: &HeaderMap) -> Result<bool, Repeated> {
+    let Some(value) = single(headers, "Content-Type")? else { return Ok(false) };
     let media = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     let media = media.trim().to_ascii_lowercase();
-    media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+    let is_suffixed = media.starts_with("application/") && media.ends_with("+json");
+    Ok(media == "application/json" || is_suffixed)
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -10,10 +10,13 @@ use axum::http::request::Parts;
 use schemars::json_schema;
 
 use super::document::{early, header_parameter};
+use super::single::single;
 use crate::problem::Problem;
 
 /// The header's name.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// As people write it.
+const NAME: &str = "Idempotency-Key";
 /// Longest key: what payment providers take too.
 const KEY_CHARS_MAX: usize = 255;
 
@@ -25,11 +28,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(IdempotencyKey(None)),
-            (Some(value), None) => parse(value.as_bytes()).map(|key| IdempotencyKey(Some(key))),
-            (Some(_), Some(_)) => Err(refusal("the header Idempotency-Key stands there twice")),
+        match single(&parts.headers, NAME) {
+            Ok(None) => Ok(IdempotencyKey(None)),
+            Ok(Some(value)) => parse(value.as_bytes()).map(|key| IdempotencyKey(Some(key))),
+            Err(repeated) => Err(refusal(&repeated.to_string())),
         }
     }
 }
@@ -40,7 +42,7 @@ impl OperationInput for IdempotencyKey {
         let shape = json_schema!({
             "type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$",
         });
-        let parameter = header_parameter("Idempotency-Key", description, shape, false);
+        let parameter = header_parameter(NAME, description, shape, false);
         add_parameters(ctx, operation, [parameter]);
     }
 

@@ -26,6 +26,7 @@ mod peer;
 mod rate;
 mod reply;
 mod serve;
+mod single;
 
 pub use auth::{Admin, Approver, Bearer, Caller, Operator, Role, Tokens, Viewer};
 pub(crate) use document::answer_header;
@@ -39,5 +40,6 @@ pub use metrics::Metrics;
 pub use peer::Peer;
 pub use reply::{Accepted, Created, Page, PageQuery, page_items_default};
 pub use serve::serve;
+pub use single::{Repeated, single};
 
 pub use crate::problem::{FieldError, Problem};

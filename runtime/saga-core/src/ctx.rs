@@ -3,7 +3,7 @@
 use crate::{
     abort::{Abort, Rejection},
     engine::{Engine, Outcome},
-    id::{Path, Time, derived_uuid, millis},
+    id::{Time, derived_uuid, millis},
     journal::{Command, Decision},
     message::{Event, Request, Retry},
     payload::{Same, same},
@@ -66,7 +66,7 @@ impl<T> Ctx<T> {
     /// What must happen if the saga does not succeed. The first registered is the last to run.
     pub fn undo<R: Request>(&self, request: R) {
         let step = self.engine.name();
-        let command = self.command(&step, R::SUBJECT, &request);
+        let command = self.command("the undo", R::SUBJECT, &request);
         self.engine.decide(Decision::Undo { step, command }, &[same::<R>]);
     }
 
@@ -76,7 +76,7 @@ impl<T> Ctx<T> {
         B: Serialize + DeserializeOwned + PartialEq + 'static,
     {
         let step = self.engine.name();
-        let command = self.command(&step, subject, body);
+        let command = self.command("the event", subject, body);
         self.engine.decide(Decision::Publish { step, command, key: key.to_string() }, &[same::<B>]);
     }
 
@@ -113,8 +113,8 @@ impl<T> Ctx<T> {
         self.engine.patched(id)
     }
 
-    fn command(&self, step: &Path, subject: &str, body: &impl Serialize) -> Command {
-        Command { subject: subject.to_owned(), body: self.engine.encode(step, body) }
+    fn command(&self, of: &str, subject: &str, body: &impl Serialize) -> Command {
+        Command { subject: subject.to_owned(), body: self.engine.encode(of, subject, body) }
     }
 }
 
@@ -130,7 +130,7 @@ pub struct Call<R> {
 impl<R: Request> Call<R> {
     /// What undoes it: a value known before the call, so that it also covers a lost reply.
     pub fn undo<U: Request>(mut self, request: U) -> Self {
-        let body = self.engine.encode(&Path::root(), &request);
+        let body = self.engine.encode("the undo", U::SUBJECT, &request);
         self.undo = Some((Command { subject: U::SUBJECT.to_owned(), body }, same::<U>));
         self
     }
@@ -150,7 +150,7 @@ impl<R: Request> IntoFuture for Call<R> {
         let Call { engine, request, undo, retry } = self;
         Box::pin(async move {
             let step = engine.name();
-            let body = engine.encode(&step, &request);
+            let body = engine.encode("the request", R::SUBJECT, &request);
             let command = Command { subject: R::SUBJECT.to_owned(), body };
             let (undo, undo_type) = undo.unzip();
             let types: Vec<Same> = std::iter::once(same::<R> as Same).chain(undo_type).collect();
@@ -162,7 +162,7 @@ impl<R: Request> IntoFuture for Call<R> {
                     break reply?;
                 }
             };
-            Ok(engine.decode(&step, body.decode()).await)
+            Ok(engine.decode(&step, "the answer of", R::SUBJECT, body.decode()).await)
         })
     }
 }

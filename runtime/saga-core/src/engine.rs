@@ -180,9 +180,10 @@ impl Engine {
     }
 
     /// Encodes what the author gives; what has no JSON form is for a person.
-    pub(crate) fn encode(&self, step: &Path, value: &impl Serialize) -> Payload {
+    pub(crate) fn encode(&self, of: &str, subject: &str, value: &impl Serialize) -> Payload {
         Payload::of(value).unwrap_or_else(|err| {
-            self.stick(ReplayError::Unreadable { step: step.clone(), error: err.to_string() });
+            let what = format!("{of} {subject}").trim_end().to_owned();
+            self.stick(ReplayError::Unwritable { what, error: err.to_string() });
             Payload::null()
         })
     }
@@ -199,11 +200,18 @@ impl Engine {
     }
 
     /// What does not decode as today's type is for a person: the code neither sees it nor skips it.
-    pub(crate) async fn decode<T>(&self, step: &Path, it: serde_json::Result<T>) -> T {
+    pub(crate) async fn decode<T>(
+        &self,
+        step: &Path,
+        of: &str,
+        subject: &str,
+        it: serde_json::Result<T>,
+    ) -> T {
         match it {
             Ok(it) => it,
             Err(err) => {
-                self.stick(ReplayError::Unreadable { step: step.clone(), error: err.to_string() });
+                let what = format!("{of} {subject} for {}", self.key(step));
+                self.stick(ReplayError::Unreadable { what, error: err.to_string() });
                 std::future::pending().await
             }
         }
@@ -242,7 +250,7 @@ impl Engine {
     ) {
         match res {
             Ok(output) => {
-                let output = self.encode(&Path::root(), &output);
+                let output = self.encode("the output", "", &output);
                 self.decide(Decision::Complete { output }, &[same::<T>]);
             }
             Err(abort) => self.decide(Decision::Abort { abort, ends }, &[]),

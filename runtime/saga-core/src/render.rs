@@ -135,8 +135,13 @@ impl fmt::Display for ReplayError {
                 write!(f, "recorded: {}; asked: {}; ", show(recorded), show(asked))?;
                 f.write_str("put the old code back, or guard the new one with ctx.patched")
             }
-            ReplayError::Unreadable { step, error } => {
-                write!(f, "step {step} cannot be read as today's type: {error}")
+            ReplayError::Unreadable { what, error } => {
+                write!(f, "{what} cannot be read as today's type: {error}; ")?;
+                f.write_str("retry with a binary that reads it, or cancel the saga")
+            }
+            ReplayError::Unwritable { what, error } => {
+                write!(f, "{what} has no JSON form: {error}; ")?;
+                f.write_str("retry with a binary that writes it, or cancel the saga")
             }
             ReplayError::ForeignFuture => f.write_str(
                 "awaits a future that is not ours (a timer, a channel, a socket, a combinator \

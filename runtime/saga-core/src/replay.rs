@@ -4,7 +4,7 @@ use crate::{
     ctx::Ctx,
     engine::Engine,
     fold::State,
-    id::{Path, Time},
+    id::Time,
     journal::{Decision, Ends, Entry, Fact, Start, Turn},
     payload::Payload,
     saga::Saga,
@@ -31,12 +31,18 @@ pub enum ReplayError {
         /// What the code asked for; nothing, when it asked for less.
         asked: Option<Box<Decision>>,
     },
-    /// A start, a reply or an event that today's type cannot read, or a request that has no JSON
-    /// form.
+    /// A start, an answer or an event that today's type cannot read.
     Unreadable {
-        /// The step.
-        step: Path,
+        /// What it is: with its subject, and the key of the step that it settles.
+        what: String,
         /// In the words of the decoder.
+        error: String,
+    },
+    /// What the code asks for has no JSON form.
+    Unwritable {
+        /// What it is, with its subject where it has one.
+        what: String,
+        /// In the words of the encoder.
         error: String,
     },
     /// The saga awaits something that is not ours and that kept our waker.
@@ -211,7 +217,8 @@ impl Live {
         match polled {
             Err(panic) => Err(ReplayError::Panicked(panic_message(panic.as_ref()))),
             Ok(Err(err)) => {
-                Err(ReplayError::Unreadable { step: Path::root(), error: err.to_string() })
+                let what = "the start, its input or its settings,".to_owned();
+                Err(ReplayError::Unreadable { what, error: err.to_string() })
             }
             Ok(Ok(())) if self.probe.was_touched() => Err(ReplayError::ForeignFuture),
             Ok(Ok(())) => Ok(()),

@@ -5,7 +5,7 @@ use crate::{
     ctx::Step,
     engine::{Engine, Outcome},
     filter::{Filter, Where},
-    id::{Path, millis},
+    id::millis,
     journal::{Ask, Decision},
     message::Event,
 };
@@ -36,7 +36,8 @@ impl<E: Event> When<E> {
 
     /// Makes it a task for a person, who is shown the title and the facts (a JSON object).
     pub fn ask(mut self, title: impl Into<String>, facts: &impl Serialize) -> Self {
-        let facts = self.engine.encode(&Path::root(), facts);
+        let event = E::SUBJECTS.first().copied().unwrap_or_default();
+        let facts = self.engine.encode("what a person is shown for", event, facts);
         self.ask = Some(Ask { title: title.into(), facts });
         self
     }
@@ -65,7 +66,8 @@ impl<E: Event> When<E> {
         engine.decide(wait, &[]);
         match engine.outcome(&step).await {
             Outcome::Received { event, body } => {
-                Ok(Some(engine.decode(&step, E::decode(&event, body.text())).await))
+                let it = E::decode(&event, body.text());
+                Ok(Some(engine.decode(&step, "the event", &event, it).await))
             }
             _ => Ok(None),
         }

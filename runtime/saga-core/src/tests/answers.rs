@@ -17,8 +17,9 @@ use crate::{
     payload::Payload,
     testing::Desk,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 fn ok() -> Answer {
     Answer::Ok(Payload::null())
@@ -294,14 +295,38 @@ fn a_rejection_reaches_the_author_with_its_code() {
     assert_eq!(desk.last(), "> abort, rejected: pay.open rejected: broken");
 }
 
+/// Its map has keys that are no strings.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct Odd(BTreeMap<(u8, u8), u8>);
+impl Request for Odd {
+    const SUBJECT: &'static str = "odd.ask";
+    type Reply = ();
+}
+saga!(AsksOddly(ctx) -> () {
+    ctx.call(Odd(BTreeMap::from([((1, 2), 3)]))).await?;
+    Ok(())
+});
+
+#[test]
+fn a_request_without_a_json_form_is_named_and_for_a_person() {
+    let desk = started::<AsksOddly>();
+    let held = "= held: the request odd.ask has no JSON form: key must be a string; \
+                retry with a binary that writes it, or cancel the saga";
+    assert_eq!((desk.last().as_str(), desk.owed().len()), (held, 0));
+}
+
 #[test]
 fn a_reply_that_does_not_decode_is_for_a_person_and_waits_for_other_code() {
     let mut desk = started::<Opens>();
     desk.reply("pay.open", json!({ "id": 5 }));
     assert_eq!(desk.status(), Status::Attention);
-    assert!(
-        desk.last().starts_with("= held: step 0 cannot be read as today's type: missing field")
+    let held = format!(
+        "= held: the answer of pay.open for {}/0/0 cannot be read as today's type: missing field \
+         `session` at line 1 column 8; retry with a binary that reads it, or cancel the saga",
+        desk.saga()
     );
+    assert_eq!(desk.last(), held);
+    assert_eq!(desk.head().reason, held.strip_prefix("= held: ").map(str::to_owned));
     desk.moved(Action::Retry);
     assert!(desk.last().starts_with("2 +0s < retried"));
     assert_eq!(desk.status(), Status::Attention);

@@ -6,7 +6,7 @@ use super::{
     commands::Asker,
     model::{Decided, Event, Saga},
     problem::CliError,
-    screen::print,
+    screen::{plain_line, print, print_json},
     show::the_one,
     text,
 };
@@ -14,7 +14,10 @@ use chrono::Utc;
 use reqwest::StatusCode;
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
-use std::{fs, io::Read as _};
+use std::{
+    fs::File,
+    io::{self, Read},
+};
 
 /// What a start is read from at most; the runtime takes far less.
 const INPUT_BYTES_MAX: u64 = 16 << 20;
@@ -53,7 +56,7 @@ pub(super) async fn make_move(
     let (status, raw) =
         answer.map_err(|it| it.advise(StatusCode::CONFLICT, || shows(asker, &found.id)))?;
     if asker.options.json {
-        return print(&format!("{raw}\n"));
+        return print_json(raw.get());
     }
     let saga: Saga = read(raw.get())?;
     let word = if is_new(status) { moving.done } else { moving.before };
@@ -84,11 +87,12 @@ pub(super) async fn start(
             .advise(StatusCode::CONFLICT, || "give another --key, or the same input".to_owned())
     })?;
     if asker.options.json {
-        return print(&format!("{raw}\n"));
+        return print_json(raw.get());
     }
     let saga: Saga = read(raw.get())?;
     let word = if is_new(status) { "started" } else { "was started before" };
-    print(&format!("{word}; saga {} with the key {} is {}\n", saga.id, saga.key, saga.standing()))
+    let key = plain_line(&saga.key);
+    print(&format!("{word}; saga {} with the key {key} is {}\n", saga.id, saga.standing()))
 }
 
 /// Decides a task.
@@ -108,7 +112,7 @@ pub(super) async fn decide(
         error.advise(StatusCode::NOT_FOUND, || format!("`{} tasks` lists them", asker.program))
     })?;
     if asker.options.json {
-        return print(&format!("{raw}\n"));
+        return print_json(raw.get());
     }
     let word = if is_approved { "approved" } else { "rejected" };
     let before = if is_new(status) { "" } else { "was " };
@@ -126,7 +130,7 @@ pub(super) async fn show_event(
     let raw = client.get(&["events", &position.to_string()]).await;
     let raw = raw.map_err(|it| it.advise(StatusCode::NOT_FOUND, || lists_events(asker)))?;
     if asker.options.json {
-        return print(&format!("{raw}\n"));
+        return print_json(raw.get());
     }
     print(&text::event(&read::<Event>(raw.get())?, &asker.program, Utc::now()))
 }
@@ -148,7 +152,7 @@ pub(super) async fn offer(
             })
     })?;
     if asker.options.json {
-        return print(&format!("{raw}\n"));
+        return print_json(raw.get());
     }
     let word = if is_new(status) { "offered again\n" } else { "was offered again before\n" };
     let event: Event = read(raw.get())?;
@@ -169,26 +173,38 @@ fn lists_events(asker: &Asker) -> String {
 
 /// JSON as it was typed, from a file, or from standard input; with all digits of its numbers.
 fn input_of(given: &str) -> Result<Box<RawValue>, CliError> {
-    let unread = |what: &str, error: std::io::Error| {
+    let unread = |what: &str, error: io::Error| {
         CliError::Usage(format!("--input: cannot read {what}: {error}"))
     };
     let (what, text) = match given.strip_prefix('@') {
         _ if given == "-" => {
-            let mut text = String::new();
-            let read = std::io::stdin().lock().take(INPUT_BYTES_MAX).read_to_string(&mut text);
-            read.map_err(|error| unread("standard input", error))?;
-            ("standard input", text)
+            let text = text_of(io::stdin().lock());
+            ("standard input", text.map_err(|error| unread("standard input", error))?)
         }
-        Some(path) => (path, fs::read_to_string(path).map_err(|error| unread(path, error))?),
+        Some(path) => {
+            let file = File::open(path).map_err(|error| unread(path, error))?;
+            (path, text_of(file).map_err(|error| unread(path, error))?)
+        }
         None => ("the argument", given.to_owned()),
     };
     serde_json::from_str(&text)
         .map_err(|error| CliError::Usage(format!("--input: {what} is not JSON: {error}")))
 }
 
+/// No more than a start may have: what is read may have no end.
+fn text_of(input: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = input.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match u64::try_from(bytes) {
+        Ok(..=INPUT_BYTES_MAX) => Ok(text),
+        _ => Err(io::Error::other(format!("it has more than {INPUT_BYTES_MAX} bytes"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn an_input_is_json_from_the_argument_or_from_a_file() {
@@ -203,7 +219,11 @@ mod tests {
 
     #[test]
     fn an_input_that_is_none_is_wrong_usage_and_says_what_is_wrong() {
-        for (given, named) in [("{", "not JSON"), ("@/nonexistent/file", "/nonexistent/file")] {
+        for (given, named) in [
+            ("{", "not JSON"),
+            ("@/nonexistent/file", "/nonexistent/file"),
+            ("@/dev/zero", "more than 16777216 bytes"),
+        ] {
             let error = input_of(given).expect_err(given);
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(named), "{error}");

@@ -4,7 +4,9 @@ use super::{
     problem::CliError,
     token::{Needs, Token},
 };
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER};
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect::Policy,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -45,9 +47,7 @@ impl Client {
             return Err(CliError::Usage("--url holds a login: a token is what it takes".into()));
         }
         let token = Token::from_process(needs)?;
-        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).build();
-        let http = http.map_err(|error| CliError::Other(format!("no HTTP client: {error}")))?;
-        Ok(Client { http, url: parsed, token })
+        Ok(Client { http: http_client()?, url: parsed, token })
     }
 
     /// Where the runtime is.
@@ -107,7 +107,11 @@ impl Client {
         if let Some(seen) = seen {
             request = request.header("last-event-id", seen);
         }
-        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        // A time for the whole answer would end the stream, too.
+        let response = match tokio::time::timeout(TIMEOUT, request.send()).await {
+            Ok(sent) => sent.map_err(|error| self.unreachable(error))?,
+            Err(_) => return Err(self.away(no_answer())),
+        };
         match response.status() {
             StatusCode::NO_CONTENT => Ok(None),
             status if status.is_success() => Ok(Some(response)),
@@ -148,6 +152,7 @@ impl Client {
         CliError::of_answer(status, &text)
             .advise(StatusCode::TOO_MANY_REQUESTS, || again.clone())
             .advise(StatusCode::SERVICE_UNAVAILABLE, || again.clone())
+            .advise(StatusCode::NOT_FOUND, || format!("is {} a runtime? (--url)", self.url()))
             .advise(StatusCode::UNAUTHORIZED, || {
                 format!("it came from {variable}: set it to one that the runtime was started with")
             })
@@ -163,14 +168,80 @@ impl Client {
             cause = next;
         }
         let why = match error.is_timeout() {
-            true => format!("no answer within {} s", TIMEOUT.as_secs()),
+            true => no_answer(),
             false => cause.to_string(),
         };
+        self.away(why)
+    }
+
+    /// It cannot be talked to.
+    pub(super) fn away(&self, why: String) -> CliError {
         CliError::Unreachable { url: self.url().to_owned(), why }
     }
+}
+
+/// A runtime redirects nobody, and a change that is sent on somewhere else would become a question.
+fn http_client() -> Result<reqwest::Client, CliError> {
+    let http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(Policy::none());
+    http.build().map_err(|error| CliError::Other(format!("no HTTP client: {error}")))
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", TIMEOUT.as_secs())
 }
 
 /// What an answer holds.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, CliError> {
     serde_json::from_str(text).map_err(|_| CliError::not_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    async fn at(listener: &TcpListener) -> Client {
+        // Another test may have done it.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let token = Token { value: "t".into(), variable: "FERMATA_TOKEN".into() };
+        let url = url.parse().expect("a URL");
+        Client { http: http_client().expect("a client"), url, token }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_never_begins_is_given_up() {
+        // The kernel takes the connection, and nobody ever reads from it.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let error = at(&listener).await.stream(&["sagas", "s", "stream"], None).await;
+        let error = error.expect_err("no answer comes");
+        assert!(error.is_for_now() && error.exit_code() == 3, "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_runtime_is_said_and_nothing_is_sent_on() {
+        for (answer, expected) in [
+            (
+                "307 Temporary Redirect\r\nlocation: /elsewhere",
+                "307 Temporary Redirect; is it one? (--url)",
+            ),
+            ("404 Not Found", "404 Not Found; is http://127.0.0.1"),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let client = at(&listener).await;
+            let answering = async {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut request = [0; 1024];
+                let _read = stream.read(&mut request).await.expect("a request");
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("sent");
+            };
+            let (answered, ()) = tokio::join!(client.get(&["sagas"]), answering);
+            let error = answered.expect_err("it is no runtime").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     model::{Record, Saga},
     problem::CliError,
     records::Journal,
-    screen::{print, while_watched},
+    screen::{plain_line, print, print_json, while_watched},
     show::{Found, newest},
     text,
     watch::Line,
@@ -44,36 +44,36 @@ struct Following<'a> {
 enum Stopped {
     /// So did the saga.
     Ended,
-    /// It was cut: by the runtime, as this reader was too slow or it went down, or on the way.
-    Cut(Option<CliError>),
+    /// It was cut by the runtime, as this reader was too slow or it went down.
+    Cut,
 }
 
 impl Following<'_> {
     async fn until_the_end(&mut self, client: &Client, id: &str) -> Result<(), CliError> {
         let mut line = Line::new(self.asker, client);
         loop {
-            let path = ["sagas", id, "stream"];
-            let stopped = match client.stream(&path, self.seen.as_deref()).await {
-                Ok(Some(response)) => {
-                    line.back();
-                    self.read(client, response).await?
-                }
-                // Everything was told, and its end fell into the gap.
-                Ok(None) => {
-                    line.back();
-                    let raw = client.get(&["sagas", id]).await?;
-                    return self.end(raw.get());
-                }
-                Err(error) if error.is_for_now() && line.is_worth_waiting() => {
-                    Stopped::Cut(Some(error))
-                }
+            match self.go_on(client, id, &mut line).await {
+                Ok(Stopped::Ended) => return Ok(()),
+                Ok(Stopped::Cut) => (),
+                Err(error) if error.is_for_now() && line.is_worth_waiting() => line.lost(&error),
                 Err(error) => return Err(error),
-            };
-            match stopped {
-                Stopped::Ended => return Ok(()),
-                Stopped::Cut(error) => error.iter().for_each(|it| line.lost(it)),
             }
             tokio::time::sleep(RECONNECT_AFTER).await;
+        }
+    }
+
+    async fn go_on(
+        &mut self,
+        client: &Client,
+        id: &str,
+        line: &mut Line<'_>,
+    ) -> Result<Stopped, CliError> {
+        let stream = client.stream(&["sagas", id, "stream"], self.seen.as_deref()).await?;
+        line.back();
+        match stream {
+            Some(response) => self.read(client, response).await,
+            // Everything was told, and its end fell into the gap.
+            None => self.end(client.get(&["sagas", id]).await?.get()),
         }
     }
 
@@ -82,14 +82,14 @@ impl Following<'_> {
         loop {
             let message = match tokio::time::timeout(SILENCE_MAX, messages.next()).await {
                 Ok(Some(Ok(message))) => message,
-                Ok(None) => return Ok(Stopped::Cut(None)),
-                Ok(Some(Err(error))) => return Ok(Stopped::Cut(Some(lost(client, &error)))),
-                Err(_) => return Ok(Stopped::Cut(Some(silent(client)))),
+                Ok(None) => return Ok(Stopped::Cut),
+                Ok(Some(Err(error))) => return Err(client.away(broken(&error))),
+                Err(_) => return Err(client.away(silent())),
             };
             let Sse { event, data: Some(data), id, .. } = message else { continue };
             match event.as_deref() {
                 Some("record") => self.record(&data)?,
-                Some("ended") => return self.end(&data).map(|()| Stopped::Ended),
+                Some("ended") => return self.end(&data),
                 // A newer runtime may say more.
                 _ => continue,
             }
@@ -99,26 +99,26 @@ impl Following<'_> {
 
     fn record(&self, data: &str) -> Result<(), CliError> {
         match self.asker.options.json {
-            true => print(&format!("{data}\n")),
+            true => print_json(data),
             false => print(&self.journal.line(&read::<Record>(data)?)),
         }
     }
 
     /// Its end decides about the exit status.
-    fn end(&self, data: &str) -> Result<(), CliError> {
+    fn end(&self, data: &str) -> Result<Stopped, CliError> {
         let saga: Saga = read(data)?;
         match self.asker.options.json {
-            true => print(&format!("{data}\n"))?,
+            true => print_json(data)?,
             false => print(&ending(&saga))?,
         }
-        if saga.status == "completed" { Ok(()) } else { Err(CliError::EndedOtherwise) }
+        if saga.status == "completed" { Ok(Stopped::Ended) } else { Err(CliError::EndedOtherwise) }
     }
 }
 
 fn ending(saga: &Saga) -> String {
     let took = between(&saga.started_at, saga.ended_at.as_deref().unwrap_or_default());
     let reason = saga.reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
-    super::screen::plain(&format!("\n{} after {took}{reason}", saga.status)) + "\n"
+    format!("\n{}\n", plain_line(&format!("{} after {took}{reason}", saga.status)))
 }
 
 /// The body, chunk by chunk.
@@ -133,15 +133,13 @@ fn bytes_of(response: Response) -> impl Stream<Item = Result<bytes::Bytes, reqwe
     })
 }
 
-fn lost(client: &Client, error: &sse_stream::Error) -> CliError {
-    let why = match error {
+fn broken(error: &sse_stream::Error) -> String {
+    match error {
         sse_stream::Error::Body(_) => "the connection was cut".to_owned(),
         other => other.to_string(),
-    };
-    CliError::Unreachable { url: client.url().to_owned(), why }
+    }
 }
 
-fn silent(client: &Client) -> CliError {
-    let why = format!("it said nothing for {} s", SILENCE_MAX.as_secs());
-    CliError::Unreachable { url: client.url().to_owned(), why }
+fn silent() -> String {
+    format!("it said nothing for {} s", SILENCE_MAX.as_secs())
 }

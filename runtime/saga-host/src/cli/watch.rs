@@ -5,7 +5,7 @@ use super::{
     commands::Asker,
     lists::{List, ListRow},
     problem::CliError,
-    screen::{Screen, complain, print, while_watched},
+    screen::{Screen, complain, json_line, print, print_json, while_watched},
     table::Columns,
 };
 use chrono::Utc;
@@ -32,7 +32,7 @@ pub(super) async fn once(
     let found = client.list(&list.path, &list.query, limit, |_| false).await?;
     if asker.options.json {
         let text = serde_json::to_string(&found).map_err(|_| CliError::not_json())?;
-        return print(&(text + "\n"));
+        return print_json(&text);
     }
     let rows = rows(list, &found)?.into_iter().map(|it| it.cells).collect::<Vec<_>>();
     if rows.is_empty() {
@@ -83,7 +83,7 @@ async fn append(asker: &Asker, client: &Client, list: &List, limit: usize) -> Re
                 for (item, row) in found.items.iter().zip(rows(list, &found)?).rev() {
                     if before.get(&row.id) != Some(&row.stamp) {
                         text += &match asker.options.json {
-                            true => format!("{item}\n"),
+                            true => json_line(item.get()) + "\n",
                             false => columns.lines(vec![row.cells], asker.screen),
                         };
                     }

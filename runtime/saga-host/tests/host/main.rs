@@ -4,6 +4,7 @@
 
 mod calls;
 mod chat;
+mod commands;
 mod decisions;
 mod demo;
 mod figures;

@@ -173,7 +173,7 @@ pub enum Table {
     Key,
     /// Keyed hash of a personal field, saga → nothing more: the sagas that are found by it.
     Found,
-    /// Time of its start, saga → nothing more: the sagas whose id tells another time.
+    /// Saga, time of its start → nothing more: the sagas whose id tells another time.
     Stray,
     /// What the rows of [`Table::Found`] and [`Table::Stray`] were made with; one row.
     Index,

@@ -2,7 +2,7 @@
 
 use super::{
     Core,
-    search::{found_key, stray_of, strays_from},
+    search::{found_key, stray_of},
     turns::key_of_saga,
 };
 use crate::{
@@ -235,6 +235,9 @@ impl<S: Store> Core<S> {
         let oldest = query.started_from.map(SagaId::first_of);
         let newest = query.started_before.map(SagaId::first_of);
         let before = query.before.into_iter().chain(newest).min();
+        if oldest.is_some_and(|oldest| before.is_some_and(|before| before <= oldest)) {
+            return Ok(()); // What is left are strays.
+        }
         let beyond = before.as_ref().map(|it| &it.as_bytes()[..]);
         let (limit, prefix) = (query.rows_at_once(), &[][..]);
         let rows =
@@ -253,26 +256,24 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Sagas whose id is older than they are: found by their start, when somebody asks for it.
+    /// Sagas whose id is older than they are: their keys say when they began, so that those of
+    /// another age cost no look at their heads.
     fn look_at_strays(&self, look: &mut Look, query: &HeadQuery) -> Result<(), StoreError> {
         let Some(from) = query.started_from else { return Ok(()) };
         let until = query.started_before.unwrap_or(Time::NEVER);
-        let mut beyond = strays_from(from);
-        loop {
-            let (table, prefix, limit) = (Table::Stray, &[][..], ROWS_AT_ONCE);
-            let scan = Scan { table, prefix, beyond: Some(&beyond), is_backward: false, limit };
-            let rows = self.txn.store().rows(&scan)?;
-            let strays = rows.iter().filter_map(|it| stray_of(&it.0));
-            for (_, saga) in strays.take_while(|it| it.0 < until) {
-                if query.before.is_none_or(|before| saga < before) {
-                    look.found.entry(saga).or_default();
-                }
+        let beyond = query.before.as_ref().map(|it| &it.as_bytes()[..]);
+        let (table, prefix, limit) = (Table::Stray, &[][..], ROWS_AT_ONCE);
+        let scan = Scan { table, prefix, beyond, is_backward: true, limit };
+        let rows = self.txn.store().rows(&scan)?;
+        let mut last = None;
+        for (saga, at) in rows.iter().filter_map(|it| stray_of(&it.0)) {
+            if from <= at && at < until {
+                look.found.entry(saga).or_default();
             }
-            match rows.last() {
-                Some((key, _)) if rows.len() == limit => beyond.clone_from(key),
-                _ => return Ok(()),
-            }
+            last = Some(saga);
         }
+        look.cut_at(last.filter(|_| rows.len() == limit));
+        Ok(())
     }
 }
 

@@ -11,9 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet};
 
+/// The form of the rows of the index. Form 1 had strays by their time, so that one look at a wide
+/// span of time was as long as there were strays.
+const FORM: u32 = 2;
+
 /// What the rows of the index were made with. Where it does not fit, they are made anew.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct IndexRow {
+    /// [`FORM`]; form 1 did not say so.
+    #[serde(default)]
+    form: u32,
     /// The fingerprint of the search key.
     key: String,
     /// A hash over all fields that definitions are found by.
@@ -122,7 +129,7 @@ impl<S: Store> Core<S> {
         let declared = definitions.flat_map(|it| it.found_by().into_iter().map(|by| [it.name, by]));
         let declared: Vec<[&str; 2]> = declared.collect();
         let key = self.txn.store().search_key().fingerprint();
-        IndexRow { key: hex(&key), declared: hex(&short_hash(declared.as_flattened())) }
+        IndexRow { form: FORM, key: hex(&key), declared: hex(&short_hash(declared.as_flattened())) }
     }
 }
 
@@ -131,17 +138,11 @@ pub(super) fn found_key(hash: &[u8; 16], saga: SagaId) -> Vec<u8> {
 }
 
 fn stray_key(at: Time, saga: SagaId) -> Vec<u8> {
-    [&at.0.to_be_bytes()[..], &saga.as_bytes()[..]].concat()
+    [&saga.as_bytes()[..], &at.0.to_be_bytes()[..]].concat()
 }
 
-/// Where the rows of sagas begin that started at this time or later: no row has this key.
-pub(super) fn strays_from(at: Time) -> Vec<u8> {
-    at.0.to_be_bytes().to_vec()
-}
-
-/// When the saga of such a row began, and which it is.
-pub(super) fn stray_of(key: &[u8]) -> Option<(Time, SagaId)> {
-    let (at, saga) = key.split_at_checked(size_of::<u64>())?;
-    let at = Time(u64::from_be_bytes(at.try_into().ok()?));
-    Some((at, SagaId(uuid::Uuid::from_slice(saga).ok()?)))
+/// The saga of such a row, and when it began.
+pub(super) fn stray_of(key: &[u8]) -> Option<(SagaId, Time)> {
+    let (saga, at) = key.split_at_checked(size_of::<SagaId>())?;
+    Some((saga_of(saga)?, Time(u64::from_be_bytes(at.try_into().ok()?))))
 }

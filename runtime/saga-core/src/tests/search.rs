@@ -306,6 +306,54 @@ fn one_look_is_bounded_whatever_fits_and_looks_follow_each_other_without_a_gap()
     assert!(looks >= 7, "{looks} looks");
 }
 
+/// A message about a sale arrives.
+fn sent(core: &mut Core<Watched>, at: Time, key: String, id: String) {
+    let body = Payload::of(&json!({ "order": key })).unwrap();
+    let (name, source) = ("shop.sent".to_owned(), "shop".to_owned());
+    let arrival = Arrival { ticket: 1, name, id, source, key: Some(key), body, at };
+    core.handle(at, Input::Arrived(arrival)).unwrap();
+    core.commit().unwrap();
+}
+
+#[test]
+fn one_look_is_bounded_however_many_late_arms_there_are_and_all_of_them_are_found() {
+    const SALES: u64 = 1_000;
+    let mut core = many(SALES);
+    for (round, at) in [2_000_000, 3_000_000, 4_000_000].map(Time).into_iter().enumerate() {
+        for number in 0..SALES {
+            sent(&mut core, at, format!("k{number}"), format!("{round} of {number}"));
+        }
+    }
+    let looks = |started_from: u64, started_before: u64, definition: Option<&str>| {
+        let mut query = HeadQuery { limit: 50, ..HeadQuery::default() };
+        query.started_from = Some(Time(started_from));
+        query.started_before = Some(Time(started_before));
+        query.definition = definition.map(str::to_owned);
+        let (mut looks, mut found) = (0, Vec::new());
+        loop {
+            core.store().1.set(0);
+            let page = core.page(&query).unwrap();
+            let rows = core.store().1.get();
+            assert!(rows <= 1_300, "{rows} rows in one look");
+            assert!(query.before.is_none_or(|it| page.heads.iter().all(|head| head.id < it)));
+            found.extend(page.heads);
+            looks += 1;
+            query.before = page.next;
+            if query.before.is_none() {
+                break (looks, found);
+            }
+        }
+    };
+    let (_, found) = looks(3_000_000, 4_000_000, None);
+    assert_eq!(found.len(), 1_000, "the arms of one round");
+    assert!(found.iter().all(|it| it.started_at == Time(3_000_000)));
+    assert!(found.is_sorted_by(|a, b| b.id < a.id), "newest first, each once");
+    assert_eq!(looks(0, 5_000_000, None).1.len(), 3_000);
+    assert_eq!(looks(0, 5_000_000, Some("Sale")).1.len(), 1_000);
+    let (count, found) = looks(3_500_000, 3_600_000, None);
+    assert!(found.is_empty() && count < 20, "{count} looks");
+}
+
 #[test]
 fn pages_stay_as_they_are_while_sagas_start_and_end() {
     let search = Some("c3@example.com".to_owned());
@@ -328,13 +376,8 @@ fn pages_stay_as_they_are_while_sagas_start_and_end() {
             // Between two pages one saga starts, and one that is not shown yet ends.
             start(&mut core, number);
             number += 1;
-            let key = format!("k{}", number % 600);
-            let body = Payload::of(&json!({ "order": key })).unwrap();
-            let (name, id) = ("shop.sent".to_owned(), format!("sent {number}"));
-            let (source, at) = ("shop".to_owned(), Time(2_000_000));
-            let arrival = Arrival { ticket: 1, name, id, source, key: Some(key), body, at };
-            core.handle(at, Input::Arrived(arrival)).unwrap();
-            core.commit().unwrap();
+            let (key, id) = (format!("k{}", number % 600), format!("sent {number}"));
+            sent(&mut core, Time(2_000_000), key, id);
             next = page.next;
             if next.is_none() {
                 break;
@@ -376,6 +419,16 @@ fn a_store_of_an_older_build_and_one_whose_key_is_lost_get_their_index_at_openin
     assert_eq!(find(&core, "c3@example.com").len(), 10);
     let core = open(core.store().clone(), registry());
     assert_eq!(core.reindexed(), 0, "once");
+
+    // The first form of the mark did not name its form.
+    let mut older = core.store().clone();
+    let mark = older.row(Table::Index, b"search").unwrap().unwrap();
+    let mark = String::from_utf8(mark).unwrap().replace(r#""form":2,"#, "");
+    let (table, key) = (Table::Index, b"search".to_vec());
+    let rows = vec![Row { table, key, value: Some(mark.into_bytes()) }];
+    older.append(Batch { records: Vec::new(), rows }).unwrap();
+    let core = open(older, registry());
+    assert_eq!(core.reindexed(), 1_200, "rows of another form are made anew");
 
     let lost = core.store().clone().with_search_key(SearchKey::new([9; SEARCH_KEY_BYTES]));
     let core = open(lost, registry());

@@ -26,6 +26,9 @@ use crate::config::{Environment, Source};
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Slower than any handler, faster than a caller's patience.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than a mobile phone is without a network in a tunnel; what such a peer holds is bounded by
+/// the connections of its address.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// One shop's front end, or an office behind one address.
 const REQUESTS_PER_S: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
 /// Everything of a developer's machine, load tests too, comes from one address.
@@ -58,6 +61,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// For the body to arrive, and again for the handler to answer.
     pub request_timeout: Duration,
+    /// How long a peer may take nothing of what is sent to it before its connection is closed. One
+    /// that reads slowly but gets on is not concerned, nor is a stream with nothing to say.
+    pub send_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -68,14 +74,15 @@ impl Default for Limits {
             requests_max: REQUESTS_MAX,
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             request_timeout: REQUEST_TIMEOUT,
+            send_timeout: SEND_TIMEOUT,
         }
     }
 }
 
 impl Limits {
     /// Reads `FERMATA_HTTP_BODY_BYTES_MAX`, `FERMATA_HTTP_REQUESTS_PER_S`,
-    /// `FERMATA_HTTP_REQUESTS_MAX`, `FERMATA_HTTP_CONNECTIONS_PER_ADDRESS` and
-    /// `FERMATA_HTTP_TIMEOUT_MS`.
+    /// `FERMATA_HTTP_REQUESTS_MAX`, `FERMATA_HTTP_CONNECTIONS_PER_ADDRESS`,
+    /// `FERMATA_HTTP_TIMEOUT_MS` and `FERMATA_HTTP_SEND_TIMEOUT_MS`.
     pub fn read(source: &mut Source) -> Option<Limits> {
         let (rate, connections) = match source.environment() {
             Environment::Production => (REQUESTS_PER_S, CONNECTIONS_PER_ADDRESS),
@@ -93,12 +100,14 @@ impl Limits {
         let connections_per_address =
             source.or("FERMATA_HTTP_CONNECTIONS_PER_ADDRESS", connections, open);
         let request_timeout = source.milliseconds("FERMATA_HTTP_TIMEOUT_MS", REQUEST_TIMEOUT);
+        let send_timeout = source.milliseconds("FERMATA_HTTP_SEND_TIMEOUT_MS", SEND_TIMEOUT);
         Some(Limits {
             body_bytes_max: body_bytes_max?,
             requests_per_s: requests_per_s?,
             requests_max: requests_max?,
             connections_per_address: connections_per_address?,
             request_timeout: request_timeout?,
+            send_timeout: send_timeout?,
         })
     }
 }

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
@@ -39,7 +40,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` is asked, then drains: `/readyz` says 503 at once, new connections
 /// are still taken for a short notice, requests in flight get a bounded time to end. Of `limits` it
-/// minds the connections of one address; the rest is the router's.
+/// minds the connections of one address, and how long one of them may take nothing of its answer;
+/// the rest is the router's.
 ///
 /// The whole takes at most 9 s from the asking on.
 pub async fn serve(
@@ -72,6 +74,7 @@ pub async fn serve(
             refuse(&crowd, stream);
             continue;
         };
+        close_unread(&stream, limits.send_timeout);
         let hangup = Hangup::default();
         let connection = connection(stream, peer, hangup.clone(), router.clone());
         let watched = connections.watch(connection);
@@ -87,6 +90,17 @@ pub async fn serve(
     drop(listener);
     if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
         tracing::warn!("left requests in flight behind after {} s", DRAIN.as_secs());
+    }
+}
+
+/// Lets the system close a connection whose peer takes nothing of what waits for it, for so long
+/// (the user timeout of RFC 793, see tcp(7)). Only the system sees what a slow reader has taken: a
+/// full buffer is offered to us again when a third of it is free, which may take that one longer.
+fn close_unread(stream: &TcpStream, within: Duration) {
+    // The system has it as a signed number.
+    let ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX).unsigned_abs();
+    if let Err(error) = set_tcp_user_timeout(stream, ms) {
+        tracing::debug!(%error, "a connection has no time-out for what is not read");
     }
 }
 

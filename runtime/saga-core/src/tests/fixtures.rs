@@ -114,7 +114,8 @@ impl Saga for Order {
 
     fn events() -> Vec<Declared> {
         let paid = event::<Paid>().late(Late::Ignore).late_on("pay.completed", Late::Run("refund"));
-        events([event::<Placed>().starts(), event::<Approved>(), paid, event::<Tracked>()])
+        let placed = event::<Placed>().starts().found_by("/mail");
+        events([placed, event::<Approved>(), paid, event::<Tracked>()])
     }
 
     async fn run(ctx: Ctx, it: Placed) -> Result<String, Abort> {

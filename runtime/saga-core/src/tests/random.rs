@@ -12,8 +12,9 @@ use crate::{
     ctx::Ctx,
     effect::{Outcome, Refusal, Reply, Verdict},
     fold::{Status, fold},
-    id::{Path, SagaId},
-    input::{Action, Answer, Command},
+    head::Head,
+    id::{Path, Position, SagaId, Time},
+    input::{Action, Answer, Arrival, Command, Input, Unreadable},
     journal::{Entry, Fact, Turn},
     payload::Payload,
     saga::{Declared, Late, Registry, Saga, event, events},
@@ -130,6 +131,16 @@ enum Deed {
     Move(u8, Action),
     Decide(u8, bool),
     Offer(u8),
+    /// A message that is no event.
+    Unreadable {
+        key: u8,
+        id: u8,
+        body: u8,
+    },
+    /// One of those is offered again; a build may read it by now.
+    OfferUnreadable(u8, bool),
+    /// Somebody looks for sagas: by mail, key, id, or age.
+    Search(u8, u8),
     Restart,
     /// The binary loses some of its definitions, or has them all again.
     Deploy(bool),
@@ -159,6 +170,11 @@ fn deed() -> impl Strategy<Value = Deed> {
         60 => (any::<u8>(), moves).prop_map(|(saga, action)| Deed::Move(saga, action)),
         60 => (any::<u8>(), any::<bool>()).prop_map(|(saga, yes)| Deed::Decide(saga, yes)),
         40 => any::<u8>().prop_map(Deed::Offer),
+        20 => (0..2u8, 0..40u8, 0..2u8)
+            .prop_map(|(key, id, body)| Deed::Unreadable { key, id, body }),
+        20 => (any::<u8>(), any::<bool>())
+            .prop_map(|(which, is_read)| Deed::OfferUnreadable(which, is_read)),
+        30 => (any::<u8>(), any::<u8>()).prop_map(|(what, which)| Deed::Search(what, which)),
         10 => Just(Deed::Restart),
         10 => any::<bool>().prop_map(Deed::Deploy),
     ]
@@ -169,6 +185,8 @@ struct World {
     /// Requests that were ever seen.
     seen: Vec<crate::effect::Request>,
     starts: u32,
+    /// Messages that were no events, as a later build reads them.
+    dead: Vec<(Position, Arrival)>,
     /// Some definitions were missing for a while.
     was_cut: bool,
 }
@@ -210,6 +228,9 @@ impl World {
                 }
             }
             Deed::Offer(which) => self.offer(which),
+            Deed::Unreadable { key, id, body } => self.unreadable(key, id, body),
+            Deed::OfferUnreadable(which, is_read) => self.offer_unreadable(which, is_read),
+            Deed::Search(what, which) => self.search(what, which),
             Deed::Restart => self.desk.restart(),
             Deed::Deploy(is_whole) => self.deploy(is_whole),
         }
@@ -227,12 +248,7 @@ impl World {
         let (left, taken): (Vec<Seen>, Vec<Seen>) = self.desk.events().into_iter().partition(of);
         let from = if left.is_empty() || which.is_multiple_of(4) { &taken } else { &left };
         let Some(position) = choose(from, which / 4).map(|it| it.position) else { return };
-        let reason = "again".to_owned();
-        let offer = Command::Offer { position, reason, reread: None };
-        let first = self.desk.ask(admin(), offer.clone());
-        let rows = |desk: &Desk| desk.store().all_rows().map(|it| it.1.clone()).collect::<Vec<_>>();
-        let before = rows(&self.desk);
-        let again = self.desk.ask(admin(), offer);
+        let (first, again) = self.offer_twice(position, None);
         match first {
             Ok(Reply::Taken(_) | Reply::TakenBefore(_)) => {
                 // Nobody took it back to where nobody wants it.
@@ -243,8 +259,120 @@ impl World {
             Err(refusal) => assert_eq!(again, Err(refusal), "a refusal changes nothing"),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn offer_twice(
+        &mut self,
+        position: Position,
+        reread: Option<Result<Arrival, String>>,
+    ) -> (Result<Reply, Refusal>, Result<Reply, Refusal>) {
+        let (reason, reread) = ("again".to_owned(), reread.map(Box::new));
+        let offer = Command::Offer { position, reason, reread };
+        let first = self.desk.ask(admin(), offer.clone());
+        let rows = |desk: &Desk| desk.store().all_rows().map(|it| it.1.clone()).collect::<Vec<_>>();
+        let before = rows(&self.desk);
+        let again = self.desk.ask(admin(), offer);
         if again_is_quiet(&again) {
             assert!(before == rows(&self.desk), "what is not taken in changes no row");
+        }
+        (first, again)
+    }
+
+    fn unreadable(&mut self, key: u8, id: u8, body: u8) {
+        let (key, id) = (format!("k{}", key + 1), format!("id {id}"));
+        let status = json!({ "order": key, "status": format!("at {body}") });
+        let (name, source) = ("courier.status".to_owned(), "courier".to_owned());
+        let body = Payload::of(&status).unwrap();
+        self.desk.input(Input::Unreadable(Unreadable {
+            ticket: 0,
+            name: name.clone(),
+            id: id.clone(),
+            body: body.text().to_owned(),
+            is_base64: false,
+            headers: BTreeMap::new(),
+            published_at: Time(5),
+            reason: "an older build could not read it".to_owned(),
+        }));
+        let at = self.desk.store().position();
+        let event = Arrival { ticket: 0, name, id, source, key: None, body, at: Time(5) };
+        self.dead.push((at, event));
+    }
+
+    fn offer_unreadable(&mut self, which: u8, is_read: bool) {
+        let Some((position, event)) = choose(&self.dead, which).cloned() else { return };
+        let events = self.desk.events().len();
+        let was_offered = self.desk.core().offered(position).unwrap().is_some();
+        let reread = if is_read { Ok(event) } else { Err("it is not JSON".to_owned()) };
+        let (first, again) = self.offer_twice(position, Some(reread));
+        let offered = self.desk.core().offered(position).unwrap();
+        assert_eq!(first.is_ok(), offered.is_some(), "{first:?}");
+        match first {
+            Ok(Reply::Taken(_)) => {
+                assert!(!was_offered && is_read);
+                let event = self.desk.core().event(offered.unwrap().event).unwrap().unwrap();
+                assert!(event.identity.is_some(), "what it became is in force");
+            }
+            Ok(reply) => assert!(was_offered && reply == Reply::TakenBefore(position)),
+            Err(refusal) => {
+                assert_eq!(again, Err(refusal));
+                assert_eq!(self.desk.events().len(), events, "nothing was taken in");
+                return;
+            }
+        }
+        assert_eq!(again, Ok(Reply::TakenBefore(position)));
+    }
+
+    /// What the index finds is what a look at every saga finds, page by page.
+    fn search(&mut self, what: u8, which: u8) {
+        let heads = self.heads();
+        let mut query = HeadQuery { limit: 1 + usize::from(which % 5), ..HeadQuery::default() };
+        let started = |at: u8| choose(&heads, at).map(|it| it.started_at);
+        let mail = format!("m{}@example.com", which % 2);
+        match what % 4 {
+            0 => query.search = Some(mail.to_uppercase()),
+            1 => query.search = choose(&heads, which).map(|it| it.key.clone()),
+            2 => query.search = choose(&heads, which).map(|it| it.id.to_string()),
+            _ => {
+                query.started_from = started(which);
+                query.started_before = started(what);
+            }
+        }
+        let fits = |head: &Head| match &query.search {
+            Some(_) if what.is_multiple_of(4) => {
+                self.mail_of(head).is_some_and(|it| it.as_str().unwrap().to_lowercase() == mail)
+            }
+            Some(search) => head.key == *search || head.id.to_string() == *search,
+            None => {
+                query.started_from.is_none_or(|it| it <= head.started_at)
+                    && query.started_before.is_none_or(|it| head.started_at < it)
+            }
+        };
+        let expected: Vec<SagaId> = heads.iter().filter(|it| fits(it)).map(|it| it.id).collect();
+        let mut found = Vec::new();
+        loop {
+            let page = self.desk.core().page(&query).unwrap();
+            found.extend(page.heads.iter().map(|it| it.id));
+            query.before = page.next;
+            if query.before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{query:?}");
+    }
+
+    /// The mail of the order from which the saga comes, as far as its definition is there.
+    fn mail_of(&self, head: &Head) -> Option<Value> {
+        let mut first = head.id;
+        loop {
+            let journal = self.desk.core().journal(first).unwrap();
+            let Fact::Started(start) = &journal[0].fact else { panic!("a start comes first") };
+            match start.origin {
+                Some(origin) => first = origin,
+                None => {
+                    self.desk.registry().get("order").filter(|it| it.name == start.definition)?;
+                    return start.input.to_value().get("mail").cloned();
+                }
+            }
         }
     }
 
@@ -266,14 +394,21 @@ impl World {
         match which {
             0 => self.desk.start("Looks", &key, Value::Null),
             1 => self.desk.start("Busy", &key, Value::Null),
-            _ => self.desk.start("order", &key, json!({ "order": "k1", "risky": true })),
+            _ => {
+                let mail = format!("M{}@Example.com", self.starts % 2);
+                let input = json!({ "order": "k1", "risky": true, "mail": mail });
+                self.desk.start("order", &key, input)
+            }
         };
     }
 
     fn event(&mut self, name: u8, key: u8, id: u8, body: u8) {
         let key = format!("k{}", key + 1);
         let (name, body) = match name {
-            0 => ("shop.placed", json!({ "order": key, "risky": body == 0 })),
+            0 => {
+                let mail = format!("m{body}@example.com");
+                ("shop.placed", json!({ "order": key, "risky": body == 0, "mail": mail }))
+            }
             1 => ("pay.completed", json!({ "order": key, "session": format!("s{body}") })),
             2 => ("pay.failed", json!({ "order": key, "session": format!("s{body}") })),
             3 => ("courier.status", json!({ "order": key, "status": format!("at {body}") })),
@@ -289,7 +424,7 @@ impl World {
         }
     }
 
-    fn heads(&self) -> Vec<crate::head::Head> {
+    fn heads(&self) -> Vec<Head> {
         let query = HeadQuery { limit: usize::MAX, ..HeadQuery::default() };
         self.desk.core().heads(&query).unwrap()
     }
@@ -471,7 +606,7 @@ proptest! {
         size in 1..20usize,
     ) {
         let (desk, seen) = (Desk::new(registry()), Vec::new());
-        let mut world = World { desk, seen, starts: 0, was_cut: false };
+        let mut world = World { desk, seen, starts: 0, dead: Vec::new(), was_cut: false };
         for deed in deeds {
             world.does(deed);
         }

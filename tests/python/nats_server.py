@@ -1,6 +1,7 @@
 """A real nats-server with the users of deploy/nats.conf, on a free port with its own store."""
 
 import asyncio
+import json
 import os
 import pathlib
 import re
@@ -49,7 +50,9 @@ class NatsServer:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.settings = development_settings()
-        environment = {**os.environ, **self.settings, "NATS_STORE_DIR": self.store.name}
+        # Read as a piece of the configuration: in quotes a path may have spaces.
+        store = json.dumps(self.store.name, ensure_ascii=False)
+        environment = {**os.environ, **self.settings, "NATS_STORE_DIR": store}
         self.process = subprocess.Popen(
             [server_binary(), "-c", "deploy/nats.conf", "-p", str(self.port)],
             cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

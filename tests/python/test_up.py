@@ -7,7 +7,7 @@ import socket
 import unittest
 
 from nats_server import ROOT
-from system import PROCESSES, System, new_home, until
+from system import PROCESSES, READY_S_MAX, System, new_home, until
 
 BACK_S_MAX = 10
 
@@ -16,7 +16,9 @@ class Up(unittest.TestCase):
     def setUp(self):
         home = new_home()
         self.addCleanup(home.cleanup)
-        self.home = home.name
+        # What a path may have in it.
+        self.home = os.path.join(home.name, "a \"b\" ü#$c")
+        os.mkdir(self.home)
         self.system = System(self.home)
         self.addCleanup(self.system.close)
 
@@ -84,6 +86,36 @@ class Up(unittest.TestCase):
             said = self.system.refused()
         self.assertIn(f"port {port} of warehouse is taken by process {os.getpid()}", said)
         self.assertEqual(len(said.splitlines()), 1, said)
+
+    def test_it_stays_when_whoever_reads_its_output_goes(self):
+        system = self.system
+        reading, writing = os.pipe()
+        system.up = system.run(writing)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as output:
+            until("it says ready", lambda: output.readline() == b"ready\n", READY_S_MAX)
+        processes = system.processes()
+        os.kill(processes["warehouse"], signal.SIGKILL)
+        until("the warehouse is back", lambda: system.answers("warehouse"), BACK_S_MAX)
+        self.assertEqual(system.stop(signal.SIGHUP), 0)
+        self.assert_nothing_left({**processes, **system.processes()})
+
+    def test_an_address_that_cannot_be_is_named(self):
+        for address in ["nonsense", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:1/"]:
+            with self.subTest(address):
+                said = self.system.refused(WAREHOUSE_HTTP_ADDR=address)
+                self.assertEqual(
+                    said, f"up: WAREHOUSE_HTTP_ADDR={address} has no port at its end: set it as "
+                    "deploy/dev.env does, or not at all\n"
+                )
+
+    def test_a_port_that_two_shall_have_is_named(self):
+        port = self.system.settings["ORDER_HTTP_ADDR"].split(":")[1]
+        said = self.system.refused(WAREHOUSE_HTTP_ADDR=f"127.0.0.1:{port}")
+        self.assertEqual(
+            said, f"up: port {port} is that of order and of warehouse: set another "
+            "WAREHOUSE_HTTP_ADDR\n"
+        )
 
     def test_a_missing_tool_is_named_with_the_way_to_get_it(self):
         for name in ["bash", "basename", "dirname", "env", "grep"]:

@@ -396,6 +396,19 @@ async fn a_journal_has_the_same_records_in_pages_of_any_size() {
 }
 
 #[tokio::test]
+async fn a_page_of_long_records_has_fewer_of_them_and_none_is_left_out() {
+    let world = World::with_runtime().await;
+    let _service = world.service(chat::SUBJECT, |_, _| Some(Said::ok())).await;
+    // The first entry alone is as long as one visit to the engine may be.
+    let saga = talk(&world, 60, 0, 256 << 10).await;
+    let (seen, _) = Reader::open(&world, &saga, None).await.rest().await;
+    let page = world.get(&format!("/api/sagas/{saga}/journal?limit=200")).await;
+    let (items, bytes) = (page["items"].as_array().expect("records"), page.to_string().len());
+    assert!((1..60).contains(&items.len()) && bytes < 6 << 20, "{} of {bytes}", items.len());
+    assert_eq!(journal(&world, &saga).await, data(&seen));
+}
+
+#[tokio::test]
 async fn who_may_not_read_and_what_was_never_given_is_refused() {
     let world = World::with_runtime().await;
     let _services = world.services().await;

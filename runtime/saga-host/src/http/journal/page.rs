@@ -24,6 +24,10 @@ pub(in crate::http) struct JournalPath {
     id: Uuid,
 }
 
+/// A page ends with the entry that goes over this, however few records it has: each may have a body
+/// of most of a megabyte, and all of a page is in memory at once.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Start {
@@ -52,21 +56,27 @@ pub(in crate::http) async fn page(
     Ok(Json(Page { items, next: next.map(|it| it.to_string()) }).into_response())
 }
 
-/// So many records, and where the next page begins.
+/// At most so many records, and where the next page begins.
 async fn records(
     app: &App,
     saga: SagaId,
     start: Start,
     limit: usize,
 ) -> Result<(Vec<RecordView>, Option<Start>), Problem> {
-    let (mut items, mut from) = (Vec::new(), start.entry as usize);
+    // The first entry tells the epoch. It may be as long as one visit may be, so that it has one of
+    // its own.
+    let first = entries::visit(&app.engine, saga, vec![0], None).await?.entries.pop();
+    let (_, first) = first.ok_or_else(|| unknown(saga))?;
+    let epoch = epoch_of(&[decode_entry(&first).map_err(ReadError::Store)?]);
+    let (mut items, mut from, mut bytes) = (Vec::new(), start.entry as usize, 0);
     loop {
-        // The first entry tells the epoch.
-        let visit = entries::visit(&app.engine, saga, vec![0], Some(from)).await?;
-        let mut entries = visit.entries.into_iter();
-        let (_, first) = entries.next().ok_or_else(|| unknown(saga))?;
-        let epoch = epoch_of(&[decode_entry(&first).map_err(ReadError::Store)?]);
-        for (number, stored) in entries {
+        let visit = entries::visit(&app.engine, saga, Vec::new(), Some(from)).await?;
+        for (number, stored) in visit.entries {
+            if PAGE_BYTES_MAX < bytes {
+                let seq = start.seq.saturating_add(items.len());
+                return Ok((items, Some(Start { entry: number, index: 0, seq })));
+            }
+            bytes += stored.bytes.len();
             let entry = decode_entry(&stored).map_err(ReadError::Store)?;
             let seen = if number == start.entry { start.index } else { 0 };
             let records = records_of(saga, epoch, number, &entry).into_iter();

@@ -22,6 +22,7 @@ mod door;
 pub mod engine;
 mod feed;
 mod http;
+mod names;
 pub mod nats_bus;
 mod search_key;
 pub mod server;

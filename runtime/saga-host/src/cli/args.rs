@@ -1,6 +1,7 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use crate::names::{StatusName, VerdictName};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use std::{path::PathBuf, time::Duration};
 
@@ -116,7 +117,7 @@ pub(super) enum Command {
     Events {
         /// Only those with this verdict.
         #[arg(long, value_enum, ignore_case = true)]
-        verdict: Option<Verdict>,
+        verdict: Option<VerdictName>,
         #[command(flatten)]
         which: Which,
     },
@@ -174,7 +175,7 @@ pub(super) struct Which {
 pub(super) struct Sagas {
     /// Only those that stand here.
     #[arg(long, value_enum, ignore_case = true)]
-    pub(super) status: Option<Status>,
+    pub(super) status: Option<StatusName>,
     /// Only those of this definition.
     #[arg(long)]
     pub(super) definition: Option<String>,
@@ -204,46 +205,6 @@ pub(super) struct Move {
     pub(super) reason: String,
 }
 
-/// Where a saga can stand.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(super) enum Status {
-    Running,
-    Waiting,
-    Compensating,
-    Attention,
-    Completed,
-    Cancelled,
-    Failed,
-    Terminated,
-}
-
-/// What can become of an event.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(super) enum Verdict {
-    Consumed,
-    Started,
-    Kept,
-    Late,
-    Ignored,
-    Unclaimed,
-    Unrouted,
-    Conflict,
-    #[value(alias = "duplicate-start")]
-    DuplicateStart,
-    #[value(alias = "conflicting-start")]
-    ConflictingStart,
-    Refused,
-    #[value(alias = "dead-letter")]
-    DeadLetter,
-}
-
-/// A value as the API spells it.
-pub(super) fn spelt(value: impl ValueEnum) -> String {
-    value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
-}
-
 fn age(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; say 90s, 2h, 1h30m or 7d"))
 }
@@ -271,6 +232,7 @@ pub(super) fn named(command: clap::Command, program: &str) -> clap::Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::spelt;
     use clap::{CommandFactory as _, FromArgMatches as _};
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

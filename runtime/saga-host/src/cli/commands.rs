@@ -1,7 +1,7 @@
 //! Which command does what.
 
 use super::{
-    args::{Command, Options, Which, spelt},
+    args::{Command, Options, Which},
     changes,
     client::Client,
     follow, lists,
@@ -11,6 +11,7 @@ use super::{
     token::Needs,
     watch,
 };
+use crate::names::spelt;
 use chrono::Utc;
 
 /// Who asks: what every command needs to know.

@@ -2,12 +2,13 @@
 
 use super::{
     ages::{age, left},
-    args::{Sagas, spelt},
+    args::Sagas,
     client::{Query, read},
     model::{Definition, Event, Saga, Task},
     problem::CliError,
     table::{Cell, Tone},
 };
+use crate::names::spelt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::time::Duration;
 

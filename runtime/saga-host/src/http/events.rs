@@ -3,6 +3,7 @@
 use super::{App, LOOKED_FOR_MAX, cursor, internal, view::EventView};
 use crate::{
     door::{actor_of, busy, say_taken},
+    names::{VerdictName, spelt},
     nats_bus::Kept,
     sled_store::SledStore,
 };
@@ -44,23 +45,6 @@ pub(super) struct EventsQuery {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum VerdictName {
-    Consumed,
-    Started,
-    Kept,
-    Late,
-    Ignored,
-    Unclaimed,
-    Unrouted,
-    Conflict,
-    DuplicateStart,
-    ConflictingStart,
-    Refused,
-    DeadLetter,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub(super) struct EventPath {
     /// Its place in the log.
     position: Position,
@@ -83,13 +67,15 @@ pub(super) async fn list(
 ) -> Result<Json<Page<EventView>>, Problem> {
     let mut before: Option<Position> = cursor(query.cursor.as_deref())?;
     let limit = usize::from(query.limit);
-    let verdict = query.verdict.map(name);
+    let verdict = query.verdict.map(spelt);
     let (began, mut items) = (Instant::now(), Vec::new());
     let next = loop {
         // One more than asked for tells whether there is a next page.
         let wanted = limit + 1 - items.len();
-        let page = app.engine.read(move |core| page(core, verdict, before, wanted)).await;
-        let (found, next) = page.map_err(busy)?.map_err(|error| internal(&error))?;
+        let verdict = verdict.clone();
+        let look = move |core: &Core<SledStore>| page(core, verdict.as_deref(), before, wanted);
+        let (found, next) =
+            app.engine.read(look).await.map_err(busy)?.map_err(|error| internal(&error))?;
         items.extend(found);
         if limit < items.len() {
             items.truncate(limit);
@@ -195,21 +181,4 @@ fn dead_letter(
         }
         _ => None,
     })
-}
-
-fn name(verdict: VerdictName) -> &'static str {
-    match verdict {
-        VerdictName::Consumed => "consumed",
-        VerdictName::Started => "started",
-        VerdictName::Kept => "kept",
-        VerdictName::Late => "late",
-        VerdictName::Ignored => "ignored",
-        VerdictName::Unclaimed => "unclaimed",
-        VerdictName::Unrouted => "unrouted",
-        VerdictName::Conflict => "conflict",
-        VerdictName::DuplicateStart => "duplicate_start",
-        VerdictName::ConflictingStart => "conflicting_start",
-        VerdictName::Refused => "refused",
-        VerdictName::DeadLetter => "dead_letter",
-    }
 }

@@ -1,7 +1,10 @@
 //! Sagas: to look at, to move, to start.
 
 use super::{App, LOOKED_FOR_MAX, cursor, internal, view::SagaView};
-use crate::door::{actor_of, busy, say};
+use crate::{
+    door::{actor_of, busy, say},
+    names::StatusName,
+};
 use axum::{
     extract::State,
     http::{StatusCode, header},
@@ -62,19 +65,6 @@ pub(super) struct SagasQuery {
     limit: u16,
     /// The `next` of the page before.
     cursor: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum StatusName {
-    Running,
-    Waiting,
-    Compensating,
-    Attention,
-    Completed,
-    Cancelled,
-    Failed,
-    Terminated,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

@@ -61,8 +61,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// For the body to arrive, and again for the handler to answer.
     pub request_timeout: Duration,
-    /// How long a peer may take nothing of what is sent to it before its connection is closed. One
-    /// that reads slowly but gets on is not concerned, nor is a stream with nothing to say.
+    /// How long a peer may take nothing of what is sent to it; within twice this time its connection
+    /// is closed. One that reads slowly but gets on is not concerned, nor is a stream with nothing
+    /// to say.
     pub send_timeout: Duration,
 }
 

@@ -27,6 +27,7 @@ mod rate;
 mod reply;
 mod serve;
 mod single;
+mod unread;
 
 pub use auth::{Admin, Approver, Bearer, Caller, Operator, Role, Tokens, Viewer};
 pub(crate) use document::answer_header;

@@ -16,13 +16,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use super::crowd::{Crowd, connections_max, refuse};
 use super::peer::Hangup;
+use super::unread::Unread;
 use super::{Health, Limits};
 use crate::shutdown::Shutdown;
 
@@ -74,8 +74,8 @@ pub async fn serve(
             refuse(&crowd, stream);
             continue;
         };
-        close_unread(&stream, limits.send_timeout);
         let hangup = Hangup::default();
+        let stream = Unread::bounded(stream, limits.send_timeout);
         let connection = connection(stream, peer, hangup.clone(), router.clone());
         let watched = connections.watch(connection);
         tokio::spawn(async move {
@@ -90,17 +90,6 @@ pub async fn serve(
     drop(listener);
     if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
         tracing::warn!("left requests in flight behind after {} s", DRAIN.as_secs());
-    }
-}
-
-/// Lets the system close a connection whose peer takes nothing of what waits for it, for so long
-/// (the user timeout of RFC 793, see tcp(7)). Only the system sees what a slow reader has taken: a
-/// full buffer is offered to us again when a third of it is free, which may take that one longer.
-fn close_unread(stream: &TcpStream, within: Duration) {
-    // The system has it as a signed number.
-    let ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX).unsigned_abs();
-    if let Err(error) = set_tcp_user_timeout(stream, ms) {
-        tracing::debug!(%error, "a connection has no time-out for what is not read");
     }
 }
 
@@ -121,12 +110,12 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 fn connection(
-    stream: TcpStream,
+    stream: Unread,
     peer: SocketAddr,
     hangup: Hangup,
     router: Router,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    TokioIo<Unread>,
     impl hyper::service::Service<
         Request<Incoming>,
         Response = Response,

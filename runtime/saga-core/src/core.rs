@@ -79,6 +79,10 @@ pub const TURN_BYTES_MAX: usize = 3 << 20;
 /// with each turn, and one more turn may add [`TURN_BYTES_MAX`] to it.
 pub const HEAD_BYTES_MAX: usize = 2 << 20;
 
+/// Timers that one tick fires. After a night in which nothing ran there may be as many as there are
+/// sagas: those that are left fire with the ticks that follow, and others have their turn between.
+const TIMERS_AT_ONCE: usize = 256;
+
 /// A business key may not be longer: it stands in store keys, subjects and logs.
 pub const KEY_BYTES_MAX: usize = 256;
 
@@ -134,11 +138,16 @@ impl<S: Store> Core<S> {
     /// Nothing of the batch may be believed to be durable, and no effect may leave: stop.
     pub fn commit(&mut self) -> Result<Vec<Effect>, StoreError> {
         self.txn.commit()?;
+        self.forget_states();
+        self.sends.clear();
+        Ok(std::mem::take(&mut self.effects))
+    }
+
+    /// Keeps no more states than allowed.
+    fn forget_states(&mut self) {
         while self.states.len() > self.limits.states_max {
             self.states.pop_first();
         }
-        self.sends.clear();
-        Ok(std::mem::take(&mut self.effects))
     }
 
     /// How many records and rows the batch being made has.
@@ -178,10 +187,11 @@ impl<S: Store> Core<S> {
         self.txn.store()
     }
 
-    /// Fires what is due, by the clock and by intake.
+    /// Fires what is due, by the clock and by intake; what is too much for one batch stays due.
     fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
         let until = now.min(watermark);
-        while let Some((due, saga, step)) = self.timers.first().cloned() {
+        for _ in 0..TIMERS_AT_ONCE {
+            let Some((due, saga, step)) = self.timers.first().cloned() else { break };
             if until < due {
                 break;
             }

@@ -1,7 +1,9 @@
 //! The rules of the engine, each with the tests that try to break it.
 
 mod answers;
+mod bounds;
 mod claims;
+mod counting;
 mod decisions;
 mod fixtures;
 mod moves;

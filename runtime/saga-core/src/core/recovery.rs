@@ -66,39 +66,43 @@ impl<S: Store> Core<S> {
     }
 
     fn count_kept(&mut self) -> Result<(), StoreError> {
-        for (key, _) in self.txn.all(Table::Kept, &[])? {
+        let counted = self.each(Table::Kept, |core, (key, _)| {
             let mut lane = [0; 16];
             lane.copy_from_slice(&key[..16]);
-            *self.kept.entry(Lane(lane)).or_default() += 1;
-        }
-        Ok(())
+            *core.kept.entry(Lane(lane)).or_default() += 1;
+            Ok(())
+        });
+        counted.map(drop)
     }
 
     fn index_heads(&mut self, now: Time) -> Result<(), StoreError> {
-        for (_, value) in self.txn.all(Table::Open, &[])? {
-            let head: Head = decode(&value)?;
-            for wait in &head.waits {
-                self.waits.insert(&head.definition, head.id, wait);
-            }
-            self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
-            if self.registry.get(&head.definition).is_none() {
-                self.orphaned.extend(head.lanes.iter().map(|it| it.0.clone()));
-            }
-            for (name, key) in &head.lanes {
-                *self.touched.entry(Lane::of(&head.definition, name, key)).or_default() += 1;
-            }
-            if head.owes
-                && let Some(state) = self.state(head.id)?
-            {
-                // What is too old to be sent again leaves with the next tick.
-                let is_over = |it: &Effect| match it {
-                    Effect::Send(request) => state.due(&request.id.step, now).is_some(),
-                    _ => false,
-                };
-                let owed: Vec<Effect> =
-                    wanted(state).into_iter().filter(|it| !is_over(it)).collect();
-                self.effects.extend(owed);
-            }
+        let indexed = self.each(Table::Open, |core, (_, value)| core.index_head(now, &value));
+        indexed.map(drop)
+    }
+
+    fn index_head(&mut self, now: Time, value: &[u8]) -> Result<(), StoreError> {
+        let head: Head = decode(value)?;
+        for wait in &head.waits {
+            self.waits.insert(&head.definition, head.id, wait);
+        }
+        self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
+        if self.registry.get(&head.definition).is_none() {
+            self.orphaned.extend(head.lanes.iter().map(|it| it.0.clone()));
+        }
+        for (name, key) in &head.lanes {
+            *self.touched.entry(Lane::of(&head.definition, name, key)).or_default() += 1;
+        }
+        if head.owes
+            && let Some(state) = self.state(head.id)?
+        {
+            // What is too old to be sent again leaves with the next tick.
+            let is_over = |it: &Effect| match it {
+                Effect::Send(request) => state.due(&request.id.step, now).is_some(),
+                _ => false,
+            };
+            let owed: Vec<Effect> = wanted(state).into_iter().filter(|it| !is_over(it)).collect();
+            self.effects.extend(owed);
+            self.forget_states();
         }
         Ok(())
     }
@@ -108,13 +112,14 @@ impl<S: Store> Core<S> {
         let names: BTreeSet<&'static str> =
             self.registry.all().flat_map(|it| it.events.iter().map(|it| it.name)).collect();
         for name in names {
-            for (_, value) in self.txn.all(Table::Unrouted, &short_hash(&[name]))? {
+            self.each_of(Table::Unrouted, &short_hash(&[name]), |core, (_, value)| {
                 let KeptRow { position } = decode(&value)?;
-                self.txn.delete(Table::Unrouted, &unrouted_key(name, position));
-                self.route_again(now, position)?;
-            }
+                core.txn.delete(Table::Unrouted, &unrouted_key(name, position));
+                core.route_again(now, position)?;
+                core.match_opened(now)
+            })?;
         }
-        self.match_opened(now)
+        Ok(())
     }
 
     fn route_again(&mut self, now: Time, position: Position) -> Result<(), StoreError> {

@@ -29,8 +29,8 @@ struct IndexRow {
 
 const INDEX: &[u8] = b"search";
 
-/// Sagas whose rows are written at once while the index is made anew: it bounds what is in memory.
-const SAGAS_AT_ONCE: usize = 500;
+/// Rows that are read, and dealt with, at once while a store is opened: it bounds what is in memory.
+const ROWS_AT_ONCE: usize = 500;
 
 impl<S: Store> Core<S> {
     /// Writes the rows under which a saga is found that starts now.
@@ -104,15 +104,25 @@ impl<S: Store> Core<S> {
     }
 
     /// Does something for each row of a table, and makes it durable chunk by chunk.
-    fn each(
+    pub(super) fn each(
         &mut self,
         table: Table,
+        act: impl FnMut(&mut Self, KeyValue) -> Result<(), StoreError>,
+    ) -> Result<u64, StoreError> {
+        self.each_of(table, &[], act)
+    }
+
+    /// The same for rows whose keys begin so.
+    pub(super) fn each_of(
+        &mut self,
+        table: Table,
+        prefix: &[u8],
         mut act: impl FnMut(&mut Self, KeyValue) -> Result<(), StoreError>,
     ) -> Result<u64, StoreError> {
         let (mut beyond, mut count): (Option<Vec<u8>>, u64) = (None, 0);
         loop {
-            let (beyond_key, limit) = (beyond.as_deref(), SAGAS_AT_ONCE);
-            let scan = Scan { table, prefix: &[], beyond: beyond_key, is_backward: false, limit };
+            let (beyond_key, limit) = (beyond.as_deref(), ROWS_AT_ONCE);
+            let scan = Scan { table, prefix, beyond: beyond_key, is_backward: false, limit };
             let rows = self.txn.store().rows(&scan)?;
             let Some((last, _)) = rows.last() else { return Ok(count) };
             beyond = Some(last.clone());

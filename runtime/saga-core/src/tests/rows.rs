@@ -1,70 +1,17 @@
 //! Rule 30: what a turn writes. Rule 27: the store behind it. Rule 34: how bodies are stored.
 
-use super::fixtures::shop;
+use super::{counting::Counting, fixtures::shop};
 use crate::{
     codec::{decode, decode_entry},
     core::{Core, Limits},
     effect::{Effect, RequestId},
-    id::{Position, SagaId, Time},
+    id::{SagaId, Time},
     input::{Actor, Answer, Answered, Arrival, Command, Input, Role},
     payload::Payload,
-    store::{
-        Batch, KeyValue, Kind, MemoryStore, Record, Scan, Store, StoreError, Stored, Table,
-        conformance,
-    },
+    store::{MemoryStore, Stored, conformance},
 };
 use serde_json::json;
-use std::cell::Cell;
 use uuid::Uuid;
-
-/// Counts what is written.
-struct Counting {
-    store: MemoryStore,
-    records: Cell<usize>,
-    rows: Cell<usize>,
-    bytes: Cell<usize>,
-}
-
-impl Store for Counting {
-    fn instance(&self) -> Uuid {
-        self.store.instance()
-    }
-    fn epoch(&self) -> u64 {
-        self.store.epoch()
-    }
-    fn position(&self) -> Position {
-        self.store.position()
-    }
-    fn search_key(&self) -> &crate::search::SearchKey {
-        self.store.search_key()
-    }
-    fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
-        self.records.set(batch.records.len());
-        self.rows.set(batch.rows.len());
-        let of_records: usize = batch.records.iter().map(|it| it.bytes.len()).sum();
-        let of_rows = batch.rows.iter().map(|it| it.value.as_ref().map_or(0, Vec::len));
-        self.bytes.set(of_records + of_rows.sum::<usize>());
-        self.store.append(batch)
-    }
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
-        self.store.slice(saga, from)
-    }
-    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
-        self.store.entry(saga, seq)
-    }
-    fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.store.read(from, limit)
-    }
-    fn record(&self, kind: Kind, at: Position) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.record(kind, at)
-    }
-    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.row(table, key)
-    }
-    fn rows(&self, scan: &Scan<'_>) -> Result<Vec<KeyValue>, StoreError> {
-        self.store.rows(scan)
-    }
-}
 
 /// A core that tells what each input wrote.
 struct Meter {
@@ -75,9 +22,7 @@ struct Meter {
 
 impl Meter {
     fn new() -> Meter {
-        let (records, rows, bytes) = (Cell::new(0), Cell::new(0), Cell::new(0));
-        let store = MemoryStore::new(Uuid::from_u128(7));
-        let store = Counting { store, records, rows, bytes };
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
         let core = Core::open(store, shop(), Limits::default(), Time(0)).unwrap();
         Meter { core, now: Time(1_000), asked: Vec::new() }
     }
@@ -91,8 +36,8 @@ impl Meter {
             }
         }
         let store = self.core.store();
-        let (records, rows) = (store.records.get(), store.rows.get());
-        println!("{what}: {records} records, {rows} rows, {} bytes", store.bytes.get());
+        let (records, rows) = (store.records, store.rows);
+        println!("{what}: {records} records, {rows} rows, {} bytes", store.bytes);
         (records, rows)
     }
 

@@ -1,25 +1,22 @@
 //! Rule 34: sagas are found by personal fields, and no key of the store tells one. Age bounds what
 //! a list looks at.
 
-use super::fixtures::saga;
+use super::{counting::Counting, fixtures::saga};
 use crate::{
     abort::Abort,
     core::{Core, HeadQuery, Limits},
     ctx::Ctx,
-    id::{Position, SagaId, Time},
+    id::{SagaId, Time},
     input::{Action, Actor, Arrival, Command, Input, Role},
     message::Event,
     payload::Payload,
     saga::{Declared, Late, LateInput, Registry, RegistryError, Saga, event, events},
     search::{SEARCH_KEY_BYTES, SearchKey},
-    store::{
-        Batch, KeyValue, Kind, MemoryStore, Record, Row, Scan, Store, StoreError, Stored, Table,
-    },
+    store::{Batch, MemoryStore, Row, Store, Table},
     testing::Desk,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::cell::Cell;
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -198,48 +195,6 @@ fn a_late_arm_is_found_by_the_mail_of_its_order_and_by_the_time_of_its_own_start
     assert_eq!(between(Some(Time::NEVER), Some(Time::NEVER)), [""; 0]);
 }
 
-/// Counts the rows that are read.
-struct Watched(MemoryStore, Cell<usize>);
-
-impl Store for Watched {
-    fn instance(&self) -> Uuid {
-        self.0.instance()
-    }
-    fn epoch(&self) -> u64 {
-        self.0.epoch()
-    }
-    fn position(&self) -> Position {
-        self.0.position()
-    }
-    fn search_key(&self) -> &SearchKey {
-        self.0.search_key()
-    }
-    fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
-        self.0.append(batch)
-    }
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
-        self.0.slice(saga, from)
-    }
-    fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
-        self.0.entry(saga, seq)
-    }
-    fn read(&self, from: Position, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.0.read(from, limit)
-    }
-    fn record(&self, kind: Kind, at: Position) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.record(kind, at)
-    }
-    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.1.set(self.1.get() + 1);
-        self.0.row(table, key)
-    }
-    fn rows(&self, scan: &Scan<'_>) -> Result<Vec<KeyValue>, StoreError> {
-        let rows = self.0.rows(scan)?;
-        self.1.set(self.1.get() + rows.len());
-        Ok(rows)
-    }
-}
-
 fn start<S: Store>(core: &mut Core<S>, number: u64) {
     let actor = Actor { name: "ann".to_owned(), role: Role::Operator };
     let mail = format!("c{}@example.com", number % 10);
@@ -249,8 +204,8 @@ fn start<S: Store>(core: &mut Core<S>, number: u64) {
     core.handle(Time(1_000_000 + number), Input::Asked { ticket: number, actor, command }).unwrap();
 }
 
-fn many(count: u64) -> Core<Watched> {
-    let store = Watched(MemoryStore::new(Uuid::from_u128(7)), Cell::new(0));
+fn many(count: u64) -> Core<Counting> {
+    let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
     let mut core = Core::open(store, registry(), Limits::default(), Time(0)).unwrap();
     (0..count).for_each(|number| start(&mut core, number));
     core.commit().unwrap();
@@ -261,9 +216,9 @@ fn many(count: u64) -> Core<Watched> {
 fn age_and_search_bound_what_is_looked_at() {
     let core = many(3_000);
     let cost = |query: HeadQuery| {
-        core.store().1.set(0);
+        core.store().forget_reads();
         let found = core.heads(&HeadQuery { limit: 1_000, ..query }).unwrap().len();
-        (found, core.store().1.get())
+        (found, core.store().rows_read())
     };
     let from = Some(Time(1_000_100));
     let before = Some(Time(1_000_110));
@@ -274,9 +229,9 @@ fn age_and_search_bound_what_is_looked_at() {
     let (found, rows) = cost(new);
     assert!(found == 5 && rows < 600, "{found} found, {rows} rows looked at");
     let page = HeadQuery { limit: 20, ..HeadQuery::default() };
-    core.store().1.set(0);
+    core.store().forget_reads();
     assert_eq!(core.page(&page).unwrap().heads.len(), 20);
-    let rows = core.store().1.get();
+    let rows = core.store().rows_read();
     assert!(rows <= 20, "{rows} rows looked at for a page of 20 sagas, none of which has ended");
     let search = |it: &str| HeadQuery { search: Some(it.to_owned()), ..HeadQuery::default() };
     let (found, rows) = cost(search("C7@example.com"));
@@ -293,9 +248,9 @@ fn one_look_is_bounded_whatever_fits_and_looks_follow_each_other_without_a_gap()
     query.status = Some(crate::fold::Status::Attention);
     let mut looks = 0;
     loop {
-        core.store().1.set(0);
+        core.store().forget_reads();
         let page = core.page(&query).unwrap();
-        assert!(core.store().1.get() <= 600, "{} rows in one look", core.store().1.get());
+        assert!(core.store().rows_read() <= 600, "{} rows in one look", core.store().rows_read());
         assert!(page.heads.is_empty());
         looks += 1;
         query.before = page.next;
@@ -307,7 +262,7 @@ fn one_look_is_bounded_whatever_fits_and_looks_follow_each_other_without_a_gap()
 }
 
 /// A message about a sale arrives.
-fn sent(core: &mut Core<Watched>, at: Time, key: String, id: String) {
+fn sent(core: &mut Core<Counting>, at: Time, key: String, id: String) {
     let body = Payload::of(&json!({ "order": key })).unwrap();
     let (name, source) = ("shop.sent".to_owned(), "shop".to_owned());
     let arrival = Arrival { ticket: 1, name, id, source, key: Some(key), body, at };
@@ -331,9 +286,9 @@ fn one_look_is_bounded_however_many_late_arms_there_are_and_all_of_them_are_foun
         query.definition = definition.map(str::to_owned);
         let (mut looks, mut found) = (0, Vec::new());
         loop {
-            core.store().1.set(0);
+            core.store().forget_reads();
             let page = core.page(&query).unwrap();
-            let rows = core.store().1.get();
+            let rows = core.store().rows_read();
             assert!(rows <= 1_300, "{rows} rows in one look");
             assert!(query.before.is_none_or(|it| page.heads.iter().all(|head| head.id < it)));
             found.extend(page.heads);
@@ -364,7 +319,7 @@ fn pages_stay_as_they_are_while_sagas_start_and_end() {
     ];
     for query in queries {
         let mut core = many(600);
-        let all = |core: &Core<Watched>| -> Vec<SagaId> {
+        let all = |core: &Core<Counting>| -> Vec<SagaId> {
             let query = HeadQuery { limit: usize::MAX, ..query.clone() };
             core.heads(&query).unwrap().into_iter().map(|it| it.id).collect()
         };
@@ -388,8 +343,8 @@ fn pages_stay_as_they_are_while_sagas_start_and_end() {
 }
 
 /// A store as an older build left it: its rows without those of this index.
-fn aged(core: &Core<Watched>) -> MemoryStore {
-    let mut store = core.store().0.clone();
+fn aged(core: &Core<Counting>) -> MemoryStore {
+    let mut store = core.store().store.clone();
     let is_index = |table: Table| matches!(table, Table::Found | Table::Stray | Table::Index);
     let rows = store.all_rows().filter(|it| is_index(it.0.0)).map(|((table, key), _)| Row {
         table: *table,
@@ -415,7 +370,7 @@ fn a_store_of_an_older_build_and_one_whose_key_is_lost_get_their_index_at_openin
     let first = many(1_200);
     let core = open(aged(&first), registry());
     assert_eq!(core.reindexed(), 1_200);
-    assert_eq!(index(core.store()), index(&first.store().0), "as if it had always been there");
+    assert_eq!(index(core.store()), index(&first.store().store), "as if it had always been there");
     assert_eq!(find(&core, "c3@example.com").len(), 10);
     let core = open(core.store().clone(), registry());
     assert_eq!(core.reindexed(), 0, "once");
@@ -435,7 +390,7 @@ fn a_store_of_an_older_build_and_one_whose_key_is_lost_get_their_index_at_openin
     assert_eq!(core.reindexed(), 1_200);
     assert_eq!(find(&core, "c3@example.com").len(), 10);
     let kept = index(core.store());
-    assert_eq!(kept.len(), index(&first.store().0).len(), "rows of the lost key are gone");
+    assert_eq!(kept.len(), index(&first.store().store).len(), "rows of the lost key are gone");
 }
 
 #[test]
@@ -458,14 +413,14 @@ fn other_fields_and_a_start_that_was_cut_off_make_the_index_anew() {
     let mut before = Registry::new("before");
     before.register::<Before>(&()).unwrap();
     let first = many(700);
-    let core = open(first.store().0.clone(), before);
+    let core = open(first.store().store.clone(), before);
     assert_eq!((core.reindexed(), index(core.store()).len()), (700, 0));
     assert_eq!(find(&core, "c3@example.com"), [""; 0]);
     let core = open(core.store().clone(), registry());
-    assert_eq!(index(core.store()), index(&first.store().0), "a later build finds all of them");
+    assert_eq!(index(core.store()), index(&first.store().store), "a later build finds all of them");
 
     // The mark goes first: what was cut off in between is not taken for whole.
-    let mut cut = first.store().0.clone();
+    let mut cut = first.store().store.clone();
     let rows: Vec<Row> = index(&cut)
         .into_iter()
         .take(300)
@@ -474,7 +429,7 @@ fn other_fields_and_a_start_that_was_cut_off_make_the_index_anew() {
         .collect();
     cut.append(Batch { records: Vec::new(), rows }).unwrap();
     let core = open(cut, registry());
-    assert_eq!(index(core.store()), index(&first.store().0));
+    assert_eq!(index(core.store()), index(&first.store().store));
 }
 
 saga!(Nobody(ctx) -> () { _ = ctx.now(); Ok(()) });

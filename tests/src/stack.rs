@@ -151,6 +151,25 @@ impl Stack {
         Ok(())
     }
 
+    /// Stops the runtime as an operator does, and starts this binary over what it leaves behind.
+    ///
+    /// # Errors
+    /// It does not end well, or the other one is not ready.
+    pub async fn deploy(
+        &mut self,
+        runtime: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Failure> {
+        self.signal("fermata", libc::SIGTERM)?;
+        let code = self.ended("fermata").await?;
+        if code != Some(0) {
+            return Err(format!("the runtime has ended with {code:?}"));
+        }
+        self.runtime = runtime;
+        self.spawn_with("fermata", settings)?;
+        self.ready("fermata").await
+    }
+
     /// Waits until the process answers that it is ready.
     ///
     /// # Errors

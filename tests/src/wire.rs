@@ -6,7 +6,7 @@ use crate::{
     stack::{Stack, root},
 };
 use async_nats::{Client, ConnectOptions, HeaderMap, Message};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::select_all};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -192,13 +192,28 @@ impl Witness {
         Ok(conf_path)
     }
 
-    /// Begins to listen.
+    /// Begins to listen to everything, answers too. To the broker an inbox with a listener is in
+    /// use: after a restart of the runtime, what the broker gives to the inbox of the process
+    /// before is seen here, and comes to the runtime seconds later.
     ///
     /// # Errors
     /// The broker does not let it.
     pub async fn of(stack: &Stack) -> Result<Witness, Failure> {
+        Witness::on(stack, &[">"]).await
+    }
+
+    /// As [`Witness::of`], of these subjects alone.
+    ///
+    /// # Errors
+    /// The broker does not let it.
+    pub async fn on(stack: &Stack, subjects: &[&str]) -> Result<Witness, Failure> {
         let client = connect(stack, WITNESS, WITNESS).await?;
-        let mut messages = client.subscribe(">").await.map_err(|err| err.to_string())?;
+        let mut messages = Vec::new();
+        for subject in subjects {
+            let heard = client.subscribe((*subject).to_owned()).await;
+            messages.push(heard.map_err(|err| err.to_string())?);
+        }
+        let mut messages = select_all(messages);
         client.flush().await.map_err(|err| err.to_string())?;
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let into = Arc::clone(&seen);
@@ -229,8 +244,10 @@ impl Drop for Witness {
 /// `asked` has the procedure for each subject on which an answer is awaited.
 fn named(message: &Message, asked: &mut BTreeMap<String, String>) -> Option<Seen> {
     let subject = message.subject.to_string();
+    let key = header(message, "Idempotency-Key");
     let is_ours = proto_schemas::MESSAGES.iter().any(|it| it.subject == subject)
-        || subject.contains(".trigger.");
+        || subject.contains(".trigger.")
+        || !key.is_empty();
     let schema = if is_ours {
         if let Some(reply) = message.reply.as_ref().filter(|_| !subject.contains(".trigger.")) {
             asked.insert(reply.to_string(), subject.clone());
@@ -239,7 +256,7 @@ fn named(message: &Message, asked: &mut BTreeMap<String, String>) -> Option<Seen
     } else {
         format!("{}.reply", asked.get(&subject)?)
     };
-    let (key, outcome) = (header(message, "Idempotency-Key"), header(message, "Fermata-Outcome"));
+    let outcome = header(message, "Fermata-Outcome");
     Some(Seen { schema, key, outcome, body: json(&message.payload) })
 }
 

@@ -14,6 +14,7 @@ use system_tests::{
     audit::SKU,
     chance::Chance,
     client::{Api, As, order_of, text},
+    fingerprint::{Change, Fingerprint},
     scenarios::PROCESS_ORDER,
     stack::Stack,
     until,
@@ -22,6 +23,9 @@ use system_tests::{
 use tokio::{task::JoinSet, time::Instant};
 
 const PAID: &str = "payments.trigger.completed";
+const THANKED: &str = "notifications.trigger.thanked";
+const WRAP: &str = "own.wrap-parcel";
+const WEIGH: &str = "own.weigh-parcel";
 
 async fn awaiting_payment(api: &Api) -> Result<(String, String), Failure> {
     let order_id = api.place(&order_of(2, false, "bob")).await?;
@@ -37,11 +41,16 @@ async fn journal(api: &Api, order_id: &str) -> Result<Vec<Value>, Failure> {
 
 /// A system with a witness at its broker.
 async fn witnessed() -> Result<(Stack, Witness, tempfile::TempDir), Failure> {
-    let dir = tempfile::tempdir().map_err(|err| err.to_string())?;
-    let conf = Witness::conf(dir.path())?.display().to_string();
-    let stack = Stack::start(&[("NATS_CONF", &conf)]).await?;
+    let (stack, dir) = witnessable("fermata").await?;
     let witness = Witness::of(&stack).await?;
     Ok((stack, witness, dir))
+}
+
+async fn witnessable(runtime: &'static str) -> Result<(Stack, tempfile::TempDir), Failure> {
+    let dir = tempfile::tempdir().map_err(|err| err.to_string())?;
+    let conf = Witness::conf(dir.path())?.display().to_string();
+    let stack = Stack::with_runtime(runtime, &[("NATS_CONF", &conf)]).await?;
+    Ok((stack, dir))
 }
 
 fn requests(witness: &Witness) -> Vec<Seen> {
@@ -127,7 +136,7 @@ async fn promise_04_an_event_is_used_once_early_or_often_and_shown_when_it_is_la
     let api = stack.api().clone();
     let developer = Wire::of(&stack, "developer").await?;
     let wrapped = StandIn::Says(json!({ "paper": "red" }));
-    let _wrapping = developer.stand_in("own.wrap-parcel", wrapped).await?;
+    let _wrapping = developer.stand_in(WRAP, wrapped).await?;
     let parcel = json!({ "number": "P-1" });
     let events = format!("{}/api/events", api.urls().runtime);
     let with = |verdict: &'static str, id: &'static str| {
@@ -365,6 +374,167 @@ async fn promise_08_undos_run_newest_first_and_a_failed_one_waits_for_a_button_t
     let order: Vec<_> = undone.map(|it| decided[&it["step"].to_string()]).collect();
     assert_eq!(order.len(), decided.len(), "each one is done, also of what only may have happened");
     assert!(order.is_sorted_by(|newer, older| older < newer), "newest first: {order:?}");
+    Ok(())
+}
+
+/// Each change of the code, with what the journal has recorded and what the code asks for instead.
+const CHANGES: [(&str, &str, &str); 4] = [
+    (
+        "inserted",
+        "turn 1: recorded: 1 wait notifications.trigger.parcel-opened of inserted",
+        "asked: 1 call own.weigh-parcel {\"number\":\"inserted\"}",
+    ),
+    (
+        "another-value",
+        "turn 0: recorded: 0 call own.wrap-parcel {\"number\":\"another-value\"}",
+        "asked: 0 call own.wrap-parcel {\"number\":\"another-value!\"}",
+    ),
+    (
+        "left-out",
+        "turn 0: recorded: 0 call own.wrap-parcel {\"number\":\"left-out\"}",
+        "asked: 0 wait notifications.trigger.parcel-opened of left-out",
+    ),
+    (
+        "published-early",
+        "turn 1: recorded: 1 wait notifications.trigger.parcel-opened of published-early",
+        "asked: 1 publish notifications.trigger.thanked {\"number\":\"published-early\"}",
+    ),
+];
+
+/// Parcels that are wrapped, opened and thanked for, as `own-saga` and `changed-saga` have it.
+struct Parcels {
+    api: Api,
+    developer: Wire,
+}
+
+impl Parcels {
+    async fn leaves(&self, number: &str) -> Result<String, Failure> {
+        self.tell("notifications.trigger.parcel-left", number).await?;
+        text(&self.is(number, "waiting").await?, "/id")
+    }
+
+    async fn opened(&self, number: &str) -> Result<(), Failure> {
+        self.tell("notifications.trigger.parcel-opened", number).await
+    }
+
+    async fn tell(&self, subject: &str, number: &str) -> Result<(), Failure> {
+        let id = format!("{subject}/{number}");
+        self.developer.publish(subject, &id, &json!({ "number": number })).await
+    }
+
+    async fn is(&self, number: &str, status: &str) -> Result<Value, Failure> {
+        self.api.saga_is("thank-you", number, status).await
+    }
+}
+
+/// What the runtime has sent of this parcel: requests and events, each once.
+fn sent(witness: &Witness, number: &str) -> BTreeSet<String> {
+    let seen = witness.seen().into_iter();
+    let ours = seen.filter(|it| !it.key.is_empty() || it.schema == THANKED);
+    let of_it = |it: &Seen| it.body["number"].as_str().is_some_and(|it| it.starts_with(number));
+    ours.filter(of_it).map(|it| format!("{} {} {}", it.schema, it.key, it.body)).collect()
+}
+
+async fn has_sent(witness: &Witness, number: &str, all: &[&str]) -> Result<(), Failure> {
+    until(&format!("{all:?} is all that was sent of {number}"), Duration::from_secs(60), || async {
+        let seen = sent(witness, number);
+        let is_all =
+            seen.iter().map(|it| it.split(' ').next().unwrap_or_default()).eq(all.iter().copied());
+        if is_all { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await
+}
+
+/// The rows of a journal, as the runtime's store has them under their keys.
+fn entries(changes: &[Change], saga: &str) -> Result<Vec<u32>, Failure> {
+    let id = uuid::Uuid::parse_str(saga).map_err(|err| format!("{saga}: {err}"))?;
+    let prefix = [b"e", &id.as_bytes()[..]].concat();
+    let keys = changes.iter().filter(|it| it.store == "fermata").map(|it| &it.key);
+    let numbers = keys.filter_map(|it| it.strip_prefix(&prefix[..]));
+    Ok(numbers.map(|it| it.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))).collect())
+}
+
+/// Four deploys of other code over sagas that wait, each with the event that moves one of them on;
+/// and then the code with which they began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promise_09_changed_code_is_found_named_and_held() -> Result<(), Failure> {
+    let (mut stack, _dir) = witnessable("own-saga").await?;
+    let witness = Witness::on(&stack, &["own.>", THANKED]).await?;
+    let (api, developer) = (stack.api().clone(), Wire::of(&stack, "developer").await?);
+    let wrapped = StandIn::Says(json!({ "paper": "red" }));
+    let _wrapping = developer.stand_in(WRAP, wrapped).await?;
+    let _weighing = developer.stand_in(WEIGH, StandIn::Says(json!(7))).await?;
+    let parcels = Parcels { api: api.clone(), developer };
+    let mut held = BTreeMap::new();
+    for number in CHANGES.map(|it| it.0).into_iter().chain(["same"]) {
+        let saga = parcels.leaves(number).await?;
+        has_sent(&witness, number, &[WRAP]).await?;
+        held.insert(number, (saga.clone(), api.journal(&saga).await?, sent(&witness, number)));
+    }
+    for (change, recorded, asked) in CHANGES {
+        stack.deploy("changed-saga", &[("CHANGE", change)]).await?;
+        let mut prints = Fingerprint::at_rest(&stack).await?;
+        parcels.opened(change).await?;
+        let reason = text(&parcels.is(change, "attention").await?, "/reason")?;
+        assert!(reason.contains(recorded) && reason.contains(asked), "{reason}");
+        let (saga, before, _) = &held[change];
+        let changes = prints.changes_at_rest().await?;
+        assert_eq!(
+            entries(&changes, saga)?,
+            [2],
+            "the third entry is new, and no other is touched"
+        );
+        for (saga, ..) in held.values().filter(|it| it.0 != *saga) {
+            assert_eq!(entries(&changes, saga)?, [0_u32; 0], "who had no event is left alone");
+        }
+        let journal = api.journal(saga).await?;
+        assert_eq!(journal[..before.len()], before[..], "the journal is untouched");
+        let [held_fact] = &journal[before.len()..] else { return Err(format!("{journal:?}")) };
+        assert_eq!(held_fact["kind"], "received", "the event is not lost: {held_fact}");
+        assert!(text(held_fact, "/held")?.contains(asked), "{held_fact}");
+
+        // Whoever begins with this code goes its whole way beside the one that is held.
+        let other = format!("begun-after-{change}");
+        parcels.leaves(&other).await?;
+        parcels.opened(&other).await?;
+        parcels.is(&other, "completed").await?;
+        stack.ready("fermata").await?;
+        let all: &[&str] = match change {
+            "inserted" => &[THANKED, WEIGH, WRAP],
+            "left-out" => &[THANKED],
+            _ => &[THANKED, WRAP],
+        };
+        has_sent(&witness, &other, all).await?;
+        for (number, (_, _, before)) in &held {
+            assert_eq!(
+                sent(&witness, number),
+                *before,
+                "nothing of {number} was sent with {change}"
+            );
+        }
+    }
+    // A computation that changes no decision is no divergence.
+    stack.deploy("changed-saga", &[("CHANGE", "output")]).await?;
+    parcels.opened("same").await?;
+    parcels.is("same", "completed").await?;
+    let (saga, ..) = &held["same"];
+    let journal = api.journal(saga).await?;
+    let output = journal.iter().find(|it| it["kind"] == "complete").ok_or("it has no end")?;
+    assert_eq!(output["output"], "RED paper, opened");
+
+    stack.deploy("own-saga", &[]).await?;
+    for (change, ..) in CHANGES {
+        let (saga, before, sent_before) = &held[change];
+        parcels.is(change, "attention").await?;
+        api.make_move(saga, "retry").await?.expect(202)?;
+        parcels.is(change, "completed").await?;
+        let journal = api.journal(saga).await?;
+        assert_eq!(journal[..before.len()], before[..]);
+        let output = journal.iter().find(|it| it["kind"] == "complete").ok_or("it has no end")?;
+        assert_eq!(output["output"], "red paper, opened");
+        has_sent(&witness, change, &[THANKED, WRAP]).await?;
+        assert!(sent(&witness, change).is_superset(sent_before));
+    }
     Ok(())
 }
 

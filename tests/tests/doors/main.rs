@@ -1,11 +1,12 @@
 //! Bad input gets a clear answer at the door, changes nothing and loses nothing.
 //!
-//! The table is data: [`orders`], [`bodies`], [`routes`], [`queries`], [`webhooks`], [`procedures`]
-//! and [`events`] each say what is wrong, where it comes in, and what must be answered. After each
+//! The table is data: [`orders`], [`bodies`], [`routes`], [`queries`], [`webhooks`], [`procedures`],
+//! [`decisions`] and [`events`] each say what is wrong, where it comes in, and what must be answered. After each
 //! row all stores are hashed: nothing was written, or no more than what the row says: the verdict
 //! of a webhook or an event, or the audit of a command that a known person was refused.
 
 mod bodies;
+mod decisions;
 mod events;
 mod orders;
 mod procedures;
@@ -210,6 +211,52 @@ async fn a_bad_request_on_nats_is_rejected_for_good() -> Result<(), Failure> {
     let late = prints.changes_at_rest().await?;
     findings.note("the last rows", Ok(()), &late, |_| false);
     findings.none(300);
+    shop.goes_on().await
+}
+
+async fn check_decisions(
+    service: &async_nats::Client,
+    stack: &Stack,
+    rows: &[decisions::Asked],
+) -> Result<Findings, Failure> {
+    let mut prints = Fingerprint::at_rest(stack).await?;
+    let mut findings = Findings::default();
+    for row in rows {
+        let checked = row.check(service).await;
+        findings.note(&row.line(), checked, &[], |_| false);
+        findings.wrong.extend(row.stray(&prints.changes()?));
+    }
+    let late = prints.changes_at_rest().await?;
+    findings.note("the last rows", Ok(()), &late, |_| false);
+    Ok(findings)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_decision_on_nats_is_refused_as_over_http() -> Result<(), Failure> {
+    let shop = Shop::open().await?;
+    let (stack, api) = (&shop.stack, shop.stack.api());
+    let service = procedures::connect(stack, "order").await?;
+    let case = decisions::Case {
+        asked_id: &shop.asked_id,
+        order_id: &shop.order_id,
+        approver: &stack.env()["FERMATA_APPROVER_TOKEN"],
+        viewer: &stack.env()["FERMATA_VIEWER_TOKEN"],
+    };
+    check_decisions(&service, stack, &decisions::rows(&case)).await?.none(40);
+    let mut prints = Fingerprint::at_rest(stack).await?;
+    decisions::send_without_reply(&service, &case).await?;
+    // The answer to a request that was sent later shows that it has come.
+    decisions::rows(&case)[0].check(&service).await?;
+    assert_eq!(prints.changes_at_rest().await?, [], "nobody hears of it, so nothing is decided");
+
+    let decided_id = api.place(&order_of(1000, true, "eve")).await?;
+    api.order_is(&decided_id, "awaiting_approval").await?;
+    api.saga_is(PROCESS_ORDER, &decided_id, "waiting").await?;
+    api.approve(&decided_id, true).await?.expect(202)?;
+    api.order_is(&decided_id, "awaiting_payment").await?;
+    api.saga_is(PROCESS_ORDER, &decided_id, "waiting").await?;
+    let case = decisions::Case { asked_id: &decided_id, ..case };
+    check_decisions(&service, stack, &decisions::late_rows(&case)).await?.none(3);
     shop.goes_on().await
 }
 

@@ -9,7 +9,8 @@ use crate::{
 use async_nats::service::ServiceExt as _;
 use bytes::Bytes;
 use chassis::{
-    http::{FieldError, Problem, Procedure, Role, Tokens},
+    http::{FieldError, Problem, Procedure, Role, Tokens, parse_json},
+    json,
     nats::Nats,
 };
 use futures::StreamExt as _;
@@ -18,18 +19,25 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use validator::Validate;
 
 const SUBJECT: &str = "tasks.decide";
 /// Decisions under way at once; a person makes one at a time.
 const UNDER_WAY_MAX: usize = 64;
+/// Longer names and keys have no lane, and what a command names is audited.
+const TEXT_CHARS_MAX: u64 = 256;
 
 /// The request. It has no `Debug`: it carries a token.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {
     /// The event under which the service knows the question.
+    #[validate(length(min = 1, max = TEXT_CHARS_MAX, message = "must have 1 to 256 characters"))]
+    #[schemars(length(min = 1, max = TEXT_CHARS_MAX))]
     name: String,
     /// The business key.
+    #[validate(length(min = 1, max = TEXT_CHARS_MAX, message = "must have 1 to 256 characters"))]
+    #[schemars(length(min = 1, max = TEXT_CHARS_MAX))]
     key: String,
     approved: bool,
     reason: Option<String>,
@@ -73,6 +81,10 @@ impl Decisions {
         let this = &self;
         requests
             .for_each_concurrent(UNDER_WAY_MAX, |request| async move {
+                // Whoever decides must hear what came of it, or has not decided.
+                if request.message.reply.is_none() {
+                    return;
+                }
                 let reply = this.decide(&request.message.payload).await;
                 let body = serde_json::to_vec(&reply).unwrap_or_default();
                 if let Err(error) = request.respond(Ok(Bytes::from(body))).await {
@@ -97,10 +109,13 @@ impl Decisions {
     }
 
     async fn try_decide(&self, body: &[u8]) -> Result<Reply, Problem> {
-        let request: Request = serde_json::from_slice(body).map_err(|error| {
-            // The words of the decoder may repeat a value; they go to its sender alone.
-            Problem::bad_request(format!("the request is not as agreed: {error}"))
-        })?;
+        if json::is_too_deep(body) {
+            let levels = json::DEPTH_MAX;
+            let detail = format!("the body is nested deeper than {levels} levels");
+            return Err(Problem::bad_request(detail));
+        }
+        // The words of the decoder may repeat a value; they go to its sender alone.
+        let request: Request = parse_json(body)?;
         let Some(caller) = self.tokens.caller(&request.token) else {
             return Err(Problem::unauthorized("the token is not known here"));
         };

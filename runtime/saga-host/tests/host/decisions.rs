@@ -84,7 +84,7 @@ async fn a_decision_that_a_service_forwards_is_judged_by_the_callers_own_token()
     assert_eq!(ask("o1", VIEWER, json!({})).await.0, 403);
     assert_eq!(ask("o2", APPROVER, json!({})).await.0, 404);
     assert_eq!(ask("o1", APPROVER, json!({ "approved": false })).await.0, 422);
-    assert_eq!(ask("o1", APPROVER, json!({ "unknown": 1 })).await.0, 400);
+    assert_eq!(ask("o1", APPROVER, json!({ "unknown": 1 })).await.0, 422);
     let reject = json!({ "approved": false, "reason": "too dear" });
     assert_eq!(ask("o1", APPROVER, reject.clone()).await.0, 202);
     let saga = world.until_status("o1", "cancelled").await;

@@ -19,7 +19,7 @@ use crate::{
     payload::Payload,
     saga::{Declared, Late, Registry, Saga, event, events},
     scope::Either,
-    store::{Kind, MemoryStore, Slot, Store},
+    store::{Kind, MemoryStore, Slot, Store, Table},
     testing::{Desk, admin},
 };
 use proptest::{collection::vec, prelude::*};
@@ -535,6 +535,21 @@ fn verdicts_follow_from_the_log(world: &World) {
     }
 }
 
+/// A verdict says that an event is kept exactly as long as a lane keeps it.
+fn what_is_said_to_be_kept_is_kept(world: &World) {
+    let rows = world.desk.store().all_rows().filter(|it| it.0.0 == Table::Kept);
+    let position = |key: &[u8]| u64::from_be_bytes(*key.last_chunk().unwrap());
+    let mut kept: Vec<u64> = rows.map(|it| position(&it.0.1)).collect();
+    let said = |seen: &Seen| {
+        let verdicts = seen.identity.iter().flat_map(|it| &it.verdicts);
+        vec![seen.position; verdicts.filter(|it| it.outcome == Outcome::Kept).count()]
+    };
+    let mut said: Vec<u64> = world.desk.events().iter().flat_map(said).collect();
+    kept.sort_unstable();
+    said.sort_unstable();
+    assert_eq!(said, kept);
+}
+
 /// A fact that was held when its saga was cancelled or terminated, or whose wait was closed by a
 /// fact that was held before it, has gone back.
 fn is_given_back(journal: &[Entry], number: usize) -> bool {
@@ -613,6 +628,7 @@ proptest! {
         world.deploy(true);
         every_event_is_accounted_for(&world);
         verdicts_follow_from_the_log(&world);
+        what_is_said_to_be_kept_is_kept(&world);
         code_saw_what_its_journal_says(&world);
         if !world.was_cut {
             batches_make_no_difference(&world, size);

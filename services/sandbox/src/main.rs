@@ -15,6 +15,8 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would panic, as it cannot say on stderr that stderr cannot be written.
+        .log_internal_errors(false)
         .init();
     match start().await {
         Ok(()) => ExitCode::SUCCESS,

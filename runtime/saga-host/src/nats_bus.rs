@@ -45,6 +45,7 @@ use decide::Decisions;
 use futures::FutureExt as _;
 use intake::Intake;
 use publisher::Publisher;
+use saga_core::id::Time;
 use schedule::Schedule;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 use tide::Tide;
@@ -169,6 +170,7 @@ impl Bus {
             tide: Tide::default(),
             counted: None,
             asked: None,
+            clock: Time::default(),
         };
         let replies = Replies { engine: engine.clone(), heard };
         let sender = Courier {

@@ -117,10 +117,10 @@ pub enum DbError {
     #[error("the store failed: {}", plain(.0))]
     Store(#[from] sled::Error),
     /// The fsync failed.
-    #[error("failed to sync the store: {0}")]
+    #[error("failed to sync the store: {}", plain_io(.0))]
     Sync(io::Error),
     /// The sidecar could not be written or synced.
-    #[error("failed to write the sidecar: {0}")]
+    #[error("failed to write the sidecar: {}", plain_io(.0))]
     Sidecar(io::Error),
     /// sled panicked.
     #[error("the store panicked")]
@@ -146,10 +146,20 @@ pub enum DbError {
 /// sled shows what the system said as Rust writes it; the likeliest of it in words.
 fn plain(error: &sled::Error) -> String {
     match error {
-        sled::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => {
-            "its disk is full; make room, and start the process again".to_owned()
-        }
+        sled::Error::Io(io) if is_full(io) => plain_io(io),
         other => other.to_string(),
+    }
+}
+
+/// A disk may be full in the write, or only in the sync; a quota is as full as a disk.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn plain_io(error: &io::Error) -> String {
+    match is_full(error) {
+        true => "its disk is full; make room, and start the process again".to_owned(),
+        false => error.to_string(),
     }
 }
 
@@ -162,5 +172,26 @@ impl DbError {
     pub(super) fn damaged(key: &[u8], reason: impl Into<String>) -> Self {
         let key = String::from_utf8_lossy(key).into_owned();
         DbError::Damaged { key, reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_wherever_it_shows() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let full = || io::Error::from(kind);
+            for error in [
+                DbError::Store(sled::Error::Io(full())),
+                DbError::Sync(full()),
+                DbError::Sidecar(full()),
+            ] {
+                let said = error.to_string();
+                let way_out = "its disk is full; make room, and start the process again";
+                assert!(said.ends_with(way_out), "{said}");
+            }
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Answers of services: whose they are, and of which class.
 
 use async_nats::{HeaderMap, StatusCode};
-use chassis::percent;
+use chassis::{
+    json::{DEPTH_MAX, is_too_deep},
+    percent,
+};
 use saga_core::{
     core::PAYLOAD_BYTES_MAX,
     effect::{Request, RequestId},
@@ -90,6 +93,9 @@ fn ok(body: &[u8]) -> Class {
     if PAYLOAD_BYTES_MAX < body.len() {
         return useless(format!("the answer has {} bytes, too many", body.len()));
     }
+    if is_too_deep(body) {
+        return useless(format!("the answer is nested deeper than {DEPTH_MAX} levels"));
+    }
     // A service that has nothing to say may send nothing.
     let body = if body.is_empty() { b"null" } else { body };
     let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned());
@@ -158,6 +164,8 @@ mod tests {
         for (headers, body, expected) in cases {
             assert_eq!(class(headers, body), *expected, "{headers:?} {body}");
         }
+        let deep = "[".repeat(DEPTH_MAX + 1) + &"]".repeat(DEPTH_MAX + 1);
+        assert_eq!(class(&[], &deep), "useless");
         let nobody = classify(Some(StatusCode::NO_RESPONDERS), None, b"");
         assert!(matches!(nobody, Class::Failed(why) if why.contains("nobody")));
     }

@@ -128,6 +128,12 @@ impl Tide {
         }
     }
 
+    /// The clock was set back: it goes through the time again that it has told already, and nobody
+    /// knows yet what is published in it.
+    pub(super) fn fall(&mut self, now: Time) {
+        self.watermark = self.watermark.min(Time(now.0.saturating_sub(1)));
+    }
+
     /// Another event may have the same millisecond: only what is before it is certain.
     fn rise(&mut self, at: Time) {
         self.watermark = self.watermark.max(Time(at.0.saturating_sub(1)));
@@ -209,6 +215,18 @@ mod tests {
         tide.flow(durable(1));
         tide.standing(floor(3));
         assert_eq!(tide.watermark(), Some(Time(199)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_the_tide_with_it() {
+        let mut tide = begun(0, 0);
+        tide.standing(empty(9_000));
+        tide.fall(Time(1_000));
+        assert_eq!(tide.watermark(), Some(Time(999)), "an event may come that is not taken yet");
+        tide.standing(empty(2_000));
+        assert_eq!(tide.watermark(), Some(Time(1_999)));
+        tide.fall(Time(3_000));
+        assert_eq!(tide.watermark(), Some(Time(1_999)), "it never rises with the clock alone");
     }
 
     #[test]

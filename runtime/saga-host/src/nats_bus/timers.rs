@@ -30,6 +30,8 @@ const ASK_PAUSE: Duration = Duration::from_millis(50);
 const COUNT_PAUSE: Duration = Duration::from_secs(1);
 /// A timer that is overdue by less waits for a commit or a question that is under way.
 const OVERDUE_NOTABLE_MS: u64 = 1_000;
+/// A clock that is kept right by small steps is no news.
+const CLOCK_STEP_NOTABLE_MS: u64 = 1_000;
 /// What is asked of the broker takes well under a millisecond, or is asked again.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,6 +49,8 @@ pub(super) struct Timers {
     pub(super) counted: Option<Instant>,
     /// When the consumer was last asked.
     pub(super) asked: Option<Instant>,
+    /// What the clock said last.
+    pub(super) clock: Time,
 }
 
 impl Timers {
@@ -81,6 +85,7 @@ impl Timers {
     }
 
     async fn step(&mut self, next_due: &mut watch::Receiver<Option<Time>>) -> Result<(), Busy> {
+        self.look_at_clock();
         let due = next_due.borrow().filter(|due| *due <= clock::now());
         let is_behind = |tide: &Tide| due.is_some_and(|due| tide.watermark() < Some(due));
         if !self.tide.is_caught_up() || is_behind(&self.tide) {
@@ -101,6 +106,20 @@ impl Timers {
             (Some(_), watermark) => self.count(watermark.unwrap_or_default()).await?,
         }
         Ok(())
+    }
+
+    /// A clock that was ahead, and is set right, must not let deadlines fire before the events that
+    /// are published ahead of them.
+    fn look_at_clock(&mut self) {
+        let now = clock::now();
+        let back_ms = self.clock.0.saturating_sub(now.0);
+        self.clock = now;
+        if back_ms > 0 {
+            self.tide.fall(now);
+        }
+        if back_ms >= CLOCK_STEP_NOTABLE_MS {
+            tracing::warn!(back_ms, "the clock was set back: deadlines fire by what it says now");
+        }
     }
 
     async fn ask(&mut self) {

@@ -294,6 +294,11 @@ impl Stack {
             other => Command::new(binary(other)?),
         };
         command.env_clear().envs(&self.env).current_dir(root());
+        if let ("nats-server", Some(dir)) = (process, self.env.get("NATS_STORE_DIR")) {
+            // It reads the value as a piece of its configuration: a path may have spaces.
+            let quoted = dir.replace('\\', "\\\\").replace('"', "\\\"");
+            command.env("NATS_STORE_DIR", format!("\"{quoted}\""));
+        }
         Ok(command)
     }
 }

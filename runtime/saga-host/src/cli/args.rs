@@ -11,7 +11,8 @@ const LIST_ITEMS_MAX: i64 = 10_000;
 const AFTER_HELP: &str = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 the runtime cannot be reached,
 4 the token is missing or its role too low, 5 no such thing, 6 its state does not allow it,
-130 interrupted. Of `serve`: 78 its settings, store or broker cannot be used, 70 a defect.
+130 interrupted. Of `serve`: 78 its settings or the broker cannot be used, 74 its store failed,
+70 a defect.
 
 `serve` is set up by the environment, and by the file that FERMATA_CONFIG names. The other commands
 talk to a running runtime, with the token of FERMATA_TOKEN or of the file FERMATA_TOKEN_FILE, else

@@ -15,6 +15,7 @@ use system_tests::{
     scenarios::PROCESS_ORDER,
     stack::{Stack, binary},
     until,
+    wire::{StandIn, Wire},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
@@ -24,6 +25,10 @@ use tokio::{
 
 /// How long something may take that takes no time.
 const SOON: Duration = Duration::from_secs(30);
+/// How long a saga may take for a thousand turns.
+const LATER: Duration = Duration::from_secs(180);
+/// Events that a lane keeps: what the runtime keeps by default.
+const LANE: usize = 1_000;
 
 const COMMANDS: [&str; 18] = [
     "serve",
@@ -638,5 +643,109 @@ async fn away_and_back(stack: &mut Stack, shell: &Shell) -> Result<(), Failure> 
     assert_eq!(complained.len(), 2, "{complained:?}");
     lines.pop();
     assert_eq!(values(&lines)?, api.journal(&saga).await?, "each record once, across the restart");
+    Ok(())
+}
+
+/// What can be mended from outside, mended, and then moved on from the command line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stuck_goes_on_when_it_is_offered_or_tried_again() -> Result<(), Failure> {
+    let mut stack = Stack::start(&[]).await?;
+    let shell = Shell::at(&stack);
+    offered(&stack, &shell).await?;
+    tried_again(&mut stack, &shell).await
+}
+
+/// Two events for which their lane had no room are taken in when there is some.
+async fn offered(stack: &Stack, shell: &Shell) -> Result<(), Failure> {
+    let api = stack.api();
+    let ann = api.place(&order_of(1000, true, "ann")).await?;
+    api.order_is(&ann, "awaiting_approval").await?;
+    let courier = Wire::of(stack, "delivery").await?;
+    let subject = "delivery.trigger.status-updated";
+    for number in 0..LANE + 2 {
+        let body = json!({ "orderId": ann, "status": "picked_up", "number": number });
+        courier.publish(subject, &format!("picked-up-{number}"), &body).await?;
+    }
+    let is_dead = ["events", "--verdict", "dead-letter"];
+    let dead = until("two dead letters are listed", SOON, || async {
+        let items = shell.json(&is_dead)?["items"].take();
+        let positions = items.as_array().map(|it| it.iter().map(|it| it["position"].to_string()));
+        let positions: Vec<String> = positions.into_iter().flatten().collect();
+        <[String; 2]>::try_from(positions).map_err(|other| format!("{other:?}"))
+    });
+    let [first, second] = dead.await?;
+    has(&shell.says(&is_dead)?, &["POSITION", subject, &first, &second, "dead_letter", "is full"])?;
+    let offer = |position: &str| ["offer", position, "-r", "there is room"].map(str::to_owned);
+    let (first_offer, second_offer) = (offer(&first), offer(&second));
+    let first_offer = first_offer.each_ref().map(String::as_str);
+    let second_offer = second_offer.each_ref().map(String::as_str);
+    shell.fails(&first_offer, 1, &["is full with 1000 events"])?;
+
+    api.approve(&ann, true).await?.expect(202)?;
+    let order = api.order_is(&ann, "awaiting_payment").await?;
+    api.customer(&text(&order, "/paymentSessionId")?, "pay", json!({})).await?;
+    // Its saga then takes one of the kept after the other.
+    let told = until("the lane has room", SOON, || async { shell.says(&first_offer) }).await?;
+    let event = format!("event       {subject}\nposition    {first}\n");
+    has(&told, &["offered again\n", &event])?;
+    has(&told, &["\nverdict     ", " by operator: there is room; it is at "])?;
+    assert!(!told.contains("dead_letter") && !told.contains("unblock"), "{told}");
+    let told = shell.says(&first_offer)?;
+    has(&told, &["was offered again before\n", &event])?;
+    let event = until("there is room again", SOON, || async { shell.json(&second_offer) }).await?;
+    assert_eq!(event["position"].to_string(), second);
+    assert_eq!(event["offered"]["reason"], "there is room");
+    assert_ne!(event["verdicts"][0]["outcome"], "dead_letter", "{event}");
+    assert_eq!(shell.says(&is_dead)?, "no events\n");
+    until("both are used", LATER, || async {
+        for position in [&first, &second] {
+            let event = shell.json(&["event", position])?;
+            if event["verdicts"][0]["outcome"] != "consumed" {
+                return Err(event.to_string());
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Two sagas whose courier talked rubbish go on when it is back.
+async fn tried_again(stack: &mut Stack, shell: &Shell) -> Result<(), Failure> {
+    let api = stack.api().clone();
+    stack.kill("delivery")?;
+    let courier = Wire::of(stack, "delivery").await?;
+    let babbling = courier.stand_in("delivery.create-shipment", StandIn::Babbles).await?;
+    let mut stuck = Vec::new();
+    for name in ["bob", "joe"] {
+        let id = api.place(&order_of(2, false, name)).await?;
+        let order = api.order_is(&id, "awaiting_payment").await?;
+        api.customer(&text(&order, "/paymentSessionId")?, "pay", json!({})).await?;
+        let saga = text(&api.saga_is(PROCESS_ORDER, &id, "attention").await?, "/id")?;
+        stuck.push((id, saga));
+    }
+    drop(babbling);
+    stack.spawn("delivery")?;
+    stack.ready("delivery").await?;
+    let [(bob, first), (joe, second)] = &stuck[..] else { return Err("two orders".to_owned()) };
+    has(&shell.says(&["sagas", "--status", "attention"])?, &[bob, joe, "attention"])?;
+    let unblock = format!("unblock     fermata retry {first} --reason");
+    has(&shell.says(&["show", bob])?, &["status      attention", &unblock])?;
+    let mut watching = shell.watch(&["show", bob, "--watch"])?;
+    let told = shell.says(&["retry", bob, "--reason", "the courier is back"])?;
+    has(&told, &["tried again; saga ", first, " is "])?;
+    assert!(!told.contains("attention"), "{told}");
+    let saga = shell.json(&["retry", second, "-r", "the courier is back"])?;
+    assert_eq!((&saga["id"], &saga["key"]), (&json!(second), &json!(joe)));
+    assert_ne!(saga["status"], "attention", "{saga}");
+    for id in [bob, joe] {
+        api.order_is(id, "shipped").await?;
+        assert_eq!(api.effects(id).await?["shipments"], 1);
+        api.courier(id, "delivered", json!({})).await?;
+        api.order_is(id, "completed").await?;
+    }
+    watching.reaches("the courier is back").await?;
+    let (lines, code, complained) = watching.ends().await?;
+    assert_eq!((code, complained), (Some(0), Vec::new()), "{lines:#?}");
+    assert_eq!(shell.says(&["sagas", "--status", "attention"])?, "no sagas\n");
     Ok(())
 }

@@ -26,8 +26,8 @@ use crate::config::{Environment, Source};
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Slower than any handler, faster than a caller's patience.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longer than a mobile phone is without a network in a tunnel; what such a peer holds is bounded by
-/// the connections of its address.
+/// Longer than a mobile phone is without a network in a tunnel; what such a peer holds is bounded
+/// by the connections of its address.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// One shop's front end, or an office behind one address.
 const REQUESTS_PER_S: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
@@ -61,9 +61,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// For the body to arrive, and again for the handler to answer.
     pub request_timeout: Duration,
-    /// How long a peer may take nothing of what is sent to it; within twice this time its connection
-    /// is closed. One that reads slowly but gets on is not concerned, nor is a stream with nothing
-    /// to say.
+    /// How long a peer may take nothing of what is sent to it; within twice this time its
+    /// connection is closed. One that reads slowly but gets on is not concerned, nor is a stream
+    /// with nothing to say.
     pub send_timeout: Duration,
 }
 

@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep};
 
 /// A connection on which a write fails when bytes wait and the peer has taken none of them for some
 /// time. That is asked of the system, as it alone sees what a slow reader has taken: a full buffer
-/// is offered for writing again when a third of it is free. (Its own `TCP_USER_TIMEOUT` does not do:
-/// it also cuts off readers that get on by small pieces.)
+/// is offered for writing again when a third of it is free. (Its own `TCP_USER_TIMEOUT` does not
+/// do: it also cuts off readers that get on by small pieces.)
 pub(super) struct Unread {
     stream: TcpStream,
     /// How long the peer may take nothing.

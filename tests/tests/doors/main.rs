@@ -2,9 +2,9 @@
 //!
 //! The table is data: [`orders`], [`bodies`], [`routes`], [`queries`], [`webhooks`],
 //! [`procedures`], [`decisions`] and [`events`] each say what is wrong, where it comes in, and what
-//! must be answered. After each row all stores are hashed: nothing was written, or no more than what
-//! the row says: the verdict of a webhook or an event, or the audit of a command that a known person
-//! was refused.
+//! must be answered. After each row all stores are hashed: nothing was written, or no more than
+//! what the row says: the verdict of a webhook or an event, or the audit of a command that a known
+//! person was refused.
 
 mod bodies;
 mod decisions;

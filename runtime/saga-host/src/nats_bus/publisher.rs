@@ -89,7 +89,10 @@ impl Publisher {
 fn headers(it: &Publication) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Msg-Id", it.id.as_str());
-    headers.insert("Fermata-Key", it.key.as_str());
+    // No header carries a line break; who reads such an event finds the key in its body.
+    if !it.key.contains(['\r', '\n']) {
+        headers.insert("Fermata-Key", it.key.as_str());
+    }
     headers.insert("Content-Type", "application/json");
     headers.insert("ce-specversion", "1.0");
     headers.insert("ce-id", percent::encoded(&it.id).as_str());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `stream` | makes the stream and the consumer, and compares them with what was asked for |
 //! | `intake`, `event` | pulls messages and reads them as events, for the core |
+//! | `illegible` | makes dead letters of messages that the client cannot take |
 //! | `acks` | acknowledges and receipts what is durable |
 //! | `tide`, `timers` | how far intake has come; fires timers when it has passed them |
 //! | `courier`, `schedule`, `reply` | requests until they are answered, and the answers |
@@ -17,6 +18,7 @@ mod acks;
 mod courier;
 mod decide;
 mod event;
+mod illegible;
 mod intake;
 mod publisher;
 mod reply;

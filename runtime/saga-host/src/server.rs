@@ -68,7 +68,7 @@ impl ServeError {
         match self {
             ServeError::Engine(EngineError::Store(_)) => EXIT_POISONED,
             ServeError::Engine(EngineError::Panicked)
-            | ServeError::Bus(BusError::Panicked(_))
+            | ServeError::Bus(BusError::Panicked(_) | BusError::Nats(NatsError::Closed))
             | ServeError::Task(_) => EXIT_DEFECT,
             ServeError::Engine(EngineError::Open(_)) | ServeError::Bus(_) => EXIT_CONFIG,
             ServeError::Listen { .. }
@@ -116,7 +116,7 @@ pub async fn serve_on(
     tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let parts = Parts {
-        nats,
+        nats: nats.clone(),
         db,
         engine: engine.handle.clone(),
         stream: config.stream,
@@ -147,6 +147,7 @@ pub async fn serve_on(
         () = shutdown.asked() => (),
         ended = &mut engine.ended => return Err(engine_ended(ended)),
         Some(error) = bus.failed.recv() => return Err(error.into()),
+        () = nats.closed() => return Err(NatsError::Closed.into()),
     }
     bus.stop_intake();
     tokio::select! {

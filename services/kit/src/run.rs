@@ -198,6 +198,10 @@ pub async fn run(
             health.drain();
             return Err(RunError::Poisoned);
         }
+        () = nats.closed() => {
+            health.drain();
+            return Err(NatsError::Closed.into());
+        }
         () = &mut serving => (),
     }
     running.drain().await;

@@ -184,6 +184,14 @@ impl Nats {
         }
     }
 
+    /// Waits until the connection is closed for good. When that is not our doing, the process can
+    /// only end: the next one connects anew.
+    pub async fn closed(&self) {
+        let mut link = self.link.clone();
+        // The watcher, too, ends after the client.
+        let _ended = link.wait_for(|link| matches!(link, Link::Closed)).await;
+    }
+
     /// Ends the subscriptions, and waits until the server has what was sent and the connection is
     /// closed: at most `within`, after which `false` says that something may not have left.
     ///
@@ -193,11 +201,9 @@ impl Nats {
             self.arrived().await;
             // It fails only when the connection is gone already.
             let _gone = self.client.drain().await;
-            let mut link = self.link.clone();
-            let closed = link.wait_for(|link| matches!(link, Link::Closed)).await;
-            closed.is_ok()
+            self.closed().await;
         };
-        let closed = tokio::time::timeout(within, closing).await.unwrap_or(false);
+        let closed = tokio::time::timeout(within, closing).await.is_ok();
         if !closed {
             tracing::warn!("the NATS connection did not close in time");
         }

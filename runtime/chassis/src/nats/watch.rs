@@ -32,7 +32,7 @@ pub(super) enum Link {
         /// What we need.
         wanted: &'static str,
     },
-    /// Closed for good, by us.
+    /// Closed for good: by us, or as the client's own task has ended.
     Closed,
 }
 
@@ -76,6 +76,7 @@ impl Watcher {
             while let Some(event) = events.recv().await {
                 watcher.on(event).await;
             }
+            watcher.ended();
         });
         (link_receiver, refused_receiver)
     }
@@ -102,6 +103,16 @@ impl Watcher {
             Event::ClientError(error) => self.client_error(&error.to_string()),
             Event::LameDuckMode => tracing::warn!("the NATS server is going down"),
             Event::Draining => tracing::debug!("leaving NATS"),
+        }
+    }
+
+    /// Nobody gives events any more. The client's task panics on headers that break the protocol,
+    /// and no other one takes its place.
+    fn ended(&mut self) {
+        if *self.link.borrow() != Link::Closed {
+            tracing::error!("the NATS client has ended by itself: this process must start anew");
+            self.gate.close("the client has ended");
+            self.link.send_replace(Link::Closed);
         }
     }
 

@@ -88,22 +88,25 @@ impl Message<'_> {
                 };
                 (Input::Arrived(arrival), id)
             }
-            Err(reason) => {
-                let id = self.id();
-                let (body, is_base64) = text_or_base64(self.body);
-                let unreadable = Unreadable {
-                    ticket: NO_TICKET,
-                    name: self.subject.chars().take(SUBJECT_BYTES_MAX).collect(),
-                    id: id.chars().take(ID_BYTES_MAX).collect(),
-                    body,
-                    is_base64,
-                    headers: self.kept_headers(),
-                    published_at: self.published,
-                    reason,
-                };
-                (Input::Unreadable(unreadable), id)
-            }
+            Err(reason) => self.unreadable(reason),
         }
+    }
+
+    /// The same, for a message that cannot be read.
+    pub(super) fn unreadable(&self, reason: String) -> (Input, String) {
+        let id = self.id();
+        let (body, is_base64) = text_or_base64(self.body);
+        let unreadable = Unreadable {
+            ticket: NO_TICKET,
+            name: self.subject.chars().take(SUBJECT_BYTES_MAX).collect(),
+            id: id.chars().take(ID_BYTES_MAX).collect(),
+            body,
+            is_base64,
+            headers: self.kept_headers(),
+            published_at: self.published,
+            reason,
+        };
+        (Input::Unreadable(unreadable), id)
     }
 
     fn content(&self) -> Result<Content, String> {

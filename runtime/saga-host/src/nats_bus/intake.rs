@@ -4,6 +4,7 @@ use super::{
     BusError,
     acks::{Delivery, Receipt, Settlement},
     event::Message,
+    illegible,
     stream::{self, Ready},
     tide::Flow,
 };
@@ -14,7 +15,7 @@ use crate::{
 };
 use async_nats::jetstream::{
     self, AckKind,
-    consumer::{PullConsumer, pull::MessagesErrorKind},
+    consumer::{Info, PullConsumer, pull::MessagesErrorKind},
 };
 use chassis::nats::Nats;
 use futures::{FutureExt as _, StreamExt as _};
@@ -76,6 +77,10 @@ impl Intake {
         let begin = async {
             self.nats.ready().await?;
             let ready = stream::ensure(&self.nats, &self.config).await?;
+            let info = ready.consumer.cached_info();
+            if info.num_ack_pending > 0 {
+                self.set_aside(&ready, info).await?;
+            }
             let messages = messages(&ready.consumer).await?;
             Ok::<_, BusError>((ready, messages))
         };
@@ -83,7 +88,7 @@ impl Intake {
             () = stop.cancelled() => return Ok(()),
             begun = begin => begun?,
         };
-        let Ready { consumer, created_ns, delivered, last } = ready;
+        let Ready { created_ns, delivered, last, .. } = ready;
         self.flows(Flow::Began { delivered, last });
         tracing::info!(last, "taking events");
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -96,7 +101,10 @@ impl Intake {
                 () = stop.cancelled() => break,
                 message = messages.next() => message,
                 _ = looks.tick() => {
-                    stream::check(&self.nats, &consumer).await?;
+                    let info = stream::check(&self.nats, &ready.consumer).await?;
+                    if let Some(info) = info.filter(|it| it.num_redelivered > 0) {
+                        self.set_aside(&ready, &info).await?;
+                    }
                     continue;
                 }
             };
@@ -112,6 +120,11 @@ impl Intake {
         }
         give_back(&mut messages).await;
         Ok(())
+    }
+
+    /// An event that was given to somebody and not taken may be one that nobody can take.
+    async fn set_aside(&self, ready: &Ready, info: &Info) -> Result<(), BusError> {
+        illegible::set_aside(&self.nats, &self.engine, ready.created_ns, info).await
     }
 
     fn take(&self, room: Room, created_ns: i64, message: jetstream::Message) {

@@ -62,18 +62,21 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
 }
 
 /// Looks whether the consumer still is what [`ensure`] has made, and fits its stream. A broker that
-/// does not answer is no reason to doubt it.
-pub(super) async fn check(nats: &Nats, consumer: &PullConsumer) -> Result<(), BusError> {
+/// does not answer is no reason to doubt it. Gives where the consumer stands, when that is known.
+pub(super) async fn check(
+    nats: &Nats,
+    consumer: &PullConsumer,
+) -> Result<Option<jetstream::consumer::Info>, BusError> {
     let info = match consumer.get_info().await {
         Ok(info) => info,
         Err(error) if is_gone(&error) => return Err(BusError::Pull(error.to_string())),
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(None),
     };
     match state(&nats.jetstream()).await {
         Ok(state) if is_ahead(Passed::of(&info), &state) => {
             Err(BusError::Pull("the broker has lost events but not their consumer".into()))
         }
-        _ => Ok(()),
+        _ => Ok(Some(info)),
     }
 }
 

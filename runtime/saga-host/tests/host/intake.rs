@@ -71,6 +71,32 @@ async fn what_cannot_be_read_becomes_a_dead_letter_and_holds_up_nothing() {
     world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
 }
 
+/// Each of these ends or upsets the client of the broker; the first one for good.
+#[tokio::test]
+async fn an_event_with_headers_that_break_the_protocol_is_dead_and_holds_up_nothing() {
+    let mut world = World::with_runtime().await;
+    let _services = world.services().await;
+    let body = |id: &str| json!({ "orderId": id }).to_string();
+    world.publish_raw("orders.trigger.created", b"A: b\rc", &body("o1")).await;
+    assert_eq!(world.ended().await.code(), Some(70), "{}", world.log());
+    world.order("o2").await;
+    world.start().await;
+    world.until_status("o2", "waiting").await;
+    let is_dead = async |it: &World, count: usize| it.events("dead_letter").await.len() == count;
+    world.until("the first is dead", async |it| is_dead(it, 1).await).await;
+    for (count, headers) in [(2, &b"A: \xff"[..]), (3, b"no colon")] {
+        world.publish_raw("orders.trigger.created", headers, &body("o3")).await;
+        world.until("it is dead", async |it| is_dead(it, count).await).await;
+    }
+    world.order("o4").await;
+    world.until_status("o4", "waiting").await;
+    world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
+    let dead = &world.events("dead_letter").await[2];
+    assert!(dead["verdicts"][0]["detail"].as_str().unwrap().contains("headers"), "{dead}");
+    let whole = world.get(&format!("/api/events/{}", dead["position"])).await;
+    assert_eq!(whole["body"], body("o1"), "it can be offered again");
+}
+
 #[tokio::test]
 async fn cloud_events_come_in_both_modes() {
     let world = World::with_runtime().await;

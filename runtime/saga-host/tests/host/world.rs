@@ -8,8 +8,8 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    io::Read as _,
-    net::TcpListener,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -352,6 +352,23 @@ impl World {
                 return;
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// As a client may that looks at nothing: the headers are these bytes.
+    pub async fn publish_raw(&self, subject: &str, headers: &[u8], body: &str) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.nats_port)).expect("the broker");
+        let headers = [b"NATS/1.0\r\n", headers, b"\r\n\r\n"].concat();
+        let sizes = (headers.len(), headers.len() + body.len());
+        let login = r#"{"verbose":false,"headers":true,"user":"tester","pass":"t"}"#;
+        let command = format!("CONNECT {login}\r\nHPUB {subject} {} {}\r\n", sizes.0, sizes.1);
+        let tail = format!("{body}\r\nPING\r\n");
+        let sent = stream.write_all(&[command.as_bytes(), &headers, tail.as_bytes()].concat());
+        sent.expect("it is sent");
+        let mut answer = String::new();
+        let mut lines = BufReader::new(stream);
+        while !answer.contains("PONG") {
+            assert!(lines.read_line(&mut answer).expect("an answer") > 0, "{answer}");
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     journal::Entry,
     store::{Kind, Scan, Store, StoreError, Table},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Which heads, newest first. What is set must hold all together.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +50,8 @@ pub struct HeadPage {
 /// What one look found.
 #[derive(Clone, Debug, Default)]
 pub struct TaskPage {
-    /// With their sagas.
-    pub tasks: Vec<(Head, OpenWait)>,
+    /// With their sagas: one head for all tasks of a saga, however many it has.
+    pub tasks: Vec<(Arc<Head>, OpenWait)>,
     /// The look ended here: there may be more behind it.
     pub next: Option<TaskId>,
 }
@@ -285,11 +285,12 @@ pub(super) fn saga_of(key: &[u8]) -> Option<SagaId> {
     uuid::Uuid::from_slice(key).ok().map(SagaId)
 }
 
-fn tasks_of(head: Head) -> impl Iterator<Item = (Head, OpenWait)> {
+fn tasks_of(head: Head) -> impl Iterator<Item = (Arc<Head>, OpenWait)> {
     let mut asks: Vec<OpenWait> =
         head.waits.iter().filter(|it| it.ask.is_some()).cloned().collect();
     asks.sort_by(|a, b| a.step.cmp(&b.step));
-    asks.into_iter().map(move |it| (head.clone(), it))
+    let head = Arc::new(head);
+    asks.into_iter().map(move |it| (Arc::clone(&head), it))
 }
 
 impl Look {

@@ -584,4 +584,12 @@ fn an_event_taken_but_never_seen_goes_back_to_whoever_holds_for_it() {
     table.play("paid 1 6");
     table.desk.moved(crate::input::Action::Cancel);
     assert_eq!(table.standing(), "p1 A Consumed 1", "the other one holds for it");
+
+    let mut table = Table::of("A");
+    table.play("A 1 0; A 1 6");
+    table.desk.look_at(table.sagas[0]);
+    table.desk.moved(crate::input::Action::Pause);
+    assert_eq!(table.play("paid 1 5"), "A Consumed 0");
+    table.desk.moved(crate::input::Action::Cancel);
+    assert_eq!(table.standing(), "p1 A Kept", "the other one may want it later");
 }

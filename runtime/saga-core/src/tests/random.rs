@@ -334,7 +334,7 @@ impl World {
             2 => query.search = choose(&heads, which).map(|it| it.id.to_string()),
             _ => {
                 query.started_from = started(which);
-                query.started_before = started(what);
+                query.started_before = started(what).filter(|_| what >= 128);
             }
         }
         let fits = |head: &Head| match &query.search {
@@ -631,6 +631,10 @@ proptest! {
             world.does(deed);
         }
         world.deploy(true);
+        // By the start of each saga: a late arm is younger than its id tells.
+        for which in 0..=u8::MAX {
+            world.search(3, which);
+        }
         every_event_is_accounted_for(&world);
         verdicts_follow_from_the_log(&world);
         what_is_said_to_be_kept_is_kept(&world);

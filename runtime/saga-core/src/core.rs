@@ -70,9 +70,9 @@ impl Default for Limits {
 /// headers need room.
 pub const PAYLOAD_BYTES_MAX: usize = 768 << 10;
 
-/// What the decisions of one turn may weigh together, in bytes. They are one record of the store with
-/// their fact: a store takes [`VALUE_BYTES_MAX`](crate::store::VALUE_BYTES_MAX), and what it does not
-/// take would end the process each time that the fact is delivered.
+/// What the decisions of one turn may weigh together, in bytes. They are one record of the store
+/// with their fact: a store takes [`VALUE_BYTES_MAX`](crate::store::VALUE_BYTES_MAX), and what it
+/// does not take would end the process each time that the fact is delivered.
 pub const TURN_BYTES_MAX: usize = 3 << 20;
 
 /// Beyond this many bytes of its head a saga makes no more turns: the head is one row, is written

@@ -29,7 +29,8 @@ struct IndexRow {
 
 const INDEX: &[u8] = b"search";
 
-/// Rows that are read, and dealt with, at once while a store is opened: it bounds what is in memory.
+/// Rows that are read, and dealt with, at once while a store is opened: it bounds what is in
+/// memory.
 const ROWS_AT_ONCE: usize = 500;
 
 impl<S: Store> Core<S> {

@@ -52,16 +52,8 @@ fn bash(stack: &Stack, script: &str) -> Result<String, Failure> {
     let script = format!("set -euo pipefail\n{}", moved(stack, script)?);
     let mut command = Command::new("timeout");
     command.args(["120", "bash", "-c", &script]).current_dir(root());
-    command
-        .env("CARGO_TARGET_DIR", relative(&target))
-        .env("FERMATA_URL", &stack.api().urls().runtime);
+    command.env("CARGO_TARGET_DIR", target).env("FERMATA_URL", &stack.api().urls().runtime);
     said(command.output().map_err(|err| format!("failed to run bash: {err}"))?)
-}
-
-/// The README says `$PWD/${CARGO_TARGET_DIR:-target}`: as a path below the checkout.
-fn relative(target: &Path) -> String {
-    let ups = "../".repeat(root().canonicalize().map_or(0, |it| it.components().count()));
-    format!("{ups}{}", target.display())
 }
 
 fn said(output: Output) -> Result<String, Failure> {

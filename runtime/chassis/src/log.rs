@@ -62,8 +62,8 @@ impl LogConfig {
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
-            // It would say on stderr that stderr cannot be written, and panic as it cannot: a log on
-            // a full disk must not stop what works.
+            // It would say on stderr that stderr cannot be written, and panic as it cannot: a log
+            // on a full disk must not stop what works.
             .log_internal_errors(false)
             .with_ansi(self.format == LogFormat::Text && std::io::stderr().is_terminal());
         // Only a test that starts two servers in one process gets here twice.

@@ -336,6 +336,34 @@ async fn framing_that_lies_never_reaches_a_handler() {
 }
 
 #[tokio::test]
+async fn what_is_no_http_is_answered_once_and_its_connection_is_closed() {
+    let server = start().await;
+    let path = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    let headers: String = (0..200).map(|it| format!("X-{it}: 1\r\n")).collect();
+    let headers = format!("GET /livez HTTP/1.1\r\n{headers}\r\n");
+    for (bytes, status) in [
+        ("hello\r\n\r\n", 400),
+        ("GET /livez HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        ("GET /livez HTTP/1.1\r\nX: a\0b\r\n\r\n", 400),
+        (&path, 414),
+        (&headers, 431),
+    ] {
+        let mut stream = TcpStream::connect(server.addr).await.expect("connects");
+        // What follows a head that was refused is no request.
+        let all = format!("{bytes}GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(all.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        let _closed_or_reset = ended.await.expect("the connection is closed");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        assert!(answer.contains("content-length: 0\r\n"), "{status}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{status}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{status}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_a_500_and_nothing_of_it_is_told() {
     let server = start().await;
     let admin = "Authorization: Bearer admin-token\r\n";
@@ -489,6 +517,12 @@ async fn the_document_is_openapi_3_1_with_every_status() {
     {
         assert!(create["responses"][status].is_object(), "{status} in {create}");
     }
+    for path in ["/things", "/livez"] {
+        let answers = &document["paths"][path]["get"]["responses"];
+        assert!(answers["400"].is_object() && answers["431"].is_object(), "{answers}");
+        assert!(answers["414"].is_object() && answers["414"]["content"].is_null(), "{answers}");
+    }
+    assert!(document["info"]["description"].as_str().expect("text").contains("without a body"));
     let headers = |status: &str| create["responses"][status]["headers"].clone();
     assert!(headers("201")["Location"].is_object() && headers("429")["Retry-After"].is_object());
     assert!(document["paths"]["/openapi.json"]["get"].is_object());

@@ -31,6 +31,17 @@ const COMMON: [StatusCode; 7] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
+/// Statuses that any route beside the limits can answer.
+const BESIDE: [StatusCode; 3] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+];
+
+/// What the HTTP library answers before a request is one; it lets nobody add a body.
+pub(super) const UNREAD: &str = "What is no HTTP is answered with 400, a path that is too long \
+     with 414, too many headers with 431, all three without a body, and the connection is closed.";
+
 /// A subject on which the process answers requests over NATS.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Procedure {
@@ -176,13 +187,14 @@ pub(super) fn add_common(api: &mut OpenApi, beside: &[&str]) {
     for (name, path) in &mut paths.paths {
         let ReferenceOr::Item(item) = path else { continue };
         let statuses: &[_] = match beside.contains(&name.as_str()) {
-            true => &[StatusCode::TOO_MANY_REQUESTS],
+            true => &BESIDE,
             false => &COMMON,
         };
         let methods =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in methods.into_iter().flatten() {
             statuses.iter().for_each(|status| add(operation, *status));
+            add_unread(operation);
         }
     }
 }
@@ -197,6 +209,15 @@ pub(super) fn declare_bearer(api: &mut OpenApi) {
     };
     let components = api.components.get_or_insert_with(Components::default);
     components.security_schemes.insert(BEARER.into(), ReferenceOr::Item(scheme));
+}
+
+/// Notes the one status that only the HTTP library answers.
+fn add_unread(operation: &mut Operation) {
+    let description = "URI Too Long; without a body, and the connection is closed".to_owned();
+    let response = ReferenceOr::Item(Response { description, ..Response::default() });
+    let code = ApiStatus::Code(StatusCode::URI_TOO_LONG.as_u16());
+    let responses = operation.responses.get_or_insert_with(Responses::default);
+    responses.responses.entry(code).or_insert(response);
 }
 
 fn add(operation: &mut Operation, status: StatusCode) {

@@ -189,7 +189,7 @@ impl Door {
         OpenApi {
             info: Info {
                 title: self.title.into(),
-                description: Some(self.description.into()),
+                description: Some(format!("{} {}", self.description, document::UNREAD)),
                 version: env!("CARGO_PKG_VERSION").into(),
                 ..Info::default()
             },

@@ -80,8 +80,10 @@ pub async fn serve(
         let watched = connections.watch(connection);
         tokio::spawn(async move {
             tokio::select! {
-                // A connection that broke off is its sender's affair.
-                _broken = watched => (),
+                // What broke off, was no HTTP or was not read is its sender's affair.
+                ended = watched => if let Err(error) = ended {
+                    tracing::debug!(?error, "a connection ended early");
+                },
                 () = hangup.asked() => (),
             }
             drop((slot, guest));

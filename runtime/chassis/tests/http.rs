@@ -243,6 +243,11 @@ async fn bad_bodies_are_told_apart() {
         ("{\"nameOfIt\":\"\"}", 422, Some("/nameOfIt")),
         ("{}", 422, Some("/nameOfIt")),
         ("{\"nameOfIt\":\"a\",\"more\":1}", 422, Some("/more")),
+        // The values of the fields in their order are no object.
+        ("[\"a\"]", 422, Some("")),
+        (" \n[]", 422, Some("")),
+        ("[\"a\"", 400, None),
+        ("[] []", 400, None),
     ];
     for (body, status, pointer) in checks {
         let answer = post(&server, &format!("{APPROVER}{JSON}"), body).await;

@@ -79,23 +79,23 @@ impl Request {
         body: &[u8],
         headers: Option<&HeaderMap>,
     ) -> Result<Request, Rejection> {
-        let header = |name| headers.and_then(|headers| headers.get(name)).map(|it| it.as_str());
+        let header = |name: &str| single(headers, name);
         let body = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
         if json::is_too_deep(body.as_bytes()) {
             let levels = json::DEPTH_MAX;
             return Err(malformed(&format!("the body is nested deeper than {levels} levels")));
         }
-        let class = match header(ATTEMPT_CLASS) {
+        let class = match header(ATTEMPT_CLASS)? {
             None => Ok(1),
             Some(text) => text.parse().map_err(|_| malformed("Attempt-Class is no number")),
         };
         Ok(Request {
             subject: subject.to_owned(),
             body: body.to_owned(),
-            key: header(IDEMPOTENCY_KEY).map(key_of).transpose()?,
-            undo_of: header(UNDO_OF).map(key_of).transpose()?,
-            abort_kind: header(ABORT_KIND).and_then(|text| text.parse().ok()),
-            abort_reason: header(ABORT_REASON).map(percent::decoded),
+            key: header(IDEMPOTENCY_KEY)?.map(key_of).transpose()?,
+            undo_of: header(UNDO_OF)?.map(key_of).transpose()?,
+            abort_kind: header(ABORT_KIND)?.and_then(|text| text.parse().ok()),
+            abort_reason: header(ABORT_REASON)?.map(percent::decoded),
             attempt_class: class?,
         })
     }
@@ -105,6 +105,15 @@ impl Request {
         self.undo_of.is_some()
             || self.abort_kind.is_some()
             || self.key.as_ref().is_some_and(|key| key.ends_with("/undo"))
+    }
+}
+
+/// The only header of this name. Of two, a reader elsewhere may take the other one.
+fn single<'h>(headers: Option<&'h HeaderMap>, name: &str) -> Result<Option<&'h str>, Rejection> {
+    let mut values = headers.into_iter().flat_map(|headers| headers.get_all(name));
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.map(|it| it.as_str())),
+        _ => Err(malformed(&format!("the header {name} stands there twice"))),
     }
 }
 
@@ -216,6 +225,13 @@ mod tests {
         headers.insert(IDEMPOTENCY_KEY, "k".repeat(KEY_BYTES_MAX + 1).as_str());
         assert!(Request::read("a.b", b"{}", Some(&headers)).is_err());
         assert!(Request::read("a.b", &[0xff], None).is_err());
+        for name in [IDEMPOTENCY_KEY, UNDO_OF, ABORT_KIND, ABORT_REASON, ATTEMPT_CLASS] {
+            let mut twice = HeaderMap::new();
+            twice.insert(name, "2");
+            assert!(Request::read("a.b", b"{}", Some(&twice)).is_ok(), "{name}");
+            twice.append(name, "2");
+            assert!(Request::read("a.b", b"{}", Some(&twice)).is_err(), "{name} twice");
+        }
         assert!(Request::read("a.b", "[".repeat(100_000).as_bytes(), None).is_err());
         assert_eq!(Request::read("a.b", b"", None).unwrap().attempt_class, 1);
     }

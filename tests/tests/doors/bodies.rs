@@ -1,6 +1,8 @@
 //! What is no body at all, at every door that takes JSON.
 
 use super::table::{Row, row};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use system_tests::client::As;
 
 /// Twice what any process takes.
@@ -75,10 +77,17 @@ fn of_door(JsonDoor { door, who, good }: &JsonDoor) -> Vec<Row> {
     }
     rows.extend([
         at("a list", 422).body("[]").blames(""),
+        at("the values alone", 422).body(values_of(good)).blames(""),
         at("a number", 422).body("5").blames(""),
         at("null", 422).body("null").blames(""),
         at("a body over the limit", 413).body("x".repeat(LARGE)).says("limit"),
         at("a body over the limit in chunks", 413).body("x".repeat(LARGE)).chunked().says("limit"),
     ]);
     rows
+}
+
+/// A list that serde alone would take for the object.
+fn values_of(object: &str) -> String {
+    let fields: BTreeMap<String, Value> = serde_json::from_str(object).expect("an object");
+    Value::from_iter(fields.into_values()).to_string()
 }

@@ -102,8 +102,11 @@ pub(crate) fn rows(case: &Case) -> Vec<Asked> {
         body["reason"] = reason.into();
         body.to_string()
     };
+    let [name, key, token] = ["orders.trigger.approved", case.asked_id, case.approver];
+    let values = json!([name, key, true, null, token]).to_string();
     let name = "orders.trigger.nothing";
     rows.extend([
+        asked("the values alone", values, 422, Some("")),
         asked("two decisions", twice, 422, Some("/approved")),
         asked("an unknown token", text("token", "nonsense"), 401, None),
         asked("an empty token", text("token", ""), 401, None),

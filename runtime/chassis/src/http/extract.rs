@@ -234,7 +234,8 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Ok(value) => match json.end() {
-            Ok(()) => return Ok(value),
+            Ok(()) if !is_list(body) => return Ok(value),
+            Ok(()) => return Err(no_object()),
             Err(error) => return Err(not_json(&error)),
         },
         Err(error) => error,
@@ -246,9 +247,21 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if !error.inner().is_data() {
         return Err(not_json(error.inner()));
     }
+    if is_list(body) {
+        return Err(no_object());
+    }
     let detail = without_position(&error.inner().to_string());
     let pointer = pointer_of(error.path(), &detail);
     Err(Problem::unprocessable("a field of the body is wrong").field(pointer, detail))
+}
+
+/// serde reads a list as an object whose fields come in their order, which no schema of ours says.
+fn is_list(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'[')
+}
+
+fn no_object() -> Problem {
+    Problem::unprocessable("the body is wrong").field("", "must be an object")
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {

@@ -55,7 +55,7 @@ const NEEDED: &[&str] = &[
     "/shippingAddress/country",
 ];
 
-/// What is wrong, the field, the JSON text in its place, and the pointer that is blamed; `-` when
+/// What is wrong, the field, the JSON text in its place, and the pointers that are blamed; `-` when
 /// the whole is no JSON.
 const VALUES: &[(&str, &str, &str, &str)] = &[
     ("no pieces", "/items/0/quantity", "0", "/items/0/quantity"),
@@ -99,7 +99,7 @@ const VALUES: &[(&str, &str, &str, &str)] = &[
     ("a currency of no country", "/currency", "\"QQQ\"", "/currency"),
     ("no currency", "/currency", "\"\"", "/currency"),
     ("a currency as a sign", "/currency", "\"$\"", "/currency"),
-    ("cents in a currency without", "/currency", "\"JPY\"", "/items/0/price"),
+    ("cents in a currency without", "/currency", "\"JPY\"", "/items/0/price /total"),
     ("an empty unit", "/items/0/sku", "\"\"", "/items/0/sku"),
     ("a unit of 65 letters", "/items/0/sku", "\"A{65}\"", "/items/0/sku"),
     ("a unit with a blank", "/items/0/sku", "\"A B\"", "/items/0/sku"),

@@ -68,7 +68,7 @@ const NO_KEYS: &[(&str, &str)] = &[
 pub(crate) fn rows(saga_id: &str) -> Vec<Row> {
     let at = |(door, query, pointer): &(&str, &str, &str)| {
         let door = format!("{}?{}", door.replace("@saga", saga_id), written_out(query));
-        row("a wrong parameter", door, 422).by(As::Viewer).blames(*pointer)
+        row("a wrong parameter", door, 422).by(As::Viewer).blames(pointer)
     };
     QUERIES.iter().map(at).collect()
 }
@@ -89,7 +89,7 @@ pub(crate) fn bodies(saga_id: &str, task_id: &str, order_id: &str, asked_id: &st
         // The runtime's core alone knows that a rejection needs a reason.
         let is_audited = what.starts_with("a rejection");
         let row = row(*what, door, 422).by(who).body(written_out(body));
-        row.blames(*pointer).audited(is_audited)
+        row.blames(pointer).audited(is_audited)
     };
     let mut rows: Vec<Row> = BODIES.iter().map(at).collect();
     for (what, key) in NO_KEYS {

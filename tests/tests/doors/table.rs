@@ -21,8 +21,8 @@ pub(crate) struct Row {
     body: Option<Vec<u8>>,
     is_chunked: bool,
     status: u16,
-    /// The JSON pointer that is blamed; nothing when no field is to blame.
-    pointer: Option<String>,
+    /// The JSON pointers that are blamed, and no others.
+    pointers: Vec<String>,
     /// A part of the detail.
     says: &'static str,
     /// The HTTP library refuses what is no HTTP by itself, without a body.
@@ -43,7 +43,7 @@ pub(crate) fn row(what: impl Into<String>, door: impl Into<String>, status: u16)
         body: None,
         is_chunked: false,
         status,
-        pointer: None,
+        pointers: Vec::new(),
         says: "",
         is_bare: false,
         is_audited: false,
@@ -74,8 +74,9 @@ impl Row {
         Row { status, ..self }
     }
 
-    pub(crate) fn blames(self, pointer: impl Into<String>) -> Row {
-        Row { pointer: Some(pointer.into()), ..self }
+    /// Several pointers have a blank between them.
+    pub(crate) fn blames(self, pointers: &str) -> Row {
+        Row { pointers: pointers.split(' ').map(str::to_owned).collect(), ..self }
     }
 
     pub(crate) fn says(self, says: &'static str) -> Row {
@@ -107,9 +108,9 @@ impl Row {
 
     /// The row in one line, as the table shows it.
     pub(crate) fn line(&self) -> String {
-        let pointer = self.pointer.as_deref().unwrap_or("-");
+        let pointers = if self.pointers.is_empty() { "-" } else { &self.pointers.join(" ") };
         let door: String = self.door.chars().take(80).collect();
-        format!("| {} | {door} | {} | {pointer} |", self.what, self.status)
+        format!("| {} | {door} | {} | {pointers} |", self.what, self.status)
     }
 
     /// Sends it; an error says what was answered instead.
@@ -176,11 +177,6 @@ impl Row {
             && said.body["status"] == self.status
             && said.body["type"] == "about:blank"
             && said.body["title"].is_string();
-        let pointers = said.pointers();
-        let blames = match &self.pointer {
-            Some(pointer) => pointers.contains(&pointer.as_str()),
-            None => pointers.is_empty(),
-        };
         let needs = match self.status {
             401 => Some("WWW-Authenticate"),
             405 => Some("Allow"),
@@ -189,7 +185,7 @@ impl Row {
         };
         match said.body["detail"].as_str() {
             _ if !is_problem => Some("is no problem+json"),
-            _ if !blames => Some("blames other fields"),
+            _ if said.pointers() != self.pointers => Some("blames other fields"),
             _ if needs.is_some_and(|name| said.header(name).is_none()) => Some("lacks a header"),
             Some(detail) if detail.contains(self.says) => None,
             _ => Some("says something else"),

@@ -17,8 +17,8 @@ use saga_core::{
 
 /// Entries that one visit to the engine reads: some hundred microseconds of its time.
 pub(super) const VISIT_ENTRIES_MAX: usize = 256;
-/// A visit ends with the entry that goes over this.
-const VISIT_BYTES_MAX: usize = 256 << 10;
+/// A visit ends with the entry, or the event, that goes over this.
+pub(super) const VISIT_BYTES_MAX: usize = 256 << 10;
 
 /// What one visit found.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Every event, and what became of it.
 
-use super::{App, LOOKED_FOR_MAX, cursor, internal, view::EventView};
+use super::{App, LOOKED_FOR_MAX, cursor, entries::VISIT_BYTES_MAX, internal, view::EventView};
 use crate::{
     door::{actor_of, busy, say_taken},
     names::{VerdictName, spelt},
@@ -26,7 +26,7 @@ use serde::Deserialize;
 use std::time::Instant;
 use validator::Validate;
 
-/// Records that one look reads, as the engine waits meanwhile: each may have a body of a megabyte.
+/// Records that one look reads at most, as the engine waits meanwhile.
 const LOOKED_AT_MAX: usize = 64;
 
 /// Which events.
@@ -136,13 +136,18 @@ fn page(
     let positions = core.store().records_before(before, LOOKED_AT_MAX)?;
     let was_cut = positions.len() == LOOKED_AT_MAX;
     let last = positions.last().map(|it| it.1);
+    let mut bytes = 0;
     for (kind, position) in positions {
         let Some(view) = event(core, kind, position)? else { continue };
+        bytes += view.body_bytes();
         if verdict.is_none_or(|it| view.has(it)) {
             items.push(view.without_body());
             if items.len() == limit {
                 return Ok((items, Some(position)));
             }
+        }
+        if VISIT_BYTES_MAX < bytes {
+            return Ok((items, Some(position)));
         }
     }
     Ok((items, last.filter(|_| was_cut)))

@@ -377,6 +377,10 @@ impl EventView {
     }
 
     /// As it stands in lists.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, |it| it.0.text().len())
+    }
+
     pub(crate) fn without_body(self) -> EventView {
         EventView { body: None, ..self }
     }

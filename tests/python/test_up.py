@@ -34,10 +34,15 @@ class Up(unittest.TestCase):
     def assert_says_what_readme_shows(self):
         readme = (ROOT / "README.md").read_text(encoding="utf-8")
         shown = readme.split("```text\n", 1)[1].split("```", 1)[0].splitlines()
+        self.assertEqual((shown[0], shown[-1].strip()), ("ready", "…"))
+        until(
+            "deploy/up has said all of it",
+            lambda: self.system.said().endswith("Ctrl-C stops everything.\n"),
+            READY_S_MAX,
+        )
         said = [line.split() for line in self.system.said().splitlines()]
         for line in shown[:-1]:
             self.assertIn(self.system.moved(line).split(), said)
-        self.assertEqual((shown[0], shown[-1].strip()), ("ready", "…"))
 
     def test_it_starts_all_brings_back_what_dies_and_stops_on_ctrl_c(self):
         system = self.system

@@ -1,6 +1,7 @@
 //! Decisions that a service forwards over NATS with something wrong in them: each is answered with
 //! the status that the service gives to its caller.
 
+use super::table::stray;
 use async_nats::Client;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -172,12 +173,7 @@ impl Asked {
 
     /// What it wrote but may not, or did not but should.
     pub(crate) fn stray(&self, changes: &[Change]) -> Option<String> {
-        let is_audit = |it: &Change| it.store == "fermata" && it.key.first() == Some(&b'a');
-        match changes {
-            [] if !self.is_audited => None,
-            [change] if self.is_audited && is_audit(change) => None,
-            _ => Some(format!("{} has written {changes:?}", self.line())),
-        }
+        stray(&self.line(), self.is_audited, changes)
     }
 
     pub(crate) async fn check(&self, service: &Client) -> Result<(), Failure> {

@@ -51,6 +51,16 @@ pub(crate) fn row(what: impl Into<String>, door: impl Into<String>, status: u16)
     }
 }
 
+/// What a row wrote but may not, or did not but should: an audit record, where its sender may act.
+pub(crate) fn stray(line: &str, is_audited: bool, changes: &[Change]) -> Option<String> {
+    let is_audit = |it: &Change| it.store == "fermata" && it.key.first() == Some(&b'a');
+    match changes {
+        [] if !is_audited => None,
+        [change] if is_audited && is_audit(change) => None,
+        _ => Some(format!("{line} has written {changes:?}")),
+    }
+}
+
 impl Row {
     pub(crate) fn by(self, who: As) -> Row {
         Row { who, ..self }
@@ -94,12 +104,7 @@ impl Row {
 
     /// What it wrote but may not, or did not but should.
     pub(crate) fn stray(&self, changes: &[Change]) -> Option<String> {
-        let is_audit = |it: &Change| it.store == "fermata" && it.key.first() == Some(&b'a');
-        match changes {
-            [] if !self.is_audited => None,
-            [change] if self.is_audited && is_audit(change) => None,
-            _ => Some(format!("{} has written {changes:?}", self.line())),
-        }
+        stray(&self.line(), self.is_audited, changes)
     }
 
     pub(crate) fn bare(self) -> Row {

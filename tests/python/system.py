@@ -67,10 +67,12 @@ class System:
 
     def run(self, stdout, *options, **changes):
         """A `deploy/up` with these options, settings and changes of its environment."""
-        # As a script starts it in its background: Ctrl-C ignored.
+        # As a script starts it in its background: Ctrl-C ignored. A hangup is heard, even when
+        # these tests run under nohup, whose children could not trap it.
+        script = "trap '' INT; exec deploy/up \"$@\""
         return subprocess.Popen(
-            ["/bin/sh", "-c", "trap '' INT; exec deploy/up \"$@\"", "sh", *options], cwd=ROOT,
-            env={**self.environment, **changes}, start_new_session=True,
+            ["/usr/bin/env", "--default-signal=HUP", "/bin/sh", "-c", script, "sh", *options],
+            cwd=ROOT, env={**self.environment, **changes}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
         )
 

@@ -44,6 +44,13 @@ def until(what, condition, seconds):
         time.sleep(0.05)
 
 
+def as_in_a_background():
+    """A script's background begins like this: Ctrl-C is ignored. A hangup is heard, even when these
+    tests run under nohup: a shell cannot trap what was ignored when it began."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class System:
     """`deploy/up` in a process group of its own, over this directory."""
 
@@ -67,13 +74,10 @@ class System:
 
     def run(self, stdout, *options, **changes):
         """A `deploy/up` with these options, settings and changes of its environment."""
-        # As a script starts it in its background: Ctrl-C ignored. A hangup is heard, even when
-        # these tests run under nohup, whose children could not trap it.
-        script = "trap '' INT; exec deploy/up \"$@\""
         return subprocess.Popen(
-            ["/usr/bin/env", "--default-signal=HUP", "/bin/sh", "-c", script, "sh", *options],
-            cwd=ROOT, env={**self.environment, **changes}, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT, text=True,
+            ["deploy/up", *options], cwd=ROOT, env={**self.environment, **changes},
+            start_new_session=True, preexec_fn=as_in_a_background, stdin=subprocess.DEVNULL,
+            stdout=stdout, stderr=subprocess.STDOUT, text=True,
         )
 
     def refused(self, **changes):

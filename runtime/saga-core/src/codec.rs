@@ -171,6 +171,15 @@ pub(crate) struct DecidedRow {
     pub(crate) id: String,
 }
 
+/// A call that was abandoned, and what its service has said to it since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AbandonedRow {
+    pub(crate) position: Position,
+    pub(crate) epoch: u32,
+    /// Those that are recorded beside the saga.
+    pub(crate) outcomes: Vec<String>,
+}
+
 /// Something beside a saga.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

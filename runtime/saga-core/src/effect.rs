@@ -215,11 +215,4 @@ pub enum Note {
         /// The step.
         step: Path,
     },
-    /// A service answered a call again, and not as before: its keys do not hold.
-    InconsistentAnswer {
-        /// The saga.
-        saga: SagaId,
-        /// The step.
-        step: Path,
-    },
 }

@@ -139,20 +139,20 @@ impl Live {
         let probe = Arc::new(WakerProbe::default());
         let waker = Waker::from(probe.clone());
         let mut live = Live { ctx: CodeCtx::default(), code, run: None, probe, waker };
-        let mut held: Vec<&Entry> = Vec::new();
+        // Nothing behind it is for the code; what is held before it, the code will never see.
+        let end = journal.iter().position(ends_without_code).unwrap_or_default();
         for (number, entry) in journal.iter().enumerate() {
             if (number == 0) != matches!(entry.fact, Fact::Started(_)) {
                 return Err(ReplayError::Torn { entry: number });
             }
-            let Turn::Done { at, decisions } = &entry.turn else {
-                held.push(entry);
-                continue;
-            };
-            if ends_without_code(&entry.fact, decisions) {
-                // What is held now has settled its steps, and will never be seen by the code.
-                held.drain(..).for_each(|it| live.ctx.0.learn(it.at, &it.fact));
+            match &entry.turn {
+                Turn::Done { at, decisions } => {
+                    live.apply(entry.at, *at, &entry.fact, Some(decisions))?;
+                }
+                // It has settled its step, where it stands: later facts may tell of what it opened.
+                Turn::Held(_) if number < end => live.ctx.0.learn(entry.at, &entry.fact),
+                Turn::Held(_) => (),
             }
-            live.apply(entry.at, *at, &entry.fact, Some(decisions))?;
         }
         Ok(live)
     }
@@ -194,7 +194,7 @@ impl Live {
             self.drop_code();
         }
         let decisions = self.ctx.0.finish()?;
-        if self.run.is_some() && self.ctx.0.read(State::is_idle) {
+        if fact.is_for_code() && self.run.is_some() && self.ctx.0.read(State::is_idle) {
             return Err(ReplayError::Stalled);
         }
         Ok(Applied::Decided(decisions))
@@ -241,9 +241,10 @@ impl Drop for Live {
     }
 }
 
-fn ends_without_code(fact: &Fact, decisions: &[Decision]) -> bool {
+fn ends_without_code(entry: &Entry) -> bool {
+    let Turn::Done { decisions, .. } = &entry.turn else { return false };
     let aborts = decisions.iter().any(|it| matches!(it, Decision::Abort { .. }));
-    !fact.is_for_code() && (aborts || matches!(fact, Fact::Terminated { .. }))
+    !entry.fact.is_for_code() && (aborts || matches!(entry.fact, Fact::Terminated { .. }))
 }
 
 /// Author code that only reads a body runs outside of turns: a panic in it says that the body

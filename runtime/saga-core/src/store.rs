@@ -179,6 +179,8 @@ pub enum Table {
     Index,
     /// Position → who offered an event or a dead letter again, and what it became.
     Offered,
+    /// Saga, step → a call that was abandoned, and what was said to it since.
+    Abandoned,
 }
 
 /// A change of a row.

@@ -81,7 +81,7 @@ pub(crate) struct Ticked {
 #[derive(Debug)]
 pub(crate) enum Owed {
     /// What a restart left open: these leave one by one.
-    Recovered(Vec<Request>),
+    Recovered(Request),
     /// Ask until it answers.
     Send(Request),
     /// Ask no more.
@@ -338,17 +338,20 @@ impl Loop {
 
     /// What was owed when the process ended comes out of the first commit.
     fn recover(&mut self) -> Result<(), EngineError> {
-        let mut requests = Vec::new();
+        let mut calls = 0;
         for effect in self.core.commit()? {
             match effect {
-                Effect::Send(request) => requests.push(request),
+                // In its place among the effects: what comes behind it may take it back.
+                Effect::Send(request) => {
+                    calls += 1;
+                    // The courier ends after the engine.
+                    let _gone = self.outlets.requests.send(Owed::Recovered(request));
+                }
                 other => self.release(other),
             }
         }
-        if !requests.is_empty() {
-            tracing::info!(calls = requests.len(), "calls without an answer are asked again");
-            // The courier ends after the engine.
-            let _gone = self.outlets.requests.send(Owed::Recovered(requests));
+        if calls > 0 {
+            tracing::info!(calls, "calls without an answer are asked again");
         }
         self.due.send_replace(self.core.next_due());
         Ok(())

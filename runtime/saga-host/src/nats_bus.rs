@@ -174,7 +174,8 @@ impl Bus {
             asked: None,
             clock: Time::default(),
         };
-        let replies = Replies { engine: engine.clone(), heard };
+        let (told, answered) = (telemetry.clone(), reply::Answers::default());
+        let replies = Replies { engine: engine.clone(), heard, telemetry: told, answered };
         let sender = Courier {
             nats: nats.clone(),
             owed,
@@ -182,6 +183,7 @@ impl Bus {
             questions,
             telemetry: telemetry.clone(),
             schedule: Schedule::default(),
+            recovered: 0,
         };
         let publisher = Publisher { nats: nats.clone(), engine, telemetry };
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));

@@ -237,6 +237,7 @@ fn table_letter(table: Table) -> u8 {
         Table::Stray => b'T',
         Table::Index => b'X',
         Table::Offered => b'R',
+        Table::Abandoned => b'A',
     }
 }
 
@@ -289,7 +290,7 @@ mod tests {
         use Table::*;
         let tables = [
             Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted, Key, Found, Stray,
-            Index, Offered,
+            Index, Offered, Abandoned,
         ];
         let mut letters: Vec<u8> = tables.map(table_letter).to_vec();
         letters.extend(KINDS.map(kind_letter));

@@ -29,7 +29,8 @@ pub(crate) struct Telemetry {
     changed: Family<OfStatus, Counter>,
     seconds: Family<OfStatus, Histogram, fn() -> Histogram>,
     stale_answers: Counter,
-    inconsistent_answers: Counter,
+    /// Second answers unlike the first.
+    pub(crate) inconsistent_answers: Counter<u64, AtomicU64>,
     events: Family<OfOutcome, Counter>,
     batches: Counter,
     inputs: Counter,
@@ -120,10 +121,6 @@ impl Telemetry {
             Note::StaleAnswer { saga, step } => {
                 self.stale_answers.inc();
                 tracing::debug!(%saga, %step, "an answer that nobody waits for");
-            }
-            Note::InconsistentAnswer { saga, step } => {
-                self.inconsistent_answers.inc();
-                tracing::warn!(%saga, %step, "a service answered a call again, not as before");
             }
         }
     }

@@ -2,29 +2,51 @@
 
 use super::Core;
 use crate::{
-    codec::NoteRecord,
+    codec::{AbandonedRow, NoteRecord},
     effect::{Effect, Note},
-    fold::{State, fold},
+    fold::State,
+    head::{Head, HeadCall},
     id::{Path, SagaId, Time},
     input::{Answer, Answered},
-    journal::{Entry, Fact},
-    store::{Kind, Store, StoreError},
+    journal::{Decision, Entry, Fact, Turn},
+    store::{Kind, Store, StoreError, Table},
 };
+
+/// Outcomes of one abandoned call that are recorded: it was done, or refused, and then refused
+/// because it has been undone. What a service makes up beyond that is not worth a record.
+const LATE_OUTCOMES_MAX: usize = 4;
 
 impl<S: Store> Core<S> {
     pub(super) fn answered(&mut self, now: Time, answered: Answered) -> Result<(), StoreError> {
         let Answered { saga, epoch, step, is_undo, answer } = answered;
         let fact = fact_of(step.clone(), is_undo, answer);
-        let is_open = self.state(saga)?.is_some_and(|state| is_of_epoch(state, epoch));
-        if is_open && self.offer(now, saga, fact.clone())? {
+        if self.asks(saga, epoch, &step, is_undo)? && self.offer(now, saga, fact.clone())? {
             return Ok(());
         }
         self.answered_beside(now, saga, epoch, &step, &fact)
     }
 
+    /// Whether the saga waits for this answer. A repeated one costs a look at the head row of a
+    /// saga that is not in memory, not its journal.
+    fn asks(
+        &self,
+        saga: SagaId,
+        epoch: u32,
+        step: &Path,
+        is_undo: bool,
+    ) -> Result<bool, StoreError> {
+        if let Some(folded) = self.states.get(&saga) {
+            return Ok(is_of_epoch(&folded.state, epoch));
+        }
+        let head = self.txn.get::<Head>(Table::Open, saga.as_bytes())?;
+        Ok(head.is_some_and(|head| {
+            let is_it = |call: &HeadCall| call.step == *step && call.is_undo == is_undo;
+            head.epoch == epoch && head.calls.iter().any(is_it)
+        }))
+    }
+
     /// One for an abandoned call is recorded beside the saga, also when the saga has ended, and
-    /// told to nobody. Any other is a repeat, or, what should never be, another answer to what is
-    /// answered.
+    /// told to nobody. Any other is a repeat.
     fn answered_beside(
         &mut self,
         now: Time,
@@ -33,24 +55,56 @@ impl<S: Store> Core<S> {
         step: &Path,
         fact: &Fact,
     ) -> Result<(), StoreError> {
-        let journal = self.txn.journal(saga)?;
-        let state = fold(&journal);
-        if is_of_epoch(&state, epoch)
-            && state.abandoned.contains(step)
-            && let Some(outcome) = outcome_of_call(fact)
-        {
-            let (at, step, outcome) = (now, step.clone(), outcome.to_owned());
-            self.txn.put_record(Kind::Note, &NoteRecord::LateAnswer { at, saga, step, outcome })?;
-            return Ok(());
+        if !self.note_late(now, saga, epoch, step, fact)? {
+            self.effects.push(Effect::Note(Note::StaleAnswer { saga, step: step.clone() }));
         }
-        let is_other = journal.iter().any(|it| contradicts(it, fact));
-        let step = step.clone();
-        self.effects.push(Effect::Note(match is_other {
-            true => Note::InconsistentAnswer { saga, step },
-            false => Note::StaleAnswer { saga, step },
-        }));
         Ok(())
     }
+
+    /// False for what is no answer to an abandoned call, and for one that is recorded already.
+    fn note_late(
+        &mut self,
+        now: Time,
+        saga: SagaId,
+        epoch: u32,
+        step: &Path,
+        fact: &Fact,
+    ) -> Result<bool, StoreError> {
+        let Some(outcome) = outcome_of_call(fact).map(str::to_owned) else { return Ok(false) };
+        let key = key_of_call(saga, step);
+        let row = self.txn.get::<AbandonedRow>(Table::Abandoned, &key)?;
+        let Some(mut row) = row.filter(|it| it.epoch == epoch) else { return Ok(false) };
+        if LATE_OUTCOMES_MAX <= row.outcomes.len() || row.outcomes.contains(&outcome) {
+            return Ok(false);
+        }
+        row.outcomes.push(outcome.clone());
+        let (at, step) = (now, step.clone());
+        let late = NoteRecord::LateAnswer { at, saga, step, outcome };
+        row.position = self.txn.put_record(Kind::Note, &late)?;
+        self.txn.put(Table::Abandoned, &key, &row)?;
+        Ok(true)
+    }
+
+    /// Answers to what an entry abandons are found by a row of their own: they may come when the
+    /// saga has ended long ago.
+    pub(super) fn index_abandoned(
+        &mut self,
+        saga: SagaId,
+        epoch: u32,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
+        let Turn::Done { decisions, .. } = &entry.turn else { return Ok(()) };
+        for decision in decisions {
+            let Decision::Abandoned { step } = decision else { continue };
+            let row = AbandonedRow { position: entry.position, epoch, outcomes: Vec::new() };
+            self.txn.put(Table::Abandoned, &key_of_call(saga, step), &row)?;
+        }
+        Ok(())
+    }
+}
+
+fn key_of_call(saga: SagaId, step: &Path) -> Vec<u8> {
+    [&saga.as_bytes()[..], step.as_str().as_bytes()].concat()
 }
 
 fn is_of_epoch(state: &State, epoch: u32) -> bool {
@@ -64,21 +118,6 @@ fn outcome_of_call(fact: &Fact) -> Option<&str> {
         Fact::Rejected { code, .. } => Some(code),
         Fact::Exhausted { reason, .. } => Some(reason),
         _ => None,
-    }
-}
-
-/// Whether the entry holds another answer to the same call.
-fn contradicts(entry: &Entry, fact: &Fact) -> bool {
-    match (&entry.fact, fact) {
-        (Fact::Replied { step, body }, Fact::Replied { step: it, body: other }) => {
-            step == it && body != other
-        }
-        (Fact::Rejected { step, code, .. }, Fact::Rejected { step: it, code: other, .. }) => {
-            step == it && code != other
-        }
-        (Fact::Replied { step, .. }, Fact::Rejected { step: it, .. })
-        | (Fact::Rejected { step, .. }, Fact::Replied { step: it, .. }) => step == it,
-        _ => false,
     }
 }
 

@@ -101,6 +101,11 @@ impl<S: Store> Core<S> {
                 _ => false,
             };
             let owed: Vec<Effect> = wanted(state).into_iter().filter(|it| !is_over(it)).collect();
+            // What opening itself takes back is then not given out at all.
+            self.sends.extend(owed.iter().filter_map(|it| match it {
+                Effect::Send(request) => Some(request.id.clone()),
+                _ => None,
+            }));
             self.effects.extend(owed);
             self.forget_states();
         }

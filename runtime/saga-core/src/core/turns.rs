@@ -193,6 +193,7 @@ impl<S: Store> Core<S> {
             Fact::Received { step, .. } => Some(step.clone()),
             _ => None,
         };
+        self.index_abandoned(saga, state.start.as_ref().map_or(0, |it| it.epoch), &entry)?;
         let size = self.txn.put_entry(saga, seq, entry)?;
         self.driver.grew(saga, size);
         if let Some(step) = received {
@@ -228,6 +229,7 @@ impl<S: Store> Core<S> {
                 Err(err) => stuck(&err),
             };
             entry.position = self.txn.next();
+            self.index_abandoned(saga, start.epoch, entry)?;
             let size = self.txn.put_entry(saga, seq, entry.clone())?;
             self.driver.grew(saga, size);
             if is_unseen {

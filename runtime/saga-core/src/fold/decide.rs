@@ -60,7 +60,6 @@ impl State {
             Decision::Abandoned { step } => {
                 self.calls.remove(step);
                 self.owe(at, step, &AbortKind::Lost.because("it was left without an answer"));
-                self.abandoned.insert(step.clone());
                 self.closing.retain(|it| !it.is_over || !it.scope.contains(step));
             }
             Decision::Complete { output } => {

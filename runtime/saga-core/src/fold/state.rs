@@ -39,8 +39,6 @@ pub struct State {
     pub undos: Vec<Undo>,
     /// To be run now, one after the other, the first one first.
     pub owed: Vec<Undo>,
-    /// Calls whose late answers are recorded beside the saga and told to nobody.
-    pub abandoned: BTreeSet<Path>,
     /// Everything that a person was asked.
     pub asked: Vec<Asked>,
     /// Every (event, key) on which it ever waited or from which it started.

@@ -1,17 +1,20 @@
 //! Rule 2: calls without an answer, and their undos. Rule 9: what is tried again. Rule 20: what
 //! services say. Rule 1 and 18: who wins.
 
-use super::fixtures::{
-    CancelOrder, DAY, Mail, OpenSession, Refund, Release, Reserve, Tracked, VoidSession, poll_once,
-    saga, started,
+use super::{
+    counting::Counting,
+    fixtures::{
+        CancelOrder, DAY, Mail, OpenSession, Refund, Release, Reserve, Tracked, VoidSession,
+        poll_once, saga, started,
+    },
 };
 use crate::{
     abort::AbortKind,
     codec::NoteRecord,
-    core::PAYLOAD_BYTES_MAX,
+    core::{Core, Limits, PAYLOAD_BYTES_MAX},
     effect::{Effect, Note, UndoOf},
     fold::Status,
-    input::{Action, Answer},
+    input::{Action, Answer, Answered, Input},
     journal::RESEND_MAX,
     message::{OnExhausted, Request, Retry},
     payload::Payload,
@@ -42,9 +45,7 @@ fn late_answers(desk: &Desk) -> Vec<String> {
 
 fn notes(desk: &Desk) -> Vec<&Note> {
     let notes = desk.effects().iter().filter_map(|it| match it {
-        Effect::Note(note @ (Note::StaleAnswer { .. } | Note::InconsistentAnswer { .. })) => {
-            Some(note)
-        }
+        Effect::Note(note @ Note::StaleAnswer { .. }) => Some(note),
         _ => None,
     });
     notes.collect()
@@ -71,6 +72,13 @@ fn an_abandoned_call_is_undone_by_its_key_and_its_late_answer_stands_beside_the_
     assert_eq!(desk.status(), Status::Cancelled);
     desk.answer(&call, Answer::Rejected { code: "undone".to_owned(), reason: String::new() });
     assert_eq!(late_answers(&desk), ["2 ok", "2 undone"], "also after the end");
+    desk.answer(&call, ok());
+    (0..100).for_each(|it| {
+        let code = format!("no {it}");
+        desk.answer(&call, Answer::Rejected { code, reason: String::new() });
+    });
+    let of_many = ["2 ok", "2 undone", "2 no 0", "2 no 1"];
+    assert_eq!(late_answers(&desk), of_many, "each once, and not without end");
     let facts = desk.text().lines().filter(|it| it.contains("< 2 ")).count();
     assert_eq!(facts, 1, "its undo alone is a fact");
 }
@@ -86,19 +94,53 @@ fn an_abandoned_call_without_an_undo_is_silent() {
 }
 
 #[test]
-fn the_first_answer_wins_a_repeat_is_stale_and_another_one_is_counted() {
+fn the_first_answer_wins_and_any_other_is_stale() {
     let mut desk = started::<Plain>();
     let call = desk.find("mail.send", false);
     desk.answer(&call, ok());
     let (saga, step) = (desk.saga(), call.step.clone());
-    desk.answer(&call, ok());
-    assert_eq!(notes(&desk), [&Note::StaleAnswer { saga, step: step.clone() }]);
-    let other = Note::InconsistentAnswer { saga, step };
-    desk.answer(&call, Answer::Ok(Payload::of(&1).unwrap()));
-    assert_eq!(notes(&desk), [&other]);
-    desk.answer(&call, Answer::Rejected { code: "no".to_owned(), reason: "no".to_owned() });
-    assert_eq!(notes(&desk), [&other]);
+    let other = Answer::Ok(Payload::of(&1).unwrap());
+    let refused = Answer::Rejected { code: "no".to_owned(), reason: "no".to_owned() };
+    for again in [ok(), other, refused] {
+        desk.answer(&call, again);
+        assert_eq!(notes(&desk), [&Note::StaleAnswer { saga, step: step.clone() }]);
+    }
     assert_eq!(desk.journal().len(), 2);
+}
+
+saga!(AsksOften(ctx) -> () {
+    for _ in 0..100 {
+        ctx.call(Mail::of("o1")).await?;
+    }
+    Ok(())
+});
+
+#[test]
+fn a_repeated_answer_costs_a_look_at_a_row_however_long_the_journal_is() {
+    let mut desk = started::<AsksOften>();
+    let first = desk.find("mail.send", false);
+    for _ in 0..50 {
+        desk.reply("mail.send", Value::Null);
+    }
+    let answered = |answer| Answered {
+        saga: first.saga,
+        epoch: 0,
+        step: first.step.clone(),
+        is_undo: false,
+        answer,
+    };
+    let store = Counting::over(desk.store().clone());
+    // It keeps no states, so whatever it wants to know it has to read.
+    let limits = Limits { states_max: 0, ..Limits::default() };
+    let mut core = Core::open(store, desk.registry().clone(), limits, desk.now()).unwrap();
+    core.commit().unwrap();
+    core.store().forget_reads();
+    for _ in 0..10 {
+        core.handle(desk.now(), Input::Answered(answered(ok()))).unwrap();
+        core.commit().unwrap();
+    }
+    let store = core.store();
+    assert_eq!((store.journals_read(), store.rows_read()), (0, 20), "of the saga and of the call");
 }
 
 #[test]
@@ -107,13 +149,7 @@ fn an_answer_of_another_epoch_or_to_nobody_is_stale() {
     let call = desk.find("mail.send", false);
     let answered = |saga, epoch| {
         let (step, answer) = (call.step.clone(), ok());
-        crate::input::Input::Answered(crate::input::Answered {
-            saga,
-            epoch,
-            step,
-            is_undo: false,
-            answer,
-        })
+        Input::Answered(Answered { saga, epoch, step, is_undo: false, answer })
     };
     desk.input(answered(call.saga, 1));
     assert_eq!(notes(&desk).len(), 1);
@@ -413,12 +449,12 @@ fn a_deadline_fires_when_intake_has_passed_it_and_not_a_millisecond_before() {
     let mut desk = started::<Holds>();
     let due = desk.head().waits[0].due.unwrap();
     desk.skip(Duration::from_millis(due.0 - desk.now().0 - 1));
-    desk.input(crate::input::Input::Tick { watermark: crate::id::Time(due.0 + 1) });
+    desk.input(Input::Tick { watermark: crate::id::Time(due.0 + 1) });
     assert_eq!(desk.status(), Status::Waiting, "intake may be ahead of the clock");
     desk.skip(Duration::from_secs(3 * 86_400));
-    desk.input(crate::input::Input::Tick { watermark: crate::id::Time(due.0 - 1) });
+    desk.input(Input::Tick { watermark: crate::id::Time(due.0 - 1) });
     assert_eq!(desk.status(), Status::Waiting);
-    desk.input(crate::input::Input::Tick { watermark: due });
+    desk.input(Input::Tick { watermark: due });
     assert_eq!(desk.last(), "> complete false");
     assert_eq!(desk.journal()[1].at, desk.now());
 }

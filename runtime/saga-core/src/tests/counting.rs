@@ -16,19 +16,34 @@ pub(super) struct Counting {
     pub(super) bytes: usize,
     /// Records and rows of the largest batch.
     pub(super) largest: usize,
+    journals_read: Cell<usize>,
     rows_read: Cell<usize>,
     rows_at_once: Cell<usize>,
 }
 
 impl Counting {
     pub(super) fn over(store: MemoryStore) -> Counting {
-        let (rows_read, rows_at_once) = (Cell::new(0), Cell::new(0));
-        Counting { store, records: 0, rows: 0, bytes: 0, largest: 0, rows_read, rows_at_once }
+        Counting {
+            store,
+            records: 0,
+            rows: 0,
+            bytes: 0,
+            largest: 0,
+            journals_read: Cell::new(0),
+            rows_read: Cell::new(0),
+            rows_at_once: Cell::new(0),
+        }
     }
 
     pub(super) fn forget_reads(&self) {
+        self.journals_read.set(0);
         self.rows_read.set(0);
         self.rows_at_once.set(0);
+    }
+
+    /// How often a journal was read.
+    pub(super) fn journals_read(&self) -> usize {
+        self.journals_read.get()
     }
 
     /// Rows that were read.
@@ -64,6 +79,7 @@ impl Store for Counting {
         self.store.append(batch)
     }
     fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
+        self.journals_read.set(self.journals_read.get() + 1);
         self.store.slice(saga, from)
     }
     fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {

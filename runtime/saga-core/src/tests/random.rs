@@ -613,9 +613,15 @@ fn batches_make_no_difference(world: &World, size: usize) {
     assert!(one.all_rows().eq(many.all_rows()), "batches of {size}");
 }
 
+/// So few that everybody runs them; `FERMATA_RANDOM_CASES` asks for more.
+fn cases() -> u32 {
+    let asked = std::env::var("FERMATA_RANDOM_CASES").ok();
+    asked.map_or(32, |it| it.parse().expect("FERMATA_RANDOM_CASES is a number"))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 32,
+        cases: cases(),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

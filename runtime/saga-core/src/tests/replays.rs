@@ -1,11 +1,12 @@
 //! Rule 5: a deploy makes no recorded saga act. Rule 17: what may change without a patch.
 
 use super::fixtures::{
-    CancelOrder, Mail, Refund, Release, Reserve, Tracked, holds_for, saga, started,
+    Approved, CancelOrder, Mail, Refund, Release, Reserve, Tracked, holds_for, saga, started,
 };
 use crate::{
     abort::Abort,
     ctx::Ctx,
+    effect::Effect,
     fold::Status,
     input::Action,
     journal::{Decision, Entry, Turn},
@@ -365,4 +366,46 @@ fn an_event_that_no_longer_decodes_at_its_taker_is_for_a_person_and_never_skippe
     desk.deploy(registry::<Reads>());
     desk.moved(Action::Retry);
     assert_eq!(desk.status(), Status::Completed);
+}
+
+saga!(
+    /// Cannot go on once somebody has said yes.
+    Breaks(ctx) -> () {
+        ctx.undo(CancelOrder::of("o1"));
+        ctx.when::<Approved>("o1").ask("approve", &()).forever().await?;
+        panic!("it broke");
+    }
+);
+
+#[test]
+fn what_a_held_fact_opened_and_the_world_closed_is_closed_in_a_replay_too() {
+    let mut desk = started::<Breaks>();
+    desk.decide(true, "fine").unwrap();
+    assert_eq!((desk.status(), desk.publishes().len()), (Status::Attention, 1));
+    desk.publish_all();
+    desk.moved(Action::Cancel);
+    desk.undone("order.cancel");
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+saga!(
+    /// Races a call against the world, and holds on.
+    Races(ctx) -> () {
+        let call = ctx.call(Reserve::of("o1")).undo(Release::of("o1"));
+        ctx.race(ctx.when::<Tracked>("o1").forever(), call).await?;
+        ctx.sleep(Duration::from_secs(5)).await
+    }
+);
+
+#[test]
+fn a_start_that_abandons_a_call_gives_out_its_undo_alone() {
+    let mut desk = started::<Races>();
+    desk.deploy(Registry::new("without it"));
+    desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
+    desk.deploy(registry::<Races>());
+    assert_eq!(desk.owed(), ["0.1.0 undo stock.release (lost)"]);
+    let is_call = |it: &&Effect| matches!(it, Effect::Send(it) if it.undo.is_none());
+    let is_forget = |it: &&Effect| matches!(it, Effect::Forget(_));
+    let effects = desk.effects().iter();
+    assert_eq!(effects.filter(|it| is_call(it) || is_forget(it)).count(), 0);
 }

@@ -8,10 +8,10 @@ use saga_core::{
     abort::Abort,
     core::PAYLOAD_BYTES_MAX,
     ctx::Ctx,
-    input::{Role, Unreadable},
-    message::Request,
+    input::{Arrival, Role, Unreadable},
+    message::{Event, Request},
     payload::Payload,
-    saga::{Declared, Saga},
+    saga::{Declared, Saga, event, events},
     store::Store as _,
 };
 use std::sync::mpsc as blocking;
@@ -258,4 +258,96 @@ async fn a_saga_that_asks_for_more_than_the_store_takes_is_held_and_ends_nothing
     let head = rig.engine.handle.read(move |core| core.head(saga)).await.expect("it goes on");
     let head = head.expect("it reads").expect("a saga");
     assert!(head.reason.expect("a reason").contains("at once"), "what is wrong is said");
+}
+
+/// Told when somebody gives up.
+#[derive(Clone, PartialEq, serde::Deserialize)]
+struct Off {}
+impl Event for Off {
+    const SUBJECTS: &'static [&'static str] = &["parcels.trigger.off"];
+    const KEY: &'static str = "/key";
+}
+
+/// Races a call against an event.
+struct Races;
+impl Saga for Races {
+    const NAME: &'static str = "races";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<Off>()])
+    }
+
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let parcel = |text: &str| Parcel { text: text.to_owned() };
+        let call = ctx.call(parcel("wrap")).undo(parcel("unwrap"));
+        ctx.race(ctx.when::<Off>("k1").forever(), call).await?;
+        ctx.sleep(Duration::from_secs(9999)).await
+    }
+}
+
+fn races() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<Races>(&()).expect("it can be registered");
+    registry
+}
+
+/// A process over this directory, until it has done this; gives what its courier was told.
+async fn process(
+    dir: &std::path::Path,
+    registry: Registry,
+    act: impl AsyncFnOnce(&Handle),
+) -> mpsc::UnboundedReceiver<Owed> {
+    let db = Db::open(dir, DbOptions::default()).expect("the store opens");
+    let (requests, owed) = mpsc::unbounded_channel();
+    let metrics = Metrics::new();
+    let outlets = Outlets {
+        requests,
+        publications: mpsc::unbounded_channel().0,
+        telemetry: Telemetry::new(&metrics),
+        feed: crate::feed::feed(chassis::shutdown::Shutdown::new(), &metrics).0,
+    };
+    let store = SledStore::new(db).expect("a search key");
+    let engine = start(store, registry, Limits::default(), outlets).await;
+    let engine = engine.expect("the engine starts");
+    act(&engine.handle).await;
+    engine.handle.stop().await;
+    engine.ended.await.expect("it ends").expect("well");
+    owed
+}
+
+#[tokio::test]
+async fn a_call_that_a_start_abandons_is_not_asked_beside_its_undo() {
+    let dir = tempfile::tempdir().expect("a directory");
+    process(dir.path(), races(), async |handle| {
+        let actor = Actor { name: "ann".into(), role: Role::Operator };
+        let (key, input) = (Some("k1".into()), Payload::null());
+        let command = Command::Start { definition: "races".into(), key, input };
+        handle.ask(actor, command).await.expect("it goes on").expect("it starts");
+    })
+    .await;
+    // Without the definition the event is kept; the start that has it again abandons the call.
+    process(dir.path(), Registry::new("other"), async |handle| {
+        let (settle, settled) = oneshot::channel();
+        let (name, source) = ("parcels.trigger.off".into(), "parcels".into());
+        let body = Payload::from_text(r#"{"key":"k1"}"#).expect("JSON");
+        let (ticket, id, at) = (0, "e1".into(), Time(1));
+        let arrival = Arrival { ticket, name, id, source, key: None, body, at };
+        let room = handle.room().await.expect("there is room");
+        room.event(Input::Arrived(arrival), Box::new(|it| drop(settle.send(it))));
+        settled.await.expect("it is durable");
+    })
+    .await;
+    let mut owed = process(dir.path(), races(), async |_| ()).await;
+    let mut asked = std::collections::BTreeSet::new();
+    while let Ok(it) = owed.try_recv() {
+        match it {
+            Owed::Recovered(request) | Owed::Send(request) => drop(asked.insert(request.id)),
+            Owed::Forget(id) => drop(asked.remove(&id)),
+        }
+    }
+    let asked: Vec<bool> = asked.into_iter().map(|it| it.is_undo).collect();
+    assert_eq!(asked, [true], "its undo alone");
 }

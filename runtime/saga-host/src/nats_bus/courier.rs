@@ -2,7 +2,7 @@
 //! it no more. Nobody waits for an answer: it comes to the step's own subject whenever it comes.
 
 use super::{
-    reply::{self, Class, REPLIES},
+    reply::{self, Answers, Class, REPLIES},
     schedule::{Attempts, Schedule},
 };
 use crate::{
@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// After a restart many calls leave over this time at most, fewer sooner.
-const RECOVERY_MAX: Duration = Duration::from_secs(10);
+const RECOVERY_MS_MAX: u64 = 10_000;
 /// Calls per second at which a restart asks again.
 const RECOVERY_PER_S: u64 = 50;
 /// Questions of the HTTP door that wait.
@@ -52,6 +52,8 @@ pub(super) struct Courier {
     pub(super) questions: mpsc::Receiver<Question>,
     pub(super) telemetry: Telemetry,
     pub(super) schedule: Schedule,
+    /// How many calls the restart has left open.
+    pub(super) recovered: u64,
 }
 
 /// The way to ask the courier; clones share it.
@@ -118,14 +120,11 @@ impl Courier {
         match owed {
             Owed::Send(request) => self.schedule.add(request, Instant::now()),
             Owed::Forget(id) => self.schedule.forget(&id),
-            Owed::Recovered(requests) => {
-                let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
-                let over = Duration::from_millis(count.saturating_mul(1_000 / RECOVERY_PER_S));
-                let over_ms = millis(over.min(RECOVERY_MAX));
-                for request in requests {
-                    let at = Duration::from_millis(random(over_ms));
-                    self.schedule.add(request, Instant::now() + at);
-                }
+            Owed::Recovered(request) => {
+                self.recovered = self.recovered.saturating_add(1);
+                let over = self.recovered.saturating_mul(1_000 / RECOVERY_PER_S);
+                let at = Duration::from_millis(random(over.min(RECOVERY_MS_MAX)));
+                self.schedule.add(request, Instant::now() + at);
             }
         }
     }
@@ -204,6 +203,8 @@ fn headers(request: &Request) -> HeaderMap {
 pub(super) struct Replies {
     pub(super) engine: Handle,
     pub(super) heard: mpsc::UnboundedSender<Heard>,
+    pub(super) telemetry: Telemetry,
+    pub(super) answered: Answers,
 }
 
 impl Replies {
@@ -213,7 +214,7 @@ impl Replies {
         replies.map_err(|error| super::BusError::Subscribe(error.to_string()))
     }
 
-    pub(super) async fn run(self, mut replies: Subscriber, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut replies: Subscriber, stop: CancellationToken) {
         let mut waiting: VecDeque<Input> = VecDeque::new();
         loop {
             tokio::select! {
@@ -230,7 +231,7 @@ impl Replies {
         }
     }
 
-    fn read(&self, message: &Message) -> Option<Input> {
+    fn read(&mut self, message: &Message) -> Option<Input> {
         let Some((id, epoch)) = reply::step_of(&message.subject) else {
             tracing::debug!(subject = %message.subject, "an answer to nothing of ours");
             return None;
@@ -240,6 +241,13 @@ impl Replies {
             Class::Failed(why) => (Some(why), None),
             Class::Answer(answer) => (None, Some(answer)),
         };
+        if let Some(answer) = &answer
+            && self.answered.is_other(&id, answer)
+        {
+            self.telemetry.inconsistent_answers.inc();
+            let (saga, step) = (id.saga, &id.step);
+            tracing::warn!(%saga, %step, "a service answered a call again, not as before");
+        }
         // The courier ends before this does.
         let _gone = self.heard.send((id.clone(), failure));
         let RequestId { saga, step, is_undo } = id;

@@ -13,6 +13,10 @@ use saga_core::{
     payload::Payload,
 };
 use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 /// All answers come here; one subscription takes them, also those to requests of a process that
 /// has died.
@@ -26,6 +30,9 @@ const ERROR: &str = "Nats-Service-Error";
 const KEY_REUSED: &str = "key_reused";
 /// What the services' kit answers when its reply does not fit into a message.
 const TOO_LARGE: &str = "reply too large";
+
+/// Answers that are compared with what comes after them: a repeat follows soon, if at all.
+const ANSWERS_REMEMBERED: usize = 4096;
 
 /// What an answer is.
 #[derive(Debug)]
@@ -120,6 +127,44 @@ fn useless(reason: String) -> Class {
     Class::Answer(Answer::Useless { reason })
 }
 
+/// The latest answers, as hashes: a service that answers a request a second time, and not as
+/// before, does not keep to its keys.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    hashes: BTreeMap<RequestId, u64>,
+    /// By age.
+    order: VecDeque<RequestId>,
+}
+
+impl Answers {
+    /// Whether the call was answered otherwise before. The first answer stays in force. What was of
+    /// no use, and a refused undo, may be asked again and then answered better.
+    pub(super) fn is_other(&mut self, id: &RequestId, answer: &Answer) -> bool {
+        let Some(hash) = hash_of(answer).filter(|_| !id.is_undo) else { return false };
+        if let Some(first) = self.hashes.get(id) {
+            return *first != hash;
+        }
+        self.hashes.insert(id.clone(), hash);
+        self.order.push_back(id.clone());
+        if ANSWERS_REMEMBERED < self.order.len()
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.hashes.remove(&oldest);
+        }
+        false
+    }
+}
+
+fn hash_of(answer: &Answer) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    match answer {
+        Answer::Ok(body) => ("ok", body.text()).hash(&mut hasher),
+        Answer::Rejected { code, .. } => ("rejected", code).hash(&mut hasher),
+        Answer::Useless { .. } => return None,
+    }
+    Some(hasher.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +213,25 @@ mod tests {
         assert_eq!(class(&[], &deep), "useless");
         let nobody = classify(Some(StatusCode::NO_RESPONDERS), None, b"");
         assert!(matches!(nobody, Class::Failed(why) if why.contains("nobody")));
+    }
+
+    #[test]
+    fn a_second_answer_is_compared_with_the_first_as_long_as_that_is_remembered() {
+        let id = |number| RequestId {
+            saga: SagaId(uuid::Uuid::nil()),
+            step: Path::root().child(number),
+            is_undo: false,
+        };
+        let ok = |text| Answer::Ok(Payload::from_text(text).expect("JSON"));
+        let mut answers = Answers::default();
+        let heard = ["1", "1", "2", "1"].map(|it| answers.is_other(&id(0), &ok(it)));
+        assert_eq!(heard, [false, false, true, false]);
+        let no = Answer::Rejected { code: "no".into(), reason: "no".into() };
+        assert!(answers.is_other(&id(0), &no));
+        let many = u32::try_from(ANSWERS_REMEMBERED).expect("it fits");
+        (1..=many).for_each(|it| assert!(!answers.is_other(&id(it), &no)));
+        assert_eq!(answers.hashes.len(), ANSWERS_REMEMBERED);
+        assert!(!answers.is_other(&id(0), &no), "it is forgotten");
     }
 
     #[test]

@@ -16,11 +16,13 @@ mod reads;
 mod recovery;
 mod routes;
 mod search;
+mod struck;
 mod turns;
 mod wanted;
 
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::OpenError;
+pub use struck::STRIKES_MAX;
 
 use crate::{
     driver::Driver,
@@ -109,6 +111,8 @@ pub struct Core<S> {
     sends: BTreeSet<RequestId>,
     /// Sagas for which the search index was made anew when this was opened.
     reindexed: u64,
+    /// Culprits whose code ran when a process ended: a handful, each has cost a restart.
+    struck: BTreeMap<[u8; 16], struck::StruckRow>,
 }
 
 impl<S: Store> Core<S> {

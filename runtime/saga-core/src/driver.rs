@@ -5,8 +5,9 @@ use crate::{
     id::{SagaId, Time},
     journal::{Entry, Fact},
     replay::{Applied, Code, Live, ReplayError},
+    watch::{Culprit, Running, Watch},
 };
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// A cache of live sagas, bounded by count and by the bytes of their journals.
 pub(crate) struct Driver {
@@ -17,6 +18,7 @@ pub(crate) struct Driver {
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
+    watch: Box<dyn Watch + Send>,
 }
 
 struct Cached {
@@ -28,6 +30,8 @@ struct Cached {
 /// One turn to be made.
 pub(crate) struct Job<'a> {
     pub(crate) saga: SagaId,
+    /// Told to who watches.
+    pub(crate) running: Running<'a>,
     pub(crate) code: Code,
     pub(crate) fact: &'a Fact,
     pub(crate) at: Time,
@@ -35,9 +39,17 @@ pub(crate) struct Job<'a> {
 }
 
 impl Driver {
-    pub(crate) fn new(count_max: usize, bytes_max: usize) -> Driver {
+    pub(crate) fn new(count_max: usize, bytes_max: usize, watch: Box<dyn Watch + Send>) -> Driver {
         let (cached, order) = (BTreeMap::new(), BTreeMap::new());
-        Driver { cached, order, uses: 0, bytes: 0, count_max, bytes_max }
+        Driver { cached, order, uses: 0, bytes: 0, count_max, bytes_max, watch }
+    }
+
+    /// Lets author code run that is in no turn: what reads an event, say.
+    pub(crate) fn watched<R>(&mut self, running: &Running<'_>, run: impl FnOnce() -> R) -> R {
+        self.watch.enters(running);
+        let res = run();
+        self.watch.leaves();
+        res
     }
 
     /// Makes a turn; the journal, with the size of each entry, is asked for only when the saga is
@@ -48,21 +60,36 @@ impl Driver {
         job: &Job<'_>,
         journal: impl FnOnce() -> Result<Vec<(Entry, usize)>, E>,
     ) -> Result<Result<Applied, ReplayError>, E> {
-        let (mut live, bytes) = match self.take(job.saga) {
+        let (cached, journal) = match self.take(job.saga) {
+            Some(cached) => (Some(cached), Vec::new()),
+            None => (None, journal()?),
+        };
+        self.watch.enters(&job.running);
+        let made = self.make(job, cached, journal);
+        self.watch.leaves();
+        Ok(made.map(|(live, bytes, applied)| {
+            self.put(job.saga, live, bytes);
+            applied
+        }))
+    }
+
+    /// Author code runs here, also when a future is dropped that can no longer be believed.
+    fn make(
+        &mut self,
+        job: &Job<'_>,
+        cached: Option<Cached>,
+        journal: Vec<(Entry, usize)>,
+    ) -> Result<(Live, usize, Applied), ReplayError> {
+        let (mut live, bytes) = match cached {
             Some(cached) => (cached.live, cached.bytes),
             None => {
-                let (journal, sizes): (Vec<Entry>, Vec<usize>) = journal()?.into_iter().unzip();
-                match Live::replay(job.code, &journal) {
-                    Ok(live) => (live, sizes.iter().sum()),
-                    Err(err) => return Ok(Err(err)),
-                }
+                let (journal, sizes): (Vec<Entry>, Vec<usize>) = journal.into_iter().unzip();
+                let live = Live::replay_watched(job.code, &journal, || self.watch.goes_on())?;
+                (live, sizes.iter().sum())
             }
         };
-        let applied = live.turn(job.at, job.turn_at, job.fact);
-        if applied.is_ok() {
-            self.put(job.saga, live, bytes);
-        }
-        Ok(applied)
+        let applied = live.turn(job.at, job.turn_at, job.fact)?;
+        Ok((live, bytes, applied))
     }
 
     /// The journal of a cached saga has grown.
@@ -76,7 +103,25 @@ impl Driver {
 
     /// Forgets a saga: it has ended, or its future can no longer be believed.
     pub(crate) fn forget(&mut self, saga: SagaId) {
-        self.take(saga);
+        if let Some(cached) = self.take(saga) {
+            self.discard(saga, cached);
+        }
+    }
+
+    /// Drops a future, which may run code of its author.
+    fn discard(&mut self, saga: SagaId, cached: Cached) {
+        if !cached.live.has_code() {
+            return;
+        }
+        let running = Running {
+            culprit: Culprit::Saga(saga),
+            saga: Some(saga),
+            definition: Cow::Borrowed(""),
+            key: Cow::Borrowed(""),
+            seq: 0,
+            step: Cow::Borrowed("drop"),
+        };
+        self.watched(&running, || drop(cached));
     }
 
     fn take(&mut self, saga: SagaId) -> Option<Cached> {
@@ -97,7 +142,7 @@ impl Driver {
     fn evict(&mut self) {
         while self.cached.len() > self.count_max || self.bytes > self.bytes_max {
             let Some(saga) = self.order.values().next().copied() else { break };
-            self.take(saga);
+            self.forget(saga);
         }
     }
 }

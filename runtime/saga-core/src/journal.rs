@@ -267,6 +267,28 @@ impl Fact {
     }
 }
 
+impl Fact {
+    /// The step that it settles; empty for a fact that is about the saga as a whole.
+    pub fn step(&self) -> &str {
+        match self {
+            Fact::Replied { step, .. }
+            | Fact::Rejected { step, .. }
+            | Fact::Received { step, .. }
+            | Fact::TimerFired { step }
+            | Fact::Exhausted { step, .. }
+            | Fact::Published { step }
+            | Fact::Undone { step }
+            | Fact::UndoRejected { step, .. } => step.as_str(),
+            Fact::Started(_)
+            | Fact::Paused { .. }
+            | Fact::Resumed { .. }
+            | Fact::CancelAsked { .. }
+            | Fact::Terminated { .. }
+            | Fact::Retried { .. } => "",
+        }
+    }
+}
+
 impl Decision {
     /// Compares bodies as today's `types`, all else as values; lengths of time not at all.
     pub(crate) fn is_same(&self, asked: &Decision, types: &[Same]) -> bool {

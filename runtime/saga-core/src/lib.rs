@@ -51,3 +51,4 @@ pub mod testing;
 mod tests;
 mod txn;
 pub mod wait;
+pub mod watch;

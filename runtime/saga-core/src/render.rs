@@ -161,6 +161,9 @@ impl fmt::Display for ReplayError {
                 write!(f, "it holds for too much at once, {bytes} bytes: split the saga")
             }
             ReplayError::Undeclared { message } => f.write_str(message),
+            ReplayError::Quarantined { message } => {
+                write!(f, "quarantined: {message}; mend the definition, then retry")
+            }
             ReplayError::Full => f.write_str("its journal is full: split the saga"),
             ReplayError::NotLinked { definition, version } => {
                 write!(f, "definition {definition} version {version} is not in this binary")

@@ -73,6 +73,11 @@ pub enum ReplayError {
         /// How it waits for which event, and what helps.
         message: String,
     },
+    /// Its code has ended the process too often: nothing of it runs until a person says so.
+    Quarantined {
+        /// What happened, how often.
+        message: String,
+    },
     /// The journal has as many entries as it may have.
     Full,
     /// No definition of this name and version is in the binary.
@@ -136,6 +141,15 @@ impl Live {
     /// # Errors
     /// The code does not fit the journal, or cannot go on.
     pub fn replay(code: Code, journal: &[Entry]) -> Result<Live, ReplayError> {
+        Live::replay_watched(code, journal, || ())
+    }
+
+    /// The same, for one who watches: `goes_on` is called after each turn.
+    pub(crate) fn replay_watched(
+        code: Code,
+        journal: &[Entry],
+        mut goes_on: impl FnMut(),
+    ) -> Result<Live, ReplayError> {
         let probe = Arc::new(WakerProbe::default());
         let waker = Waker::from(probe.clone());
         let mut live = Live { ctx: CodeCtx::default(), code, run: None, probe, waker };
@@ -153,6 +167,7 @@ impl Live {
                 Turn::Held(_) if number < end => live.ctx.0.learn(entry.at, &entry.fact),
                 Turn::Held(_) => (),
             }
+            goes_on();
         }
         Ok(live)
     }
@@ -166,6 +181,11 @@ impl Live {
     /// The code cannot go on; drop it.
     pub fn turn(&mut self, at: Time, turn_at: Time, fact: &Fact) -> Result<Applied, ReplayError> {
         self.apply(at, turn_at, fact, None)
+    }
+
+    /// Whether there is a future whose drop would run author code.
+    pub(crate) fn has_code(&self) -> bool {
+        self.run.is_some()
     }
 
     /// The state that it keeps beside the future.

@@ -181,6 +181,8 @@ pub enum Table {
     Offered,
     /// Saga, step → a call that was abandoned, and what was said to it since.
     Abandoned,
+    /// Culprit → how often processes ended while its code ran.
+    Struck,
 }
 
 /// A change of a row.

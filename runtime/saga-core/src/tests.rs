@@ -10,6 +10,7 @@ mod moves;
 mod mutations;
 mod offers;
 mod orders;
+mod quarantine;
 mod random;
 mod reads;
 mod replays;

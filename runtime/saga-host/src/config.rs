@@ -1,5 +1,6 @@
 //! Everything that can be set: from the environment over an optional file, all faults at once.
 
+use crate::watchdog::TURN_SECONDS_MAX;
 use chassis::{
     config::{ConfigError, Source},
     db::CACHE_BYTES,
@@ -31,6 +32,8 @@ pub struct Config {
     pub(crate) cache_bytes: u64,
     /// Bounds of the core, among them how many live sagas stay in memory.
     pub(crate) core_limits: saga_core::core::Limits,
+    /// For how long author code may run in one go: `FERMATA_TURN_SECONDS_MAX`.
+    pub(crate) turn_time_max: Duration,
     /// Where HTTP is served: `FERMATA_HTTP_ADDR`.
     pub(crate) http_addr: SocketAddr,
     /// How much a caller may ask for.
@@ -81,6 +84,7 @@ fn read_all(
     let data_dir = source.directory("FERMATA_DATA_DIR");
     let cache_bytes = source.or("FERMATA_CACHE_BYTES", CACHE_BYTES, "a number of bytes");
     let core_limits = read_core_limits(source);
+    let turn_time_max = read_turn_time_max(source);
     let http_addr = source.listen_addr("FERMATA_HTTP_ADDR", http_addr);
     let limits = Limits::read(source);
     let tokens = Tokens::read(source);
@@ -92,6 +96,7 @@ fn read_all(
         data_dir: data_dir?,
         cache_bytes: cache_bytes?,
         core_limits: core_limits?,
+        turn_time_max: turn_time_max?,
         http_addr: http_addr?,
         limits: limits?,
         tokens: tokens?,
@@ -107,6 +112,15 @@ fn read_core_limits(source: &mut Source) -> Option<saga_core::core::Limits> {
     let expected = "how many live sagas stay in memory; 0 replays each turn";
     let futures_max = source.or("FERMATA_FUTURES_MAX", default.futures_max, expected)?;
     Some(saga_core::core::Limits { futures_max, ..default })
+}
+
+fn read_turn_time_max(source: &mut Source) -> Option<Duration> {
+    const NAME: &str = "FERMATA_TURN_SECONDS_MAX";
+    let expected = "a number of seconds, at least 1";
+    match source.or(NAME, TURN_SECONDS_MAX, expected)? {
+        0 => source.fault(NAME, "found 0".into(), expected),
+        seconds => Some(Duration::from_secs(seconds)),
+    }
 }
 
 fn read_registry(

@@ -10,24 +10,35 @@
 //! who waits for it. What is in them is bounded all the same: by the open calls and publishes of
 //! the store, and by the events that the broker lets be un-acknowledged.
 
+mod handle;
+mod pulse;
+
+pub(crate) use handle::{Busy, Handle, Room};
+pub(crate) use pulse::watch_pulse;
+
 use crate::{clock, feed::Feed, sled_store::SledStore, telemetry::Telemetry};
 use chassis::crash;
+use handle::Place;
 use saga_core::{
-    core::{Core, Limits, OpenError},
+    core::{Core, Limits, OpenError, STRIKES_MAX},
     effect::{Effect, Refusal, Reply, Request, RequestId, Verdict},
     id::{Path, SagaId, Time},
     input::{Actor, Command, Input, Ticket},
     saga::Registry,
     store::StoreError,
+    watch::{Interrupted, Watch},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// Events and answers that wait for the engine; beyond it whoever brings them waits too.
 const BUS_WORK_MAX: usize = 768;
@@ -64,9 +75,6 @@ enum Work {
     Read(Query),
     Stop,
 }
-
-/// One of [`BUS_WORK_MAX`]; given back when the engine takes the work.
-type Place = OwnedSemaphorePermit;
 
 /// What timers look like after a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,15 +116,18 @@ pub(crate) struct Outlets {
     pub(crate) feed: Feed,
 }
 
-/// Why the engine takes nothing now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Busy {
-    /// Too much waits already.
-    #[error("the engine has too much to do; try again")]
-    Full,
-    /// It has stopped.
-    #[error("the engine has stopped")]
-    Stopped,
+/// Who watches over author code, and what they know of the process before this one.
+pub(crate) struct Oversight {
+    pub(crate) watch: Box<dyn Watch + Send>,
+    pub(crate) interrupted: Option<Interrupted>,
+}
+
+#[cfg(test)]
+impl Oversight {
+    /// For tests whose code comes back.
+    pub(crate) fn nobody() -> Oversight {
+        Oversight { watch: Box::new(saga_core::watch::Unwatched), interrupted: None }
+    }
 }
 
 /// Why the engine has stopped by itself. The process must end.
@@ -136,15 +147,6 @@ pub enum EngineError {
     Thread(#[from] std::io::Error),
 }
 
-/// The way to the engine; clones share it.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    inbox: mpsc::Sender<Work>,
-    /// Closed never: a sender that is too late hears of it from the inbox.
-    places: Arc<Semaphore>,
-    next_due: watch::Receiver<Option<Time>>,
-}
-
 /// A running engine.
 pub(crate) struct Engine {
     pub(crate) handle: Handle,
@@ -161,15 +163,18 @@ pub(crate) async fn start(
     registry: Registry,
     limits: Limits,
     outlets: Outlets,
+    oversight: Oversight,
 ) -> Result<Engine, EngineError> {
     let (inbox, work) = mpsc::channel(BUS_WORK_MAX + DOOR_WORK_MAX);
     let places = Arc::new(Semaphore::new(BUS_WORK_MAX));
     let (due, next_due) = watch::channel(None);
     let (opened, is_open) = oneshot::channel();
     let (end, ended) = oneshot::channel();
+    let beats = Arc::new(AtomicU64::new(0));
+    let beating = beats.clone();
     thread::Builder::new().name("engine".into()).stack_size(STACK_BYTES).spawn(move || {
         let running = AssertUnwindSafe(move || {
-            let core = match Core::open(store, registry, limits, clock::now()) {
+            let core = match open(store, registry, limits, oversight) {
                 Ok(core) => core,
                 Err(error) => {
                     // Only the starter listens, and it does.
@@ -182,100 +187,41 @@ pub(crate) async fn start(
             }
             let _gone = opened.send(Ok(()));
             let (waiters, reads) = (BTreeMap::new(), VecDeque::new());
-            Loop { core, work, due, outlets, waiters, reads, tickets: 0 }.run()
+            let beats = beating;
+            Loop { core, work, due, outlets, waiters, reads, tickets: 0, beats }.run()
         });
         let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
         // The server may have gone first.
         let _gone = end.send(result);
     })?;
     match is_open.await {
-        Ok(Ok(())) => Ok(Engine { handle: Handle { inbox, places, next_due }, ended }),
+        Ok(Ok(())) => Ok(Engine { handle: Handle { inbox, places, next_due, beats }, ended }),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(EngineError::Panicked),
     }
 }
 
-impl Handle {
-    /// Gives an input that nobody waits for; waits while the engine is busy.
-    pub(crate) async fn tell(&self, input: Input) -> Result<(), Busy> {
-        let place = self.place().await?;
-        self.inbox.send(Work::Told(input, place)).await.map_err(|_| Busy::Stopped)
+/// Opens the core, and says what is known of the last process.
+fn open(
+    store: SledStore,
+    registry: Registry,
+    limits: Limits,
+    oversight: Oversight,
+) -> Result<Core<SledStore>, OpenError> {
+    let Oversight { watch, interrupted } = oversight;
+    let running = interrupted.as_ref().map(|it| it.running.clone());
+    if let Some(Interrupted { running, blocked, .. }) = &interrupted {
+        let saga = running.saga.map(|it| it.to_string()).unwrap_or_default();
+        let (definition, seq) = (running.definition.as_ref(), running.seq);
+        tracing::warn!(saga, definition, seq, blocked, "the last process ended in author code");
     }
-
-    /// Room for one input; waits while the engine is busy.
-    pub(crate) async fn room(&self) -> Result<Room, Busy> {
-        let place = self.place().await?;
-        let permit = self.inbox.clone().reserve_owned().await;
-        permit.map(|it| Room(it, place)).map_err(|_| Busy::Stopped)
+    let core = Core::open_watched(store, registry, limits, clock::now(), watch, interrupted)?;
+    if let Some(running) = running.filter(|it| STRIKES_MAX <= core.strikes(it)) {
+        let saga = running.saga.map(|it| it.to_string()).unwrap_or_default();
+        let (definition, key) = (running.definition.as_ref(), running.key.as_ref());
+        tracing::error!(saga, definition, key, "quarantined: none of its code runs until a retry");
     }
-
-    /// Gives a command; the answer comes when it is durable.
-    pub(crate) async fn ask(&self, actor: Actor, command: Command) -> Result<Answer, Busy> {
-        let (answer, answered) = oneshot::channel();
-        self.try_send(Work::Asked(actor, command, answer))?;
-        answered.await.map_err(|_| Busy::Stopped)
-    }
-
-    /// Reads what is durable, after everything that was given before.
-    pub(crate) async fn read<R: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Core<SledStore>) -> R + Send + 'static,
-    ) -> Result<R, Busy> {
-        let (answer, answered) = oneshot::channel();
-        let query: Query = Box::new(move |core| {
-            // The asker may have lost patience, before or meanwhile.
-            if !answer.is_closed() {
-                let _gone = answer.send(read(core));
-            }
-        });
-        self.try_send(Work::Read(query))?;
-        answered.await.map_err(|_| Busy::Stopped)
-    }
-
-    /// Fires the timers that are due at or before the watermark.
-    pub(crate) async fn tick(&self, watermark: Time) -> Result<Ticked, Busy> {
-        let (answer, answered) = oneshot::channel();
-        let work = Work::Tick(watermark, answer);
-        self.inbox.send(work).await.map_err(|_| Busy::Stopped)?;
-        answered.await.map_err(|_| Busy::Stopped)
-    }
-
-    /// When the next timer is due, as it changes.
-    pub(crate) fn next_due(&self) -> watch::Receiver<Option<Time>> {
-        self.next_due.clone()
-    }
-
-    /// Lets the engine finish what it was given before, and end.
-    pub(crate) async fn stop(&self) {
-        // It may have stopped by itself.
-        let _gone = self.inbox.send(Work::Stop).await;
-    }
-
-    async fn place(&self) -> Result<Place, Busy> {
-        self.places.clone().acquire_owned().await.map_err(|_| Busy::Stopped)
-    }
-
-    fn try_send(&self, work: Work) -> Result<(), Busy> {
-        self.inbox.try_send(work).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Busy::Full,
-            mpsc::error::TrySendError::Closed(_) => Busy::Stopped,
-        })
-    }
-}
-
-/// A place in the engine's inbox, for one input.
-pub(crate) struct Room(mpsc::OwnedPermit<Work>, Place);
-
-impl Room {
-    /// Gives an input that nobody waits for.
-    pub(crate) fn tell(self, input: Input) {
-        self.0.send(Work::Told(input, self.1));
-    }
-
-    /// Gives an event; `settled` is called on the engine's thread when it is durable.
-    pub(crate) fn event(self, input: Input, settled: Settled) {
-        self.0.send(Work::Event(input, settled, self.1));
-    }
+    Ok(core)
 }
 
 /// Who is told about a ticket.
@@ -296,6 +242,8 @@ struct Loop {
     reads: VecDeque<Query>,
     /// The last ticket that was given out.
     tickets: Ticket,
+    /// Counted with each input and each answer, for who looks whether the thread lives.
+    beats: Arc<AtomicU64>,
 }
 
 /// What is done after the batch is durable.
@@ -330,7 +278,7 @@ impl Loop {
                 Err(mpsc::error::TryRecvError::Empty) => (),
             }
             match self.reads.pop_front() {
-                Some(read) => read(&self.core),
+                Some(read) => self.read(read),
                 None => return self.work.blocking_recv(),
             }
         }
@@ -372,6 +320,7 @@ impl Loop {
     }
 
     fn apply(&mut self, work: Work, after: &mut After) -> Result<(), StoreError> {
+        self.beats.fetch_add(1, Ordering::Relaxed);
         let input = match work {
             Work::Told(input, _place) => input,
             Work::Event(mut input, settled, _place) => {
@@ -426,12 +375,17 @@ impl Loop {
         }
         let began = Instant::now();
         while let Some(read) = self.reads.pop_front() {
-            read(&self.core);
+            self.read(read);
             if READ_TIME_MAX <= began.elapsed() {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn read(&self, read: Query) {
+        read(&self.core);
+        self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
     fn ticket(&mut self, waiter: Waiter) -> Ticket {

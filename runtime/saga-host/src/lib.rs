@@ -28,3 +28,5 @@ mod search_key;
 pub mod server;
 mod sled_store;
 mod telemetry;
+mod turn_file;
+mod watchdog;

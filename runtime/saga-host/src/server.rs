@@ -1,14 +1,17 @@
 //! The runtime as one call: [`run`].
 
 use crate::{
+    clock,
     config::Config,
-    engine::{self, EngineError, Outlets},
+    engine::{self, Engine, EngineError, Outlets, Oversight},
     feed,
     http::{self, App},
     nats_bus::{self, Bus, BusError, Parts},
     search_key::SearchKeyError,
     sled_store::SledStore,
     telemetry::Telemetry,
+    turn_file,
+    watchdog::{self, Watchdog},
 };
 use chassis::{
     db::{Db, DbOptions, EXIT_POISONED, OpenError},
@@ -16,7 +19,7 @@ use chassis::{
     nats::{Nats, NatsError},
     shutdown::Shutdown,
 };
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc};
 
 /// For the engine's last batch when the process goes down.
@@ -44,6 +47,14 @@ pub enum ServeError {
     /// The search key beside the store cannot be used.
     #[error(transparent)]
     SearchKey(#[from] SearchKeyError),
+    /// What author code does cannot be watched.
+    #[error("cannot watch over author code in {dir}: {source}")]
+    Watch {
+        /// The directory of the store.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The engine has stopped by itself.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -74,6 +85,7 @@ impl ServeError {
             ServeError::Listen { .. }
             | ServeError::Store(_)
             | ServeError::SearchKey(_)
+            | ServeError::Watch { .. }
             | ServeError::Engine(_) => EXIT_OTHER,
         }
     }
@@ -111,7 +123,9 @@ pub async fn serve_on(
     tokio::spawn(herald);
     let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone(), feed };
     let store = SledStore::new(db.clone())?;
-    let mut engine = engine::start(store, config.registry, config.core_limits, outlets).await?;
+    let (mut engine, _watchdog) = start_engine(&config, store, outlets).await?;
+    let pulse = engine::watch_pulse(engine.handle.clone(), health.gate("engine"), shutdown.clone());
+    tokio::spawn(pulse);
     opened.open();
     tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
@@ -163,6 +177,22 @@ pub async fn serve_on(
     bus.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The engine, and who watches over the author code that it runs.
+async fn start_engine(
+    config: &Config,
+    store: SledStore,
+    outlets: Outlets,
+) -> Result<(Engine, Watchdog), ServeError> {
+    let dir = &config.data_dir;
+    let failed = |source| ServeError::Watch { dir: dir.clone(), source };
+    let (turn_file, sight, interrupted) = turn_file::open(dir, clock::now()).map_err(failed)?;
+    let watchdog = watchdog::start(sight, config.turn_time_max).map_err(failed)?;
+    let oversight = Oversight { watch: Box::new(turn_file), interrupted };
+    let (registry, limits) = (config.registry.clone(), config.core_limits);
+    let engine = engine::start(store, registry, limits, outlets, oversight).await?;
+    Ok((engine, watchdog))
 }
 
 /// Opening scans the store's files: not a matter for the threads that serve.

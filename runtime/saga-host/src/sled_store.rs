@@ -238,6 +238,7 @@ fn table_letter(table: Table) -> u8 {
         Table::Index => b'X',
         Table::Offered => b'R',
         Table::Abandoned => b'A',
+        Table::Struck => b'B',
     }
 }
 
@@ -290,7 +291,7 @@ mod tests {
         use Table::*;
         let tables = [
             Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted, Key, Found, Stray,
-            Index, Offered, Abandoned,
+            Index, Offered, Abandoned, Struck,
         ];
         let mut letters: Vec<u8> = tables.map(table_letter).to_vec();
         letters.extend(KINDS.map(kind_letter));

@@ -134,6 +134,9 @@ impl<S: Store> Core<S> {
             Action::Terminate => Fact::Terminated { by, reason, abandoned },
             Action::Retry => Fact::Retried { by, reason },
         };
+        if action == Action::Retry {
+            self.lift_saga(saga)?;
+        }
         self.offer(now, saga, fact)?;
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
         if held && goes_on {

@@ -12,6 +12,7 @@ use crate::{
     payload::Payload,
     saga::{Definition, Ended, Late, LateEvent, LateInput},
     store::{Kind, Store, StoreError, Table},
+    watch::{saga_key, start_key},
 };
 use std::collections::BTreeSet;
 
@@ -21,6 +22,9 @@ impl<S: Store> Core<S> {
         let saga = head.id;
         self.driver.forget(saga);
         self.states.remove(&saga);
+        if !self.struck.is_empty() {
+            self.lift(&[saga_key(saga), start_key(&head.definition, &head.key)]);
+        }
         self.txn.delete(Table::Open, saga.as_bytes());
         self.txn.put(Table::Ended, saga.as_bytes(), head)?;
         let lanes = self.lanes_of(head).into_iter();

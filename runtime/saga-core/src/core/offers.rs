@@ -12,6 +12,7 @@ use crate::{
     effect::{Outcome, RefusalKind, Reply, Verdict},
     id::{Position, Time},
     input::{Actor, Arrival, Role},
+    saga::Definition,
     store::{Kind, Store, StoreError, Table},
 };
 
@@ -82,6 +83,7 @@ impl<S: Store> Core<S> {
                 whys.push(format!("{name}: it is not in this binary"));
                 continue;
             };
+            self.lift_reading(&definition, event);
             let fate = self.route(offer.now, &definition, position, event)?;
             if may_be(fate.0) {
                 whys.push(format!("{name}: {}", fate.2.as_deref().unwrap_or("nobody wants it")));
@@ -135,7 +137,7 @@ impl<S: Store> Core<S> {
         if let Some(verdict) = self.decision_from_outside(&event)? {
             return Ok(unusable(verdict.detail));
         }
-        if let Err(why) = self.is_of_use(&event) {
+        if let Err(why) = self.is_of_use(&event)? {
             return Ok(unusable(Some(why)));
         }
         let position = self.txn.next();
@@ -145,17 +147,19 @@ impl<S: Store> Core<S> {
     }
 
     /// Whether any definition could take it, before anything is written.
-    fn is_of_use(&self, event: &EventRecord) -> Result<(), String> {
-        let declaring = self.registry.declaring(&event.name);
+    fn is_of_use(&mut self, event: &EventRecord) -> Result<Result<(), String>, StoreError> {
+        let declaring = self.registry.declaring(&event.name).into_iter();
+        let declaring: Vec<Definition> = declaring.cloned().collect();
         let mut whys = Vec::new();
         for definition in &declaring {
-            match super::routes::usable(definition, event) {
-                Ok(_) => return Ok(()),
+            self.lift_reading(definition, event);
+            match self.usable(definition, event)? {
+                Ok(_) => return Ok(Ok(())),
                 Err(why) => whys.push(format!("{}: {why}", definition.name)),
             }
         }
         // What nobody declares is kept until somebody does.
-        if declaring.is_empty() { Ok(()) } else { Err(whys.join("; ")) }
+        Ok(if declaring.is_empty() { Ok(()) } else { Err(whys.join("; ")) })
     }
 
     fn note_offered(&mut self, offer: &Offer<'_>, event: Position) -> Result<(), StoreError> {

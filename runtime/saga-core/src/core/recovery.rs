@@ -16,6 +16,7 @@ use crate::{
     saga::{Registry, RegistryError},
     store::{Kind, Store, StoreError, Table},
     txn::Txn,
+    watch::{Interrupted, Unwatched, Watch},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -41,12 +42,28 @@ impl<S: Store> Core<S> {
         limits: Limits,
         now: Time,
     ) -> Result<Core<S>, OpenError> {
+        Core::open_watched(store, registry, limits, now, Box::new(Unwatched), None)
+    }
+
+    /// The same, with somebody who watches over author code, and who has found that the last
+    /// process ended while this code ran.
+    ///
+    /// # Errors
+    /// As for [`Core::open`].
+    pub fn open_watched(
+        store: S,
+        registry: Registry,
+        limits: Limits,
+        now: Time,
+        watch: Box<dyn Watch + Send>,
+        interrupted: Option<Interrupted>,
+    ) -> Result<Core<S>, OpenError> {
         registry.check()?;
         let mut core = Core {
             txn: Txn::new(store),
             registry,
             limits,
-            driver: Driver::new(limits.futures_max, limits.future_bytes_max),
+            driver: Driver::new(limits.futures_max, limits.future_bytes_max, watch),
             states: BTreeMap::new(),
             waits: Waits::default(),
             timers: BTreeSet::new(),
@@ -57,7 +74,10 @@ impl<S: Store> Core<S> {
             effects: Vec::new(),
             sends: BTreeSet::new(),
             reindexed: 0,
+            struck: BTreeMap::new(),
         };
+        // Before any author code runs again.
+        core.read_struck(interrupted)?;
         core.reindexed = core.reindex()?;
         core.count_kept()?;
         core.index_heads(now)?;

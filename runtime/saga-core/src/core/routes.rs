@@ -76,7 +76,7 @@ impl<S: Store> Core<S> {
         let Some(declared) = definition.declared(&event.name) else {
             return dead("the definition does not declare it".to_owned());
         };
-        let key = match usable(definition, event) {
+        let key = match self.usable(definition, event)? {
             Ok(key) => key,
             Err(why) => return dead(why),
         };
@@ -129,7 +129,8 @@ impl<S: Store> Core<S> {
             let outcome = if is_same { Outcome::DuplicateStart } else { Outcome::ConflictingStart };
             return Ok((outcome, Some(row.saga), None));
         }
-        if let Err(why) = (definition.check_input)(&event.body) {
+        let check = || (definition.check_input)(&event.body);
+        if let Err(why) = self.reading(definition, event, check)? {
             return Ok((Outcome::DeadLetter, None, Some(why)));
         }
         let by = EventRef { name: event.name.clone(), id: event.id.clone() };
@@ -327,13 +328,6 @@ impl<S: Store> Core<S> {
         }
         self.txn.put(Table::Identity, &key, &row).map(drop)
     }
-}
-
-/// The business key of an event that a definition can use, or why it cannot.
-pub(super) fn usable(definition: &Definition, event: &EventRecord) -> Result<String, String> {
-    let declared = definition.declared(&event.name).ok_or("the definition does not declare it")?;
-    let key = key_of(event, declared)?;
-    (declared.check)(&event.name, event.body.text()).map(|()| key)
 }
 
 /// The business key of an event: as its publisher says, or as its body does.

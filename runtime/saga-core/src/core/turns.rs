@@ -14,7 +14,9 @@ use crate::{
     replay::{Applied, ReplayError},
     saga::Definition,
     store::{Store, StoreError, Table},
+    watch::{Culprit, Running},
 };
+use std::borrow::Cow;
 
 /// What of a state is found from outside; compared before and after an entry.
 #[derive(Default)]
@@ -148,7 +150,7 @@ impl<S: Store> Core<S> {
         if HEAD_BYTES_MAX < folded.head_bytes {
             return Ok(stuck(&ReplayError::TooMuchOpen { bytes: folded.head_bytes }));
         }
-        match self.apply(start, fact, at, at)? {
+        match self.apply(start, state.entries, fact, at, at)? {
             Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
             Ok(Applied::NotOpen) => Ok(Turn::Done { at, decisions: Vec::new() }),
             Err(err) => Ok(stuck(&err)),
@@ -159,6 +161,7 @@ impl<S: Store> Core<S> {
     fn apply(
         &mut self,
         start: &Start,
+        seq: u32,
         fact: &Fact,
         at: Time,
         turn_at: Time,
@@ -169,10 +172,14 @@ impl<S: Store> Core<S> {
             return Ok(Err(ReplayError::NotLinked { definition, version }));
         };
         let (saga, code) = (start.saga, definition.code);
-        let job = Job { saga, code, fact, at, turn_at };
+        let running = running(start, seq, fact);
+        if let Some(err) = self.quarantined(&running) {
+            return Ok(Err(err));
+        }
+        let job = Job { saga, running, code, fact, at, turn_at };
         let txn = &self.txn;
         let applied = self.driver.turn(&job, || txn.sized_journal(saga))?;
-        Ok(match applied {
+        let applied = match applied {
             Ok(Applied::Decided(decisions)) => match refused(definition, &decisions) {
                 None => Ok(Applied::Decided(decisions)),
                 Some(err) => {
@@ -181,7 +188,9 @@ impl<S: Store> Core<S> {
                 }
             },
             other => other,
-        })
+        };
+        self.came_back(&job.running)?;
+        Ok(applied)
     }
 
     /// Writes the entry, and everything that follows from it.
@@ -218,8 +227,10 @@ impl<S: Store> Core<S> {
             let Some(entry) = journal.get_mut(seq as usize) else { break };
             let applied = match &entry.fact {
                 // The state's copy of a start leaves its bodies out.
-                Fact::Started(start) => self.apply(&start.clone(), &entry.fact, entry.at, now)?,
-                fact => self.apply(&start, fact, entry.at, now)?,
+                Fact::Started(start) => {
+                    self.apply(&start.clone(), seq, &entry.fact, entry.at, now)?
+                }
+                fact => self.apply(&start, seq, fact, entry.at, now)?,
             };
             let is_done = applied.is_ok();
             let is_unseen = applied == Ok(Applied::NotOpen);
@@ -334,6 +345,21 @@ impl<S: Store> Core<S> {
             self.txn.put(Table::Decided, &key, &row)?;
         }
         Ok(())
+    }
+}
+
+fn running<'a>(start: &'a Start, seq: u32, fact: &'a Fact) -> Running<'a> {
+    Running {
+        // A late arm has an id that stays.
+        culprit: match fact {
+            Fact::Started(_) if start.origin.is_none() => Culprit::Start,
+            _ => Culprit::Saga(start.saga),
+        },
+        saga: Some(start.saga),
+        definition: Cow::Borrowed(&start.definition),
+        key: Cow::Borrowed(&start.key),
+        seq,
+        step: Cow::Borrowed(fact.step()),
     }
 }
 

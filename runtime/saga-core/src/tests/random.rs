@@ -614,6 +614,7 @@ fn batches_make_no_difference(world: &World, size: usize) {
 }
 
 /// So few that everybody runs them; `FERMATA_RANDOM_CASES` asks for more.
+#[expect(clippy::disallowed_methods, reason = "how much is tried, not what comes of it")]
 fn cases() -> u32 {
     let asked = std::env::var("FERMATA_RANDOM_CASES").ok();
     asked.map_or(32, |it| it.parse().expect("FERMATA_RANDOM_CASES is a number"))

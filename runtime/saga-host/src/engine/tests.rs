@@ -39,7 +39,7 @@ async fn rig_with(registry: Registry) -> Rig {
         feed: crate::feed::feed(chassis::shutdown::Shutdown::new(), &metrics).0,
     };
     let store = SledStore::new(db).expect("a search key");
-    let engine = start(store, registry, Limits::default(), outlets).await;
+    let engine = start(store, registry, Limits::default(), outlets, Oversight::nobody()).await;
     Rig { engine: engine.expect("the engine starts"), faults, metrics, _dir: dir }
 }
 
@@ -310,7 +310,7 @@ async fn process(
         feed: crate::feed::feed(chassis::shutdown::Shutdown::new(), &metrics).0,
     };
     let store = SledStore::new(db).expect("a search key");
-    let engine = start(store, registry, Limits::default(), outlets).await;
+    let engine = start(store, registry, Limits::default(), outlets, Oversight::nobody()).await;
     let engine = engine.expect("the engine starts");
     act(&engine.handle).await;
     engine.handle.stop().await;

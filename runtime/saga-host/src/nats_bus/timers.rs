@@ -157,7 +157,7 @@ impl Timers {
         let held = self.engine.read(move |core| core.timers_held(clock::now(), watermark)).await;
         match held {
             Ok(held) => self.hold(held),
-            Err(Busy::Full) => (),
+            Err(Busy::Full | Busy::Silent) => (),
             Err(Busy::Stopped) => return Err(Busy::Stopped),
         }
         Ok(())

@@ -155,5 +155,6 @@ pub fn registry(settings: &mut Settings<'_>) -> Result<Registry, RegistryError> 
     let mut registry = Registry::new("demo");
     registry.register::<Demo>(&limits)?;
     registry.register::<crate::chat::Chat>(&())?;
+    registry.register::<crate::evil::Evils>(&())?;
     Ok(registry)
 }

@@ -7,6 +7,7 @@ mod chat;
 mod commands;
 mod decisions;
 mod demo;
+mod evil;
 mod figures;
 mod intake;
 mod moves;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    engine::{self, Engine, Outlets},
+    engine::{self, Engine, Outlets, Oversight},
     feed,
     sled_store::SledStore,
     telemetry::Telemetry,
@@ -50,7 +50,14 @@ async fn rig() -> Rig {
         feed: feed::feed(Shutdown::new(), &Metrics::new()).0,
     };
     let store = || SledStore::new(db.clone()).expect("the store");
-    let engine = engine::start(store(), Registry::new("test"), Limits::default(), outlets).await;
+    let engine = engine::start(
+        store(),
+        Registry::new("test"),
+        Limits::default(),
+        outlets,
+        Oversight::nobody(),
+    )
+    .await;
     Rig {
         engine: engine.expect("the engine starts"),
         store: store(),

@@ -1,0 +1,153 @@
+//! The way to the engine's thread.
+
+use super::{Answer, Query, Settled, Ticked, Work};
+use crate::sled_store::SledStore;
+use saga_core::{
+    core::Core,
+    id::Time,
+    input::{Actor, Command, Input},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+/// Whoever wants to know something waits no longer for an engine that does nothing: it is blocked.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
+
+/// One of [`BUS_WORK_MAX`](super::BUS_WORK_MAX); given back when the engine takes the work.
+pub(super) type Place = OwnedSemaphorePermit;
+
+/// Why the engine takes nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Busy {
+    /// Too much waits already.
+    #[error("the engine has too much to do; try again")]
+    Full,
+    /// It is blocked, or has far too much to do.
+    #[error("the engine does not answer")]
+    Silent,
+    /// It has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// The way to the engine; clones share it.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(super) inbox: mpsc::Sender<Work>,
+    /// Closed never: a sender that is too late hears of it from the inbox.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) next_due: watch::Receiver<Option<Time>>,
+    /// Inputs that the engine has begun, and questions that it has answered.
+    pub(super) beats: Arc<AtomicU64>,
+}
+
+impl Handle {
+    /// Gives an input that nobody waits for; waits while the engine is busy.
+    pub(crate) async fn tell(&self, input: Input) -> Result<(), Busy> {
+        let place = self.place().await?;
+        self.inbox.send(Work::Told(input, place)).await.map_err(|_| Busy::Stopped)
+    }
+
+    /// Room for one input; waits while the engine is busy.
+    pub(crate) async fn room(&self) -> Result<Room, Busy> {
+        let place = self.place().await?;
+        let permit = self.inbox.clone().reserve_owned().await;
+        permit.map(|it| Room(it, place)).map_err(|_| Busy::Stopped)
+    }
+
+    /// Gives a command; the answer comes when it is durable.
+    pub(crate) async fn ask(&self, actor: Actor, command: Command) -> Result<Answer, Busy> {
+        let (answer, answered) = oneshot::channel();
+        self.try_send(Work::Asked(actor, command, answer))?;
+        answered.await.map_err(|_| Busy::Stopped)
+    }
+
+    /// Reads what is durable, after everything that was given before.
+    pub(crate) async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Core<SledStore>) -> R + Send + 'static,
+    ) -> Result<R, Busy> {
+        let (answer, answered) = oneshot::channel();
+        let query: Query = Box::new(move |core| {
+            // The asker may have lost patience, before or meanwhile.
+            if !answer.is_closed() {
+                let _gone = answer.send(read(core));
+            }
+        });
+        self.try_send(Work::Read(query))?;
+        self.while_it_lives(answered).await
+    }
+
+    /// Fires the timers that are due at or before the watermark.
+    pub(crate) async fn tick(&self, watermark: Time) -> Result<Ticked, Busy> {
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Tick(watermark, answer);
+        self.inbox.send(work).await.map_err(|_| Busy::Stopped)?;
+        answered.await.map_err(|_| Busy::Stopped)
+    }
+
+    /// When the next timer is due, as it changes.
+    pub(crate) fn next_due(&self) -> watch::Receiver<Option<Time>> {
+        self.next_due.clone()
+    }
+
+    /// Waits for an answer as long as the engine does anything at all.
+    async fn while_it_lives<R>(&self, mut answered: oneshot::Receiver<R>) -> Result<R, Busy> {
+        let mut beats = self.beats.load(Ordering::Relaxed);
+        loop {
+            match tokio::time::timeout(SILENCE_MAX, &mut answered).await {
+                Ok(answer) => return answer.map_err(|_| Busy::Stopped),
+                Err(_) => match self.beats.load(Ordering::Relaxed) {
+                    same if same == beats => return Err(Busy::Silent),
+                    more => beats = more,
+                },
+            }
+        }
+    }
+
+    /// How much the engine has done; the question gives it something to do.
+    pub(super) fn beats(&self) -> u64 {
+        let nothing: Query = Box::new(|_| ());
+        // A full inbox is work enough.
+        let _full = self.try_send(Work::Read(nothing));
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Lets the engine finish what it was given before, and end.
+    pub(crate) async fn stop(&self) {
+        // It may have stopped by itself.
+        let _gone = self.inbox.send(Work::Stop).await;
+    }
+
+    async fn place(&self) -> Result<Place, Busy> {
+        self.places.clone().acquire_owned().await.map_err(|_| Busy::Stopped)
+    }
+
+    fn try_send(&self, work: Work) -> Result<(), Busy> {
+        self.inbox.try_send(work).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Busy::Full,
+            mpsc::error::TrySendError::Closed(_) => Busy::Stopped,
+        })
+    }
+}
+
+/// A place in the engine's inbox, for one input.
+pub(crate) struct Room(mpsc::OwnedPermit<Work>, Place);
+
+impl Room {
+    /// Gives an input that nobody waits for.
+    pub(crate) fn tell(self, input: Input) {
+        self.0.send(Work::Told(input, self.1));
+    }
+
+    /// Gives an event; `settled` is called on the engine's thread when it is durable.
+    pub(crate) fn event(self, input: Input, settled: Settled) {
+        self.0.send(Work::Event(input, settled, self.1));
+    }
+}

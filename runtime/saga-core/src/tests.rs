@@ -11,7 +11,6 @@ mod mutations;
 mod offers;
 mod orders;
 mod quarantine;
-mod random;
 mod reads;
 mod replays;
 mod routing;

@@ -76,6 +76,11 @@ impl Services {
         &self.ledger
     }
 
+    /// Whether a request with this key was answered, or its call undone.
+    pub fn knows(&self, request: &Request) -> bool {
+        self.known.contains_key(&request.key)
+    }
+
     /// A request arrives, for the first time or again.
     pub fn ask(&mut self, request: &Request) -> Answer {
         if let Some(Known::Answered(answer)) = self.known.get(&request.key) {

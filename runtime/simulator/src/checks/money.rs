@@ -1,0 +1,73 @@
+//! Sales: what was paid was earned or went back, once; what was done stands or was undone, once.
+
+use crate::world::World;
+use saga_core::{effect::Outcome, fold::Status, head::Head, saga::Registry};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+fn has_sales(world: &World) -> bool {
+    let whole: Registry = (world.kind.registries)().swap_remove(0);
+    whole.get("sale").is_some()
+}
+
+fn sales(world: &World) -> Vec<Head> {
+    world.heads().into_iter().filter(|it| it.definition == "sale").collect()
+}
+
+/// Each payment was taken by one sale that completed, or went back once; or no sale of its customer
+/// has ever held for money, and it still waits for one.
+pub(crate) fn adds_up(world: &World) {
+    if !has_sales(world) {
+        return;
+    }
+    let mut paid: BTreeMap<String, &'static str> = BTreeMap::new();
+    for seen in world.desk.events() {
+        let Some(identity) = seen.identity.filter(|_| seen.event.name == "bank.money") else {
+            continue;
+        };
+        let payment = seen.event.body.to_value()["payment"].as_str().map(str::to_owned);
+        let payment = payment.expect("money has a payment");
+        let of_sale = identity.verdicts.iter().find(|it| it.definition.as_deref() == Some("sale"));
+        let is_kept = of_sale.is_some_and(|it| it.outcome == Outcome::Kept);
+        let end = if is_kept { "kept" } else { "settled" };
+        paid.insert(payment, end);
+    }
+    let heads = sales(world);
+    let ledger = world.services.ledger();
+    for (payment, end) in paid {
+        let is_of = |it: &&Head| {
+            let output = it.output.as_ref().map(saga_core::payload::Payload::to_value);
+            it.status == Status::Completed && output == Some(json!(payment))
+        };
+        let earned = heads.iter().filter(is_of).count();
+        let bodies = ledger.bodies("bank.pay-back").into_iter();
+        let back = bodies.filter(|it| it["payment"] == payment.as_str()).count();
+        let expected = if end == "kept" { 0 } else { 1 };
+        assert_eq!(earned + back, expected, "{payment} is {end}: earned {earned}, back {back}");
+    }
+}
+
+/// Each call that acted for a sale was undone once if the sale did not complete; no call acted
+/// twice, and no undo did.
+pub(crate) fn what_was_done(world: &World) {
+    if !has_sales(world) {
+        return;
+    }
+    const PAIRS: [(&str, &str); 2] =
+        [("stock.reserve", "stock.release"), ("stock.ship", "stock.take-back")];
+    let ledger = world.services.ledger();
+    for head in sales(world) {
+        for (call, undo) in PAIRS {
+            let count = |subject: &str| {
+                let bodies = ledger.bodies(subject).into_iter();
+                bodies.filter(|it| it["about"] == head.key.as_str()).count()
+            };
+            let (done, undone) = (count(call), count(undo));
+            let stands = match head.status {
+                Status::Completed => (1, 0),
+                _ => (done.min(1), done.min(1)),
+            };
+            assert_eq!((done, undone), stands, "{call} and {undo} for {}", head.key);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A world: a desk with its sagas, the services and publishers around it, and people.
+
+mod answers;
+mod happens;
+mod offers;
+mod people;
+mod rest;
+mod search;
+
+pub(crate) use people::Decided;
+
+use crate::{kinds::Kind, steps::Step};
+use saga_core::{
+    core::HeadQuery,
+    effect::Request,
+    head::Head,
+    id::{Position, SagaId},
+    input::{Arrival, Decide},
+    journal::Entry,
+    testing::{Desk, Services},
+};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Everything that there is, and what a checker has to remember of what was.
+pub(crate) struct World {
+    pub(crate) kind: &'static Kind,
+    pub(crate) desk: Desk,
+    pub(crate) services: Services,
+    /// Requests that were ever sent.
+    seen: Vec<Request>,
+    /// Subjects whose service answers nothing.
+    silent: BTreeSet<String>,
+    starts: u32,
+    /// Messages that were no events, as a later build reads them.
+    dead: Vec<(Position, Arrival)>,
+    /// Some definitions were missing for a while.
+    pub(crate) was_cut: bool,
+    /// The decision that was sent last.
+    sent: Option<Decide>,
+    /// Decisions that were accepted, in order.
+    pub(crate) decided: Vec<Decided>,
+}
+
+impl World {
+    pub(crate) fn new(kind: &'static Kind) -> World {
+        let whole = (kind.registries)().swap_remove(0);
+        World {
+            kind,
+            desk: Desk::new(whole),
+            services: Services::new().on("pay.open", |_| Ok(json!({ "session": "s1" }))),
+            seen: Vec::new(),
+            silent: BTreeSet::new(),
+            starts: 0,
+            dead: Vec::new(),
+            was_cut: false,
+            sent: None,
+            decided: Vec::new(),
+        }
+    }
+
+    pub(crate) fn does(&mut self, step: Step) {
+        self.happens(step);
+        self.note_requests();
+    }
+
+    fn note_requests(&mut self) {
+        for request in self.desk.requests() {
+            if !self.seen.contains(&request) {
+                self.seen.push(request);
+            }
+        }
+    }
+
+    pub(crate) fn heads(&self) -> Vec<Head> {
+        let query = HeadQuery { limit: usize::MAX, ..HeadQuery::default() };
+        self.desk.core().heads(&query).expect("a memory store can be read")
+    }
+
+    pub(crate) fn journal(&self, saga: SagaId) -> Vec<Entry> {
+        self.desk.core().journal(saga).expect("a memory store can be read")
+    }
+
+    /// Turns to an open saga.
+    fn look_at(&mut self, which: u8) -> bool {
+        let heads = self.heads();
+        let open: Vec<SagaId> =
+            heads.iter().filter(|it| !it.status.is_ended()).map(|it| it.id).collect();
+        let Some(saga) = choose(&open, which) else { return false };
+        self.desk.look_at(*saga);
+        true
+    }
+
+    /// A binary of the kind; the first one has all definitions.
+    pub(crate) fn deploy(&mut self, which: u8) {
+        let registries = (self.kind.registries)();
+        let number = usize::from(which) % registries.len();
+        self.was_cut |= number != 0;
+        self.desk.deploy(registries[number].clone());
+    }
+}
+
+/// One of those that are there.
+pub(crate) fn choose<T>(from: &[T], which: u8) -> Option<&T> {
+    from.get(usize::from(which) % from.len().max(1))
+}

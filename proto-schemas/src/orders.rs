@@ -23,6 +23,8 @@ pub const ITEMS_MAX: u64 = 200;
 pub const QUANTITY_MAX: u32 = 1_000_000_000;
 /// Characters of a reason that a person gives.
 pub const REASON_CHARS_MAX: u64 = 1000;
+/// Characters of what a task gives as `seen`: a hash, with room for a longer one.
+pub const SEEN_CHARS_MAX: u64 = 64;
 
 /// One line of an order, with the price of one piece.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -356,6 +358,10 @@ pub struct Approve {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(min = 1, max = REASON_CHARS_MAX))]
     pub reason: Option<String>,
+    /// What the task gave as `seen`: the decision is then about what it showed, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(min = 1, max = SEEN_CHARS_MAX))]
+    pub seen: Option<String>,
 }
 
 /// Answer of `orders.approve`: the decision that is durable now.

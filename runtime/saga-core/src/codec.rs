@@ -159,6 +159,37 @@ pub(crate) struct ClaimRow {
     pub(crate) ended_at: Time,
 }
 
+/// A lane that ended sagas may have left something in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SweepRow {
+    /// The event's name.
+    pub(crate) name: String,
+    /// The business key.
+    pub(crate) key: String,
+    /// What came later is another sweep's affair.
+    pub(crate) until: Position,
+}
+
+/// What a definition declared when it was last linked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeclaredRow {
+    pub(crate) definition: String,
+    pub(crate) events: Vec<DeclaredEvent>,
+    /// When a binary was first opened without it, if it is missing.
+    pub(crate) missing_since: Option<Time>,
+}
+
+/// One name of those.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeclaredEvent {
+    pub(crate) name: String,
+    /// JSON pointer to the key in the body; unknown where an older build knew the name alone.
+    pub(crate) key: Option<String>,
+    pub(crate) is_decision: bool,
+    /// Every open wait takes a copy.
+    pub(crate) is_copied: bool,
+}
+
 /// The answer to a question that services know by event and key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DecidedRow {
@@ -169,6 +200,12 @@ pub(crate) struct DecidedRow {
     pub(crate) by: String,
     /// The id of the announcement.
     pub(crate) id: String,
+    /// What the question was known by to those who had seen it; older rows do not say it.
+    #[serde(default)]
+    pub(crate) seen: Option<String>,
+    /// The business key, and the digest of the announcement, in hexadecimal.
+    #[serde(default)]
+    pub(crate) announced: Option<(String, String)>,
 }
 
 /// A call that was abandoned, and what its service has said to it since.
@@ -256,4 +293,7 @@ pub struct AuditRecord {
     pub reason: Option<String>,
     /// `accepted`, `same`, or why not.
     pub outcome: String,
+    /// Of a decision: whether it said which question its maker had seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<bool>,
 }

@@ -7,8 +7,10 @@
 mod answers;
 mod commands;
 mod decide;
+mod declared;
 mod ends;
 mod events;
+mod holders;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
 mod offers;
@@ -17,7 +19,9 @@ mod recovery;
 mod routes;
 mod search;
 mod struck;
+mod sweeps;
 mod turns;
+mod upgrade;
 mod wanted;
 
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
@@ -25,9 +29,10 @@ pub use recovery::OpenError;
 pub use struck::STRIKES_MAX;
 
 use crate::{
+    codec::DeclaredRow,
     driver::Driver,
     effect::{Effect, RequestId},
-    id::{Lane, Path, SagaId, Time},
+    id::{Lane, Path, Position, SagaId, Time},
     input::Input,
     journal::Fact,
     lanes::Waits,
@@ -81,6 +86,11 @@ pub const TURN_BYTES_MAX: usize = 3 << 20;
 /// with each turn, and one more turn may add [`TURN_BYTES_MAX`] to it.
 pub const HEAD_BYTES_MAX: usize = 2 << 20;
 
+/// What one input does for others than itself: events that it hands from lanes to waits, events
+/// that a wait looks at, lanes of ended sagas. What is more goes on with [`Input::GoOn`], so that
+/// however much a lane keeps, others have their turn between. Most inputs need one or two.
+const WORK_AT_ONCE: usize = 128;
+
 /// Timers that one tick fires. After a night in which nothing ran there may be as many as there are
 /// sagas: those that are left fire with the ticks that follow, and others have their turn between.
 const TIMERS_AT_ONCE: usize = 256;
@@ -98,14 +108,20 @@ pub struct Core<S> {
     states: BTreeMap<SagaId, turns::Folded>,
     waits: Waits,
     timers: BTreeSet<(Time, SagaId, Path)>,
-    /// How many open sagas ever held for a lane.
-    touched: BTreeMap<Lane, u32>,
-    /// How many events each lane keeps.
-    kept: BTreeMap<Lane, u32>,
-    /// Names for which sagas have held whose definition is not in this binary.
-    orphaned: BTreeSet<String>,
-    /// Waits that were opened in this input and have not looked at their lanes.
-    opened: VecDeque<(SagaId, Path)>,
+    /// What each lane keeps.
+    kept: BTreeMap<Lane, KeptLane>,
+    /// What definitions declared that are not in this binary, and may be back.
+    missing: BTreeMap<String, DeclaredRow>,
+    /// How much more the input being handled may do for others than itself.
+    room: usize,
+    /// Waits that have not looked at what their lanes keep.
+    opened: VecDeque<Look>,
+    /// Sagas that have ended and whose lanes are not all handed over.
+    leaving: VecDeque<Leaving>,
+    /// Definitions that have lanes to be swept.
+    swept: BTreeSet<String>,
+    /// Those of them for which that may have become possible.
+    sweeping: BTreeSet<String>,
     effects: Vec<Effect>,
     /// The requests among them.
     sends: BTreeSet<RequestId>,
@@ -115,6 +131,32 @@ pub struct Core<S> {
     struck: BTreeMap<[u8; 16], struck::StruckRow>,
 }
 
+/// What a lane keeps.
+#[derive(Clone, Copy, Debug)]
+struct KeptLane {
+    count: u32,
+    /// Nothing that came before this.
+    first: Position,
+}
+
+/// A wait on its way through what its lanes keep.
+#[derive(Clone, Debug)]
+struct Look {
+    saga: SagaId,
+    step: Path,
+    /// It takes nothing of what came up to here.
+    behind: Position,
+}
+
+/// A saga that has ended, and the (event, key) that it still has to hand over.
+#[derive(Debug)]
+struct Leaving {
+    saga: SagaId,
+    lanes: VecDeque<(String, String)>,
+    /// There is a row that says so.
+    is_noted: bool,
+}
+
 impl<S: Store> Core<S> {
     /// Applies one input. `now` is the wall clock; a fact's time is never before that of the
     /// previous fact of its saga.
@@ -122,6 +164,7 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read: stop, and open it again.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
+        self.room = WORK_AT_ONCE;
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,
@@ -131,8 +174,24 @@ impl<S: Store> Core<S> {
             }
             Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
             Input::Tick { watermark } => self.tick(now, watermark)?,
+            Input::GoOn => (),
         }
+        self.go_on(now)
+    }
+
+    /// Does what earlier inputs and this one have left to do, as far as there is room.
+    fn go_on(&mut self, now: Time) -> Result<(), StoreError> {
+        self.match_opened(now)?;
+        self.hand_over_lanes()?;
+        self.sweep(now)?;
+        // An arm that was started may hold for what its lane keeps.
         self.match_opened(now)
+    }
+
+    /// Whether inputs have left something to do: then [`Input::GoOn`] should follow, after what
+    /// others bring.
+    pub fn has_more(&self) -> bool {
+        !(self.opened.is_empty() && self.leaving.is_empty() && self.sweeping.is_empty())
     }
 
     /// Makes everything since the last commit durable, in one append, and gives out what is owed
@@ -191,12 +250,14 @@ impl<S: Store> Core<S> {
         self.txn.store()
     }
 
-    /// Fires what is due, by the clock and by intake; what is too much for one batch stays due.
+    /// Fires what is due, by the clock and by intake; what is too much for one batch stays due, and
+    /// so does everything while waits have not seen what came before.
     fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
+        self.match_opened(now)?;
         let until = now.min(watermark);
         for _ in 0..TIMERS_AT_ONCE {
             let Some((due, saga, step)) = self.timers.first().cloned() else { break };
-            if until < due {
+            if until < due || !self.opened.is_empty() {
                 break;
             }
             let fact = self.state(saga)?.and_then(|it| it.due(&step, until));

@@ -2,8 +2,8 @@
 //! the journal does not hold.
 
 use crate::{
-    id::{SagaId, Time},
-    journal::{Entry, Fact},
+    id::{Path, SagaId, Time},
+    journal::{Entry, Fact, Turn},
     replay::{Applied, Code, Live, ReplayError},
     watch::{Culprit, Running, Watch},
 };
@@ -90,6 +90,26 @@ impl Driver {
         };
         let applied = live.turn(job.at, job.turn_at, job.fact)?;
         Ok((live, bytes, applied))
+    }
+
+    /// What the saga would hold for if its code saw what is held. Nothing of it stays.
+    ///
+    /// # Errors
+    /// The code cannot go on.
+    pub(crate) fn foresee(
+        &mut self,
+        running: &Running<'_>,
+        code: Code,
+        journal: &[Entry],
+        now: Time,
+    ) -> Result<Vec<Path>, ReplayError> {
+        self.watched(running, || {
+            let mut live = Live::replay(code, journal)?;
+            for entry in journal.iter().filter(|it| matches!(it.turn, Turn::Held(_))) {
+                live.turn(entry.at, now, &entry.fact)?;
+            }
+            Ok(live.state().waits.into_iter().map(|it| it.step).collect())
+        })
     }
 
     /// The journal of a cached saga has grown.

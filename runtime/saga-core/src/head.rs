@@ -2,7 +2,7 @@
 
 use crate::{
     fold::{Asked, Attention, End, OpenSleep, OpenWait, State, Status},
-    id::{Path, Position, SagaId, Time},
+    id::{Path, Position, SagaId, Time, call_key},
     payload::Payload,
 };
 use serde::{Deserialize, Serialize};
@@ -54,8 +54,6 @@ pub struct Head {
     pub timers: Vec<(Time, Path)>,
     /// What people were asked.
     pub asked: Vec<Asked>,
-    /// Every (event, key) on which it ever held.
-    pub lanes: Vec<(String, String)>,
     /// Something has to be sent for it.
     pub owes: bool,
     /// What it left behind.
@@ -78,6 +76,13 @@ pub struct HeadCall {
 }
 
 impl Head {
+    /// What a decision on this wait names to say that it is about this question, and about what it
+    /// shows. Nothing of a wait that asks nobody.
+    pub fn seen(&self, wait: &OpenWait) -> Option<String> {
+        let ask = wait.ask.as_ref()?;
+        Some(ask.seen(&call_key(self.id, self.epoch, &wait.step)))
+    }
+
     /// The head of a saga that has started.
     pub fn of(state: &State, position: Position) -> Option<Head> {
         let start = state.start.as_ref()?;
@@ -104,7 +109,6 @@ impl Head {
             undo_depth: state.undos.len() + state.owed.len(),
             timers: state.timers(),
             asked: state.asked.clone(),
-            lanes: state.lanes.iter().cloned().collect(),
             owes: !(state.calls.is_empty() && state.owed.is_empty() && state.publishes.is_empty()),
             output: match &state.end {
                 Some(End::Completed(output)) => Some(output.clone()),

@@ -41,6 +41,10 @@ pub enum Input {
         /// The intake watermark.
         watermark: Time,
     },
+    /// Go on with what earlier inputs left to do, see [`Core::has_more`].
+    ///
+    /// [`Core::has_more`]: crate::core::Core::has_more
+    GoOn,
 }
 
 /// An event from the stream.
@@ -184,7 +188,10 @@ pub struct Decide {
     pub approved: bool,
     /// Why; a no needs it.
     pub reason: Option<String>,
-    /// The digest of the facts that the person saw, to refuse a decision on something else.
+    /// Which question the person saw, and what it showed, as [`Head::seen`] gives it: to refuse a
+    /// decision on something else.
+    ///
+    /// [`Head::seen`]: crate::head::Head::seen
     pub seen: Option<String>,
 }
 

@@ -177,6 +177,16 @@ pub struct Ask {
     pub facts: Payload,
 }
 
+impl Ask {
+    /// What a decision says to be about this question, asked in the step with this key, and about
+    /// what it shows.
+    pub(crate) fn seen(&self, step_key: &str) -> String {
+        let facts: String = self.facts.digest().iter().map(|it| format!("{it:02x}")).collect();
+        let short = crate::id::short_hash(&[step_key, &self.title, &facts]);
+        short.iter().map(|it| format!("{it:02x}")).collect()
+    }
+}
+
 /// What closing a scope means for its calls. Its waits and sleeps end at once in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -242,6 +252,37 @@ impl RetryMs {
     /// How an undo is retried: until it is too old for anyone to answer for its key.
     pub fn undo() -> RetryMs {
         RetryMs { limit_ms: millis(RESEND_MAX), abort: false, ..Retry::DEFAULT.into() }
+    }
+}
+
+impl Entry {
+    /// How the saga began, if it began with this entry.
+    pub(crate) fn start(&self) -> Option<&Start> {
+        match &self.fact {
+            Fact::Started(start) => Some(start),
+            _ => None,
+        }
+    }
+
+    /// The (event, key) from which the saga starts, and those on which it begins to hold here.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let started = match &self.fact {
+            Fact::Started(start) => {
+                start.event.as_ref().map(|it| (it.name.as_str(), start.key.as_str()))
+            }
+            _ => None,
+        };
+        let decisions = match &self.turn {
+            Turn::Done { decisions, .. } => decisions.as_slice(),
+            Turn::Held(_) => &[],
+        };
+        let held_on = decisions.iter().flat_map(|it| match it {
+            Decision::Wait { events, key, .. } => {
+                events.iter().map(|event| (event.as_str(), key.as_str())).collect()
+            }
+            _ => Vec::new(),
+        });
+        started.into_iter().chain(held_on)
     }
 }
 

@@ -183,6 +183,19 @@ pub enum Table {
     Abandoned,
     /// Culprit → how often processes ended while its code ran.
     Struck,
+    /// Lane, saga → nothing more: the live sagas that ever held on a lane which is not of their own
+    /// start key.
+    Holder,
+    /// Definition, position of its start, saga → nothing more: the live sagas of a definition.
+    Live,
+    /// Definition, saga → an ended saga whose lanes are not all handed over yet.
+    Leaving,
+    /// Definition, position, lane → a lane that is swept when no saga lives that is as old.
+    Sweep,
+    /// Definition → what it declared when it was last linked.
+    Declared,
+    /// Status, or that it asks a person; saga → nothing more: the sagas that stand so.
+    Standing,
 }
 
 /// A change of a row.

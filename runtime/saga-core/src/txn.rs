@@ -7,7 +7,7 @@ use crate::{
     store::{Batch, KeyValue, Kind, Record, Row, Scan, Slot, Store, StoreError, Table},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 pub(crate) struct Txn<S> {
     store: S,
@@ -137,20 +137,56 @@ impl<S: Store> Txn<S> {
         position.checked_sub(first).and_then(|at| usize::try_from(at).ok())
     }
 
-    /// All rows whose key begins so, ascending.
-    pub(crate) fn all(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
-        let scan = Scan { table, prefix, beyond: None, is_backward: false, limit: usize::MAX };
-        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = self.store.rows(&scan)?.into_iter().collect();
-        let pending = self.rows.range((table, prefix.to_vec())..);
-        for ((_, key), value) in
-            pending.take_while(|((it, key), _)| *it == table && key.starts_with(prefix))
-        {
-            match value {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(key),
-            };
+    /// Whether there is such a row.
+    pub(crate) fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        match self.rows.get(&(table, key.to_vec())) {
+            Some(pending) => Ok(pending.is_some()),
+            None => Ok(self.store.row(table, key)?.is_some()),
         }
-        Ok(rows.into_iter().collect())
+    }
+
+    /// Rows whose key begins so, ascending, behind the key `beyond`: at most `limit`.
+    pub(crate) fn some(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        beyond: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        /// What is pending may take rows away: the next ones are read along then.
+        const MORE: usize = 64;
+        let (mut found, mut beyond) = (Vec::new(), beyond.map(<[u8]>::to_vec));
+        loop {
+            let first = match &beyond {
+                Some(beyond) => Bound::Excluded((table, beyond.clone())),
+                None => Bound::Included((table, prefix.to_vec())),
+            };
+            let is_ours = |(it, key): &(Table, Vec<u8>)| *it == table && key.starts_with(prefix);
+            let mut pending = self.rows.range((first, Bound::Unbounded)).peekable();
+            let is_thinned = pending.peek().is_some_and(|it| is_ours(it.0) && it.1.is_none());
+            let at_once = if is_thinned { limit.max(MORE) } else { limit };
+            let (is_backward, after) = (false, beyond.as_deref());
+            let scan = Scan { table, prefix, beyond: after, is_backward, limit: at_once };
+            let stored = self.store.rows(&scan)?;
+            // Behind the last of these there may be more, which go before what is pending there.
+            let until = stored.last().filter(|_| stored.len() == at_once).map(|it| it.0.clone());
+            let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
+            let pending = pending.take_while(|it| {
+                is_ours(it.0) && until.as_ref().is_none_or(|last| it.0.1 <= *last)
+            });
+            for ((_, key), value) in pending {
+                match value {
+                    Some(value) => rows.insert(key.clone(), value.clone()),
+                    None => rows.remove(key),
+                };
+            }
+            found.extend(rows);
+            if until.is_none() || limit <= found.len() {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            beyond = until;
+        }
     }
 
     /// The first entry of a saga's journal.

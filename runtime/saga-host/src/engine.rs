@@ -73,6 +73,8 @@ enum Work {
     /// Time has passed, and intake has passed this time.
     Tick(Time, oneshot::Sender<Ticked>),
     Read(Query),
+    /// Nobody brings anything, and something is left to do.
+    GoOn,
     Stop,
 }
 
@@ -279,6 +281,7 @@ impl Loop {
             }
             match self.reads.pop_front() {
                 Some(read) => self.read(read),
+                None if self.core.has_more() => return Some(Work::GoOn),
                 None => return self.work.blocking_recv(),
             }
         }
@@ -316,6 +319,10 @@ impl Loop {
                 || BATCH_TIME_MAX <= started.elapsed();
             next = if is_full { None } else { self.work.try_recv().ok() };
         }
+        if self.core.has_more() {
+            // However much others bring, it gets done.
+            self.apply(Work::GoOn, &mut after)?;
+        }
         Ok(after)
     }
 
@@ -345,6 +352,7 @@ impl Loop {
                 self.reads.push_back(query);
                 return Ok(());
             }
+            Work::GoOn => Input::GoOn,
             Work::Stop => {
                 after.stop = true;
                 return Ok(());

@@ -239,6 +239,12 @@ fn table_letter(table: Table) -> u8 {
         Table::Offered => b'R',
         Table::Abandoned => b'A',
         Table::Struck => b'B',
+        Table::Holder => b'H',
+        Table::Live => b'L',
+        Table::Leaving => b'G',
+        Table::Sweep => b'W',
+        Table::Declared => b'Y',
+        Table::Standing => b'Z',
     }
 }
 
@@ -291,7 +297,7 @@ mod tests {
         use Table::*;
         let tables = [
             Open, Ended, Kept, Identity, StartKey, Claim, Decided, Unrouted, Key, Found, Stray,
-            Index, Offered, Abandoned, Struck,
+            Index, Offered, Abandoned, Struck, Holder, Live, Leaving, Sweep, Declared, Standing,
         ];
         let mut letters: Vec<u8> = tables.map(table_letter).to_vec();
         letters.extend(KINDS.map(kind_letter));

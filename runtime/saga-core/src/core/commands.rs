@@ -27,6 +27,10 @@ impl<S: Store> Core<S> {
         command: Command,
     ) -> Result<(), StoreError> {
         let (action, target, reason) = described(&command);
+        let shown = match &command {
+            Command::Decide(decide) => Some(decide.seen.is_some()),
+            _ => None,
+        };
         let reply = match command {
             Command::Start { definition, key, input } => {
                 self.start_by_hand(now, actor, &definition, key, input)?
@@ -45,7 +49,7 @@ impl<S: Store> Core<S> {
             Err(refusal) => refusal.detail.clone(),
         };
         let (at, actor) = (now, actor.clone());
-        let audit = AuditRecord { at, actor, action, target, reason, outcome };
+        let audit = AuditRecord { at, actor, action, target, reason, outcome, shown };
         self.txn.put_record(Kind::Audit, &audit)?;
         self.effects.push(Effect::Answer { ticket, reply });
         Ok(())

@@ -1,11 +1,11 @@
 //! A person's decision: authenticated by the host, authorised and applied here.
 
-use super::Core;
+use super::{Core, turns::running};
 use crate::{
     codec::DecidedRow,
     effect::{Refusal, RefusalKind, Reply},
-    fold::OpenWait,
-    id::{Lane, SagaId, Time, call_key, short_hash},
+    fold::{Asked, OpenWait, State},
+    id::{Lane, Path, SagaId, Time, call_key, short_hash},
     input::{Actor, Decide, Role, Target},
     journal::{Ask, Fact},
     payload::Payload,
@@ -16,6 +16,9 @@ use serde_json::{Map, Value};
 /// A reason may not be longer: it stands in journals, mails and headers.
 pub(super) const REASON_BYTES_MAX: usize = 2000;
 
+/// Open questions under one event and key that are looked at for the one that was shown.
+const QUESTIONS_MAX: usize = 64;
+
 /// An open question.
 struct Question {
     saga: SagaId,
@@ -23,7 +26,27 @@ struct Question {
     definition: String,
     wait: OpenWait,
     ask: Ask,
+    /// An earlier one under the same event and key is closed.
+    is_second: bool,
 }
+
+impl Question {
+    fn seen(&self) -> String {
+        self.ask.seen(&call_key(self.saga, self.epoch, &self.wait.step))
+    }
+}
+
+/// What a decision is about, or why it is about nothing.
+type Found = Result<Question, Refused>;
+
+enum Refused {
+    /// Nothing such is open: it may have been decided before.
+    NotOpen,
+    /// It could be about several, or about another one.
+    Unclear(&'static str),
+}
+
+const LOOK_AGAIN: &str = "the task shows other facts now: look again";
 
 impl<S: Store> Core<S> {
     pub(super) fn decide(
@@ -38,15 +61,22 @@ impl<S: Store> Core<S> {
         if let Err(refusal) = check_reason(decide.reason.as_deref(), !decide.approved) {
             return Ok(Err(refusal));
         }
-        let Some(question) = self.question(&decide.target)? else {
-            return self.decided_before(decide);
+        let question = match self.question(decide)? {
+            Ok(question) => question,
+            Err(Refused::NotOpen) => return self.decided_before(decide),
+            Err(Refused::Unclear(why)) => return Ok(Err(refusal(RefusalKind::Conflict, why))),
         };
-        let is_stale = |seen: &String| *seen != super::turns::hex(&question.ask.facts.digest());
-        if decide.seen.as_ref().is_some_and(is_stale) {
-            let why = "the task shows other facts now: look again";
-            return Ok(Err(refusal(RefusalKind::Conflict, why)));
+        if let Some(reply) = self.may_be_a_repeat(&question, decide)? {
+            return Ok(reply);
         }
-        let body = self.body_of(&question, actor, decide);
+        if let Err(why) = self.will_be_seen(now, &question)? {
+            return Ok(Err(refusal(RefusalKind::Conflict, &why)));
+        }
+        let Some(body) = self.body_of(&question, actor, decide) else {
+            let why = "its definition is not in this binary, and nothing says where its key lies: \
+                       decide when it is back";
+            return Ok(Err(refusal(RefusalKind::Conflict, why)));
+        };
         if !question.wait.filter.holds(&body) {
             return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
         }
@@ -62,59 +92,135 @@ impl<S: Store> Core<S> {
         self.decided_before(decide)
     }
 
-    fn question(&mut self, target: &Target) -> Result<Option<Question>, StoreError> {
-        let (saga, step) = match target {
-            Target::Task(task) => (task.saga, task.step.clone()),
+    /// The question that a decision is about. One that says what its maker has seen is about that,
+    /// and any other one is about the only question that is open.
+    fn question(&mut self, decide: &Decide) -> Result<Found, StoreError> {
+        let mut open = self.open_questions(&decide.target)?;
+        let is_seen = |it: &Question| decide.seen.as_ref().is_none_or(|seen| *seen == it.seen());
+        let by_task = matches!(decide.target, Target::Task(_));
+        if by_task && !open.iter().all(is_seen) {
+            return Ok(Err(Refused::Unclear(LOOK_AGAIN)));
+        }
+        open.retain(is_seen);
+        Ok(match (open.pop(), open.pop()) {
+            (Some(question), None) => Ok(question),
+            (None, _) => Err(Refused::NotOpen),
+            (Some(_), Some(_)) => {
+                Err(Refused::Unclear("more than one question is open: say which one was seen"))
+            }
+        })
+    }
+
+    fn open_questions(&mut self, target: &Target) -> Result<Vec<Question>, StoreError> {
+        let steps: Vec<(SagaId, Path)> = match target {
+            Target::Task(task) => vec![(task.saga, task.step.clone())],
             Target::Event { name, key } => {
-                let lanes = self.registry.declaring(name);
-                let lanes = lanes.iter().map(|it| Lane::of(it.name, name, key));
+                let linked = self.registry.declaring(name).into_iter().map(|it| it.name);
+                let lanes = linked.chain(self.missing.keys().map(String::as_str));
+                let lanes = lanes.map(|it| Lane::of(it, name, key));
                 let asks = lanes.flat_map(|lane| self.waits.of(&lane).collect::<Vec<_>>());
-                match asks.into_iter().find(|it| it.asks) {
-                    Some(wait) => (wait.saga, wait.step.clone()),
-                    None => return Ok(None),
-                }
+                let asks = asks.filter(|it| it.asks).take(QUESTIONS_MAX);
+                asks.map(|it| (it.saga, it.step.clone())).collect()
             }
         };
-        let Some(state) = self.state(saga)? else { return Ok(None) };
-        let wait = state.waits.iter().find(|it| it.step == step).cloned();
-        let start = state.start.as_ref();
-        Ok(wait.zip(start).and_then(|(wait, start)| {
-            let ask = wait.ask.clone()?;
-            let (epoch, definition) = (start.epoch, start.definition.clone());
-            Some(Question { saga, epoch, definition, wait, ask })
-        }))
+        let mut open = Vec::new();
+        for (saga, step) in steps {
+            let Some(state) = self.state(saga)? else { continue };
+            open.extend(question_of(state, saga, &step));
+        }
+        Ok(open)
+    }
+
+    /// One that does not say what its maker has seen may be a repeat of what was decided before
+    /// under this event and key, or mean a question that is closed: then it answers no other one.
+    fn may_be_a_repeat(
+        &self,
+        question: &Question,
+        decide: &Decide,
+    ) -> Result<Option<Result<Reply, Refusal>>, StoreError> {
+        let Target::Event { name, key } = &decide.target else { return Ok(None) };
+        if decide.seen.is_some() {
+            return Ok(None);
+        }
+        let row = self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?;
+        Ok(match row {
+            Some(row) => Some(same_or_not(row.saga, row.approved, &row.by, decide)),
+            None if question.is_second => {
+                let why = "another question was open before: say which one was seen";
+                Some(Err(refusal(RefusalKind::Conflict, why)))
+            }
+            None => None,
+        })
+    }
+
+    /// What happened before a decision, and was held, may close its question as soon as the code
+    /// sees it: what people and services are told must be what the code will do.
+    fn will_be_seen(
+        &mut self,
+        now: Time,
+        question: &Question,
+    ) -> Result<Result<(), String>, StoreError> {
+        let Question { saga, wait, .. } = question;
+        let Some(state) = self.state(*saga)?.filter(|it| !it.held.is_empty()) else {
+            return Ok(Ok(()));
+        };
+        let (start, seq) = (state.start.clone(), state.held.first().copied().unwrap_or_default());
+        let linked = self.registry.get(&question.definition);
+        let linked = linked.zip(start).filter(|(it, start)| it.version == start.version);
+        let Some((definition, start)) = linked else {
+            let why = "its code is not in this binary, and has not seen all that happened before: \
+                       decide when it is back";
+            return Ok(Err(why.to_owned()));
+        };
+        let (code, journal) = (definition.code, self.txn.journal(*saga)?);
+        let Some(first) = journal.get(seq as usize) else { return Ok(Ok(())) };
+        let running = running(&start, seq, &first.fact);
+        let foreseen = match self.quarantined(&running) {
+            Some(err) => Err(err),
+            None => self.driver.foresee(&running, code, &journal, now),
+        };
+        Ok(match foreseen {
+            Ok(waits) if waits.contains(&wait.step) => Ok(()),
+            Ok(_) => Err("what happened before closes the question: its saga sees that when it \
+                          goes on"
+                .to_owned()),
+            Err(err) => Err(format!("its saga cannot go on, and nobody knows what it asks: {err}")),
+        })
     }
 
     /// The same decision again has no further effect; another one comes too late.
     fn decided_before(&mut self, decide: &Decide) -> Result<Result<Reply, Refusal>, StoreError> {
-        let row = match &decide.target {
+        let (row, asked) = match &decide.target {
             Target::Event { name, key } => {
-                let key = short_hash(&[name, key]);
-                let row = self.txn.get::<DecidedRow>(Table::Decided, &key)?;
-                row.map(|it| (it.saga, it.approved, it.by))
+                (self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?, None)
             }
             Target::Task(task) => {
                 let head = self.head(task.saga)?;
+                let id = call_key(task.saga, head.as_ref().map_or(0, |it| it.epoch), &task.step);
+                // Heads told of it before the rows did.
                 let asked = head.into_iter().flat_map(|it| it.asked);
-                let asked = asked.filter(|it| it.step == task.step);
-                asked.filter_map(|it| it.decided).next().map(|it| (task.saga, it.approved, it.by))
+                let asked = asked.filter(|it| it.step == task.step).find_map(|it| it.decided);
+                (self.txn.get::<DecidedRow>(Table::Decided, &announced_key(&id))?, asked)
             }
         };
-        Ok(match row {
-            Some((saga, approved, _)) if approved == decide.approved => Ok(Reply::Same(saga)),
-            Some((_, approved, by)) => {
-                let done = if approved { "approved" } else { "rejected" };
-                Err(refusal(RefusalKind::Conflict, &format!("it was {done} by {by}")))
+        let is_other = |it: &DecidedRow| it.seen.is_some() && it.seen != decide.seen;
+        Ok(match (row, asked, &decide.target) {
+            (Some(row), _, _) if decide.seen.is_some() && is_other(&row) => {
+                Err(refusal(RefusalKind::Conflict, LOOK_AGAIN))
             }
-            None => Err(refusal(RefusalKind::NotFound, "nothing asks for this decision")),
+            (Some(row), _, _) => same_or_not(row.saga, row.approved, &row.by, decide),
+            (None, Some(it), Target::Task(task)) => {
+                same_or_not(task.saga, it.approved, &it.by, decide)
+            }
+            _ => Err(refusal(RefusalKind::NotFound, "nothing asks for this decision")),
         })
     }
 
-    /// The event that the world will see: the key under its declared name, and who decided what.
-    fn body_of(&self, question: &Question, actor: &Actor, decide: &Decide) -> Value {
+    /// The event that the world will see: the key where its definition declares it, also while that
+    /// is missing, and who decided what.
+    fn body_of(&self, question: &Question, actor: &Actor, decide: &Decide) -> Option<Value> {
         let event = question.wait.events.first().map_or("", String::as_str);
-        let declared = self.registry.get(&question.definition).and_then(|it| it.declared(event));
-        let pointer = declared.map_or("/key", |it| it.key);
+        let pointer = self.declared(&question.definition, event)?.key?;
         let mut body = Map::new();
         put(&mut body, pointer.trim_start_matches('/'), &question.wait.key);
         body.insert("approved".to_owned(), Value::from(decide.approved));
@@ -122,8 +228,38 @@ impl<S: Store> Core<S> {
         if let Some(reason) = &decide.reason {
             body.insert("reason".to_owned(), Value::from(reason.clone()));
         }
-        Value::Object(body)
+        Some(Value::Object(body))
     }
+}
+
+fn question_of(state: &State, saga: SagaId, step: &Path) -> Option<Question> {
+    let (start, is_open) =
+        (state.start.as_ref()?, |step: &Path| state.waits.iter().any(|it| it.step == *step));
+    let wait = state.waits.iter().find(|it| it.step == *step)?.clone();
+    let ask = wait.ask.clone()?;
+    let is_earlier =
+        |it: &Asked| it.step != *step && it.key == wait.key && wait.events.contains(&it.event);
+    let is_second = state.asked.iter().any(|it| is_earlier(it) && !is_open(&it.step));
+    let (epoch, definition) = (start.epoch, start.definition.clone());
+    Some(Question { saga, epoch, definition, wait, ask, is_second })
+}
+
+fn same_or_not(saga: SagaId, approved: bool, by: &str, decide: &Decide) -> Result<Reply, Refusal> {
+    if approved == decide.approved {
+        return Ok(Reply::Same(saga));
+    }
+    let done = if approved { "approved" } else { "rejected" };
+    Err(refusal(RefusalKind::Conflict, &format!("it was {done} by {by}")))
+}
+
+/// Where the last decision under an event and key is found.
+pub(super) fn decided_key(name: &str, key: &str) -> [u8; 16] {
+    short_hash(&[name, key])
+}
+
+/// Where a decision is found by the id of its announcement.
+pub(super) fn announced_key(id: &str) -> [u8; 16] {
+    short_hash(&[id])
 }
 
 /// Puts a key where a JSON pointer, without its first slash, will find it.

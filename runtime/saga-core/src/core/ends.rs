@@ -1,24 +1,28 @@
 //! What happens to the lanes of a saga when it ends, and to what comes later.
 
 use super::{
-    Core,
-    routes::{Fate, Routed},
+    Core, Leaving,
+    holders::{Owner, holder_key},
+    routes::{Fate, KeptRow, Routed},
 };
 use crate::{
-    codec::{ClaimRow, EventRecord},
+    codec::ClaimRow,
     effect::Outcome,
+    fold::State,
     head::Head,
-    id::{Lane, SagaId, Time},
+    id::{Lane, SagaId, Time, short_hash},
     payload::Payload,
     saga::{Definition, Ended, Late, LateEvent, LateInput},
-    store::{Kind, Store, StoreError, Table},
+    store::{Store, StoreError, Table},
     watch::{saga_key, start_key},
 };
 use std::collections::BTreeSet;
 
 impl<S: Store> Core<S> {
-    /// Moves the saga out of everything that is open. Events that nobody took go to its late arm.
-    pub(super) fn end(&mut self, head: &Head) -> Result<(), StoreError> {
+    /// Moves the saga out of everything that is open. What becomes of its lanes is decided with
+    /// what its definition declares: where that is not in this binary, it is decided when the
+    /// definition is back.
+    pub(super) fn end(&mut self, head: &Head, state: &State) -> Result<(), StoreError> {
         let saga = head.id;
         self.driver.forget(saga);
         self.states.remove(&saga);
@@ -27,52 +31,85 @@ impl<S: Store> Core<S> {
         }
         self.txn.delete(Table::Open, saga.as_bytes());
         self.txn.put(Table::Ended, saga.as_bytes(), head)?;
-        let lanes = self.lanes_of(head).into_iter();
-        let lanes: Vec<(Lane, (String, String))> =
-            lanes.map(|it| (Lane::of(&head.definition, &it.0, &it.1), it)).collect();
-        for (lane, _) in lanes.iter().filter(|it| head.lanes.contains(&it.1)) {
-            if let Some(count) = self.touched.get_mut(lane) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.touched.remove(lane);
-                }
-            }
-        }
-        let (position, ended_at) = (head.position, head.ended_at.unwrap_or(head.updated_at));
-        for (lane, (_, key)) in lanes {
-            self.txn.put(Table::Claim, &lane.0, &ClaimRow { position, saga, ended_at })?;
-            self.sweep(ended_at, head, &lane, &key)?;
+        match self.leaving_of(head, &state.lanes) {
+            Some(leaving) => self.leaving.push_back(leaving),
+            None => self.note_leaving(head)?,
         }
         Ok(())
     }
 
-    /// Those on which it ever held, and those of its key for which it says what late means.
-    fn lanes_of(&self, head: &Head) -> BTreeSet<(String, String)> {
-        let mut lanes: BTreeSet<(String, String)> = head.lanes.iter().cloned().collect();
-        if let Some(definition) = self.registry.get(&head.definition) {
-            let says_late = definition.events.iter().filter(|it| it.late != Late::Unclaimed);
-            lanes.extend(says_late.map(|it| (it.name.to_owned(), head.key.clone())));
-        }
-        lanes
+    /// Those on which it ever held, and those of its key for which its definition says what late
+    /// means, or in which another saga of its key has left something.
+    pub(super) fn leaving_of(
+        &self,
+        head: &Head,
+        held_on: &BTreeSet<(String, String)>,
+    ) -> Option<Leaving> {
+        let definition = self.registry.get(&head.definition)?;
+        let mut lanes: BTreeSet<(String, String)> = held_on.clone();
+        let keeps = |name| self.kept.contains_key(&Lane::of(definition.name, name, &head.key));
+        let of_key = definition.events.iter();
+        let of_key = of_key.filter(|it| it.late != Late::Unclaimed || keeps(it.name));
+        lanes.extend(of_key.map(|it| (it.name.to_owned(), head.key.clone())));
+        Some(Leaving { saga: head.id, lanes: lanes.into_iter().collect(), is_noted: false })
     }
 
-    fn sweep(&mut self, now: Time, head: &Head, lane: &Lane, key: &str) -> Result<(), StoreError> {
-        // A live saga of the same lane goes first.
-        if self.touched.contains_key(lane) {
-            return Ok(());
-        }
-        let Some(definition) = self.registry.get(&head.definition).cloned() else {
-            return Ok(());
-        };
-        for position in self.kept_in(lane)? {
-            let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
+    /// Writes that the lanes of this saga are still to be handed over.
+    fn note_leaving(&mut self, head: &Head) -> Result<(), StoreError> {
+        let row = KeptRow { position: head.position };
+        self.txn.put(Table::Leaving, &leaving_key(&head.definition, head.id), &row).map(drop)
+    }
+
+    /// Hands over the lanes of sagas that have ended, as many as there is room for.
+    pub(super) fn hand_over_lanes(&mut self) -> Result<(), StoreError> {
+        while 0 < self.room
+            && let Some(mut leaving) = self.leaving.pop_front()
+        {
+            let Some(head) = self.txn.get::<Head>(Table::Ended, leaving.saga.as_bytes())? else {
                 continue;
             };
-            let routed = Routed { position, event: &event, key: key.to_owned(), lane: *lane };
-            let fate = self.late(now, &definition, head, &routed)?;
-            self.take_kept(lane, position);
-            self.rule(&head.definition, &event, fate)?;
+            while 0 < self.room
+                && let Some((name, key)) = leaving.lanes.pop_front()
+            {
+                self.room -= 1;
+                self.hand_over_lane(&head, name, key)?;
+            }
+            if leaving.lanes.is_empty() {
+                self.has_left(&head, leaving.is_noted)?;
+                continue;
+            }
+            if !leaving.is_noted {
+                self.note_leaving(&head)?;
+                leaving.is_noted = true;
+            }
+            self.leaving.push_front(leaving);
         }
+        Ok(())
+    }
+
+    /// From here on the saga answers for the lane as one that has ended. What the lane keeps goes
+    /// to its late arm as soon as no live saga may want it.
+    fn hand_over_lane(&mut self, head: &Head, name: String, key: String) -> Result<(), StoreError> {
+        let (lane, owner) = (Lane::of(&head.definition, &name, &key), Owner::of_head(head));
+        let is_alone = owner.is_alone_on(&key);
+        if !is_alone {
+            self.txn.delete(Table::Holder, &holder_key(&lane, head.id));
+        }
+        let (position, saga) = (head.position, head.id);
+        let ended_at = head.ended_at.unwrap_or(head.updated_at);
+        self.txn.put(Table::Claim, &lane.0, &ClaimRow { position, saga, ended_at })?;
+        if self.kept.contains_key(&lane) && !self.has_owner(&head.definition, &lane, &key)? {
+            self.sweep_later(&head.definition, name, key, is_alone)?;
+        }
+        Ok(())
+    }
+
+    fn has_left(&mut self, head: &Head, is_noted: bool) -> Result<(), StoreError> {
+        if is_noted {
+            self.txn.delete(Table::Leaving, &leaving_key(&head.definition, head.id));
+        }
+        self.forget_live(Owner::of_head(head))?;
+        self.look_at_sweeps(&head.definition);
         Ok(())
     }
 
@@ -83,41 +120,39 @@ impl<S: Store> Core<S> {
         definition: &Definition,
         routed: &Routed<'_>,
     ) -> Result<Option<Fate>, StoreError> {
-        if self.touched.contains_key(&routed.lane) {
-            return Ok(None);
-        }
         let Some(claim) = self.txn.get::<ClaimRow>(Table::Claim, &routed.lane.0)? else {
             return Ok(None);
         };
-        if self.has_live_of_key(definition.name, &routed.key)? {
+        if self.has_owner(definition.name, &routed.lane, &routed.key)? {
             return Ok(None);
-        }
-        if claim.ended_at.after_ms(self.limits.late_for_ms) < now {
-            return Ok(Some((Outcome::Unclaimed, Some(claim.saga), None)));
         }
         let Some(head) = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes())? else {
             return Ok(Some((Outcome::Unclaimed, Some(claim.saga), None)));
         };
-        self.late(now, definition, &head, routed).map(Some)
-    }
-
-    /// A saga of this key that has not opened its wait yet.
-    fn has_live_of_key(&self, definition: &str, key: &str) -> Result<bool, StoreError> {
-        let start_key = crate::id::short_hash(&[definition, key]);
-        let row = self.txn.get::<crate::codec::StartKeyRow>(Table::StartKey, &start_key)?;
-        match row {
-            Some(row) => Ok(self.txn.get::<Head>(Table::Open, row.saga.as_bytes())?.is_some()),
-            None => Ok(false),
+        let is_alone = Owner::of_head(&head).is_alone_on(&routed.key);
+        if !is_alone && self.oldest_live(definition.name)?.is_some() {
+            // One of those that live may still come to hold on it.
+            let fate = self.keep_unless_full(routed)?;
+            let name = routed.event.name.clone();
+            self.sweep_later(definition.name, name, routed.key.clone(), false)?;
+            return Ok(Some(fate));
         }
+        self.late(now, now, definition, &head, routed).map(Some)
     }
 
-    fn late(
+    /// What an event means that came at this time, when this saga answers for its lane.
+    pub(super) fn late(
         &mut self,
         now: Time,
+        came_at: Time,
         definition: &Definition,
         ended: &Head,
         routed: &Routed<'_>,
     ) -> Result<Fate, StoreError> {
+        let ended_at = ended.ended_at.unwrap_or(ended.updated_at);
+        if ended_at.after_ms(self.limits.late_for_ms) < came_at {
+            return Ok((Outcome::Unclaimed, Some(ended.id), None));
+        }
         let late = definition.declared(&routed.event.name).map(|it| it.late);
         match late {
             Some(Late::Run(arm)) => self.run_arm(now, arm, ended, routed),
@@ -167,8 +202,11 @@ impl<S: Store> Core<S> {
     }
 
     pub(super) fn is_known(&self, saga: SagaId) -> Result<bool, StoreError> {
-        let open = self.txn.get::<Head>(Table::Open, saga.as_bytes())?;
-        let ended = self.txn.get::<Head>(Table::Ended, saga.as_bytes())?;
-        Ok(open.is_some() || ended.is_some())
+        Ok(self.txn.has(Table::Open, saga.as_bytes())?
+            || self.txn.has(Table::Ended, saga.as_bytes())?)
     }
+}
+
+fn leaving_key(definition: &str, saga: SagaId) -> Vec<u8> {
+    [&short_hash(&[definition])[..], &saga.as_bytes()[..]].concat()
 }

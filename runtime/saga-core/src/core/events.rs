@@ -1,6 +1,11 @@
 //! Events at the door: each is durable, once, before anything waits for it.
 
-use super::{Core, routes::key_of, turns::hex};
+use super::{
+    Core,
+    decide::{announced_key, decided_key},
+    routes::key_of,
+    turns::hex,
+};
 use crate::{
     codec::{DecidedRow, EventRecord, IdentityRow, NoteRecord},
     effect::{Effect, Outcome, Verdict},
@@ -60,20 +65,29 @@ impl<S: Store> Core<S> {
         digest: String,
         event: &mut EventRecord,
     ) -> Result<Vec<Verdict>, StoreError> {
-        if let Some(announced) = self.decision_from_outside(event)? {
-            if announced.outcome == Outcome::Announced {
-                return Ok(vec![announced]);
+        let ruled = self.decision_from_outside(event)?;
+        match &ruled {
+            Some(it) if it.outcome == Outcome::Announced && !self.is_heard(&event.name) => {
+                return Ok(vec![it.clone()]);
             }
-            event.verdicts = vec![announced];
-            let position = self.txn.put_record(Kind::Event, event)?;
-            self.put_identity(identity, position, digest, &event.verdicts)?;
-            return Ok(event.verdicts.clone());
+            Some(it) if it.outcome == Outcome::Refused => event.verdicts = vec![it.clone()],
+            _ => (),
         }
         let position = self.txn.put_record(Kind::Event, event)?;
-        event.verdicts = self.route_all(now, position, event, &[])?;
-        self.txn.amend_record(position, event)?;
+        if event.verdicts.is_empty() {
+            event.verdicts = self.route_all(now, position, event, &[])?;
+            if let Some(announced) = ruled {
+                event.verdicts.retain(|it| it.outcome != Outcome::Unrouted);
+                event.verdicts.insert(0, announced);
+            }
+            self.txn.amend_record(position, event)?;
+        }
         self.put_identity(identity, position, digest, &event.verdicts)?;
         Ok(event.verdicts.clone())
+    }
+
+    fn is_heard(&self, name: &str) -> bool {
+        !self.hearing(name).is_empty() || self.is_missed(name, &[])
     }
 
     fn put_identity(
@@ -111,27 +125,51 @@ impl<S: Store> Core<S> {
     }
 
     /// A decision of a person is made by the core alone. What comes from outside under its name is
-    /// our own announcement, or refused.
+    /// our own announcement, or refused, whoever else declares the name.
     pub(super) fn decision_from_outside(
         &self,
         event: &EventRecord,
     ) -> Result<Option<Verdict>, StoreError> {
-        let declaring = self.registry.declaring(&event.name);
-        let Some(declared) = declaring.iter().find_map(|it| it.declared(&event.name)) else {
-            return Ok(None);
-        };
-        if !declared.is_decision {
+        let linked = self.registry.declaring(&event.name).into_iter();
+        let linked = linked.filter_map(|it| it.declared(&event.name)).any(|it| it.is_decision);
+        if !linked && !self.missing_declared(&event.name).any(|it| it.is_decision) {
             return Ok(None);
         }
-        let key = key_of(event, declared).unwrap_or_default();
-        let row = self.txn.get::<DecidedRow>(Table::Decided, &short_hash(&[&event.name, &key]))?;
-        Ok(Some(match row.filter(|it| it.id == event.id) {
+        let row = self.announced(event)?;
+        Ok(Some(match row {
             Some(row) => verdict(Outcome::Announced, Some(row.saga), None),
             None => {
                 let why = "unsigned decision: decide the task over HTTP or tasks.decide";
                 verdict(Outcome::Refused, None, Some(why.to_owned()))
             }
         }))
+    }
+
+    /// The decision that the event announces: in all that it says, as others hear it.
+    fn announced(&self, event: &EventRecord) -> Result<Option<DecidedRow>, StoreError> {
+        let row = self.txn.get::<DecidedRow>(Table::Decided, &announced_key(&event.id))?;
+        if let Some(row) = row {
+            let digest = hex(&event.body.digest());
+            let says_so = row.announced.as_ref().is_some_and(|(key, body)| {
+                *body == digest && event.key.as_ref().is_none_or(|it| it == key)
+            });
+            return Ok(Some(row).filter(|_| says_so));
+        }
+        // Older decisions are found by event and key alone.
+        let declaring = self.registry.declaring(&event.name).into_iter();
+        let declaring = declaring.filter_map(|it| it.declared(&event.name));
+        for declared in declaring.filter(|it| it.is_decision) {
+            let key = key_of(event, declared).unwrap_or_default();
+            let key = decided_key(&event.name, &key);
+            let row = self.txn.get::<DecidedRow>(Table::Decided, &key)?;
+            let body = event.body.to_value();
+            let says_so = |it: &DecidedRow| body["approved"] == it.approved && body["by"] == it.by;
+            let is_it = |it: &DecidedRow| it.id == event.id && it.announced.is_none();
+            if let Some(row) = row.filter(|it| is_it(it) && says_so(it)) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -11,9 +11,10 @@ impl<S: Store> Core<S> {
 
     /// The indexes in memory, as text: equal for equal stores.
     pub(crate) fn indexes(&self) -> String {
+        let kept: Vec<_> = self.kept.iter().map(|(lane, it)| (lane, it.count)).collect();
         format!(
-            "waits {:?}\ntimers {:?}\ntouched {:?}\nkept {:?}",
-            self.waits, self.timers, self.touched, self.kept
+            "waits {:?}\ntimers {:?}\nkept {:?}\nmissing {:?}\nswept {:?}",
+            self.waits, self.timers, kept, self.missing, self.swept
         )
     }
 }

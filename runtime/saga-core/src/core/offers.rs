@@ -74,7 +74,8 @@ impl<S: Store> Core<S> {
                 None => Err(refusal(RefusalKind::Conflict, &not_open(&row))),
             });
         }
-        if let Some(verdict) = self.decision_from_outside(event)? {
+        let verdict = self.decision_from_outside(event)?;
+        if let Some(verdict) = verdict.filter(|it| it.outcome == Outcome::Refused) {
             return Ok(unusable(verdict.detail));
         }
         let (mut whys, mut is_taken) = (Vec::new(), false);

@@ -2,7 +2,7 @@
 
 use super::{
     Core,
-    search::{found_key, stray_of},
+    search::{ASKS, found_key, standing_key, stray_of},
     turns::key_of_saga,
 };
 use crate::{
@@ -199,15 +199,34 @@ impl<S: Store> Core<S> {
             self.look_under(&mut look, Table::Key, |saga| key_of_saga(key, saga), query)?;
             return Ok(look);
         }
-        let is_ended = query.status.map(Status::is_ended);
-        if is_ended != Some(true) {
-            self.look_in(&mut look, Table::Open, query)?;
-        }
-        if is_ended != Some(false) && !query.asks {
-            self.look_in(&mut look, Table::Ended, query)?;
+        let standing = if query.asks { Some(ASKS) } else { query.status.map(Status::as_str) };
+        match standing {
+            Some(standing) => self.look_at_those(&mut look, standing, query)?,
+            None => {
+                self.look_in(&mut look, Table::Open, query)?;
+                self.look_in(&mut look, Table::Ended, query)?;
+            }
         }
         self.look_at_strays(&mut look, query)?;
         Ok(look)
+    }
+
+    /// Those that stand so are found without looking at others.
+    fn look_at_those(
+        &self,
+        look: &mut Look,
+        standing: &str,
+        query: &HeadQuery,
+    ) -> Result<(), StoreError> {
+        let newest = query.started_before.map(SagaId::first_of);
+        let before = query.before.into_iter().chain(newest).min();
+        let query = HeadQuery { before, ..query.clone() };
+        self.look_under(look, Table::Standing, |saga| standing_key(standing, saga), &query)?;
+        // An id tells when its saga began, but for strays, which are looked at beside.
+        let Some(oldest) = query.started_from.map(SagaId::first_of) else { return Ok(()) };
+        look.found = look.found.split_off(&oldest);
+        look.cut = look.cut.filter(|cut| oldest <= *cut);
+        Ok(())
     }
 
     /// The sagas of a hash are found without looking at others.
@@ -303,7 +322,7 @@ impl Look {
 impl HeadQuery {
     /// Where every saga fits, nobody looks at more of them than are wanted.
     fn rows_at_once(&self) -> usize {
-        let takes_all = self.status.is_none() && self.definition.is_none() && !self.asks;
+        let takes_all = self.definition.is_none();
         if takes_all { self.limit.clamp(1, ROWS_AT_ONCE) } else { ROWS_AT_ONCE }
     }
 

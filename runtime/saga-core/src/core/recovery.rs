@@ -2,19 +2,18 @@
 //! is the same function of its state as after any turn.
 
 use super::{
-    Core, Limits,
-    routes::{KeptRow, unrouted_key},
-    wanted::wanted,
+    Core, Leaving, Limits, Look, WORK_AT_ONCE, reads::saga_of, routes::lane_of_kept, wanted::wanted,
 };
 use crate::{
-    codec::{EventRecord, IdentityRow, NoteRecord, decode},
+    codec::decode,
     driver::Driver,
     effect::Effect,
+    fold::{OpenWait, fold},
     head::Head,
-    id::{Lane, Position, Time, short_hash},
+    id::{Lane, Time, short_hash},
     lanes::Waits,
     saga::{Registry, RegistryError},
-    store::{Kind, Store, StoreError, Table},
+    store::{Store, StoreError, Table},
     txn::Txn,
     watch::{Interrupted, Unwatched, Watch},
 };
@@ -67,10 +66,13 @@ impl<S: Store> Core<S> {
             states: BTreeMap::new(),
             waits: Waits::default(),
             timers: BTreeSet::new(),
-            touched: BTreeMap::new(),
             kept: BTreeMap::new(),
-            orphaned: BTreeSet::new(),
+            missing: BTreeMap::new(),
+            room: WORK_AT_ONCE,
             opened: VecDeque::new(),
+            leaving: VecDeque::new(),
+            swept: BTreeSet::new(),
+            sweeping: BTreeSet::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
             reindexed: 0,
@@ -79,20 +81,54 @@ impl<S: Store> Core<S> {
         // Before any author code runs again.
         core.read_struck(interrupted)?;
         core.reindexed = core.reindex()?;
+        core.upgrade_lanes(now)?;
         core.count_kept()?;
+        let unseen = core.find_missing(now)?;
         core.index_heads(now)?;
-        core.offer_unrouted(now)?;
+        core.find_leaving()?;
+        core.find_sweeps()?;
+        core.offer_unrouted(now, &unseen)?;
+        core.note_declared()?;
         Ok(core)
     }
 
     fn count_kept(&mut self) -> Result<(), StoreError> {
         let counted = self.each(Table::Kept, |core, (key, _)| {
-            let mut lane = [0; 16];
-            lane.copy_from_slice(&key[..16]);
-            *core.kept.entry(Lane(lane)).or_default() += 1;
+            if let Some((lane, position)) = lane_of_kept(&key) {
+                core.count_as_kept(lane, position);
+            }
             Ok(())
         });
         counted.map(drop)
+    }
+
+    /// Whether a lane of the wait keeps anything: it may not have looked at all of it before the
+    /// process ended.
+    fn keeps_for(&self, definition: &str, wait: &OpenWait) -> bool {
+        let keeps = |it: &String| self.kept.contains_key(&Lane::of(definition, it, &wait.key));
+        !self.kept.is_empty() && wait.events.iter().any(keeps)
+    }
+
+    /// Hands over the lanes of sagas that ended while their definition was missing, or shortly
+    /// before the process did.
+    fn find_leaving(&mut self) -> Result<(), StoreError> {
+        for name in self.registry.all().map(|it| it.name).collect::<Vec<_>>() {
+            self.each_of(Table::Leaving, &short_hash(&[name]), |core, (key, _)| {
+                let saga = key.get(16..).and_then(saga_of);
+                let head = match saga {
+                    Some(saga) => core.txn.get::<Head>(Table::Ended, saga.as_bytes())?,
+                    None => None,
+                };
+                let Some(head) = head else { return Ok(()) };
+                let held_on = fold(&core.txn.journal(head.id)?).lanes;
+                let Some(leaving) = core.leaving_of(&head, &held_on) else { return Ok(()) };
+                core.room = usize::MAX;
+                core.leaving.push_back(Leaving { is_noted: true, ..leaving });
+                core.hand_over_lanes()
+            })?;
+        }
+        self.room = WORK_AT_ONCE;
+        Ok(())
     }
 
     fn index_heads(&mut self, now: Time) -> Result<(), StoreError> {
@@ -106,11 +142,11 @@ impl<S: Store> Core<S> {
             self.waits.insert(&head.definition, head.id, wait);
         }
         self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
-        if self.registry.get(&head.definition).is_none() {
-            self.orphaned.extend(head.lanes.iter().map(|it| it.0.clone()));
-        }
-        for (name, key) in &head.lanes {
-            *self.touched.entry(Lane::of(&head.definition, name, key)).or_default() += 1;
+        for wait in head.waits.iter().filter(|it| it.ask.is_none()) {
+            if self.keeps_for(&head.definition, wait) {
+                let (saga, step) = (head.id, wait.step.clone());
+                self.opened.push_back(Look { saga, step, behind: 0 });
+            }
         }
         if head.owes
             && let Some(state) = self.state(head.id)?
@@ -128,42 +164,6 @@ impl<S: Store> Core<S> {
             }));
             self.effects.extend(owed);
             self.forget_states();
-        }
-        Ok(())
-    }
-
-    /// Events that came when a definition was not in the binary which declares their name now.
-    fn offer_unrouted(&mut self, now: Time) -> Result<(), StoreError> {
-        let names: BTreeSet<&'static str> =
-            self.registry.all().flat_map(|it| it.events.iter().map(|it| it.name)).collect();
-        for name in names {
-            self.each_of(Table::Unrouted, &short_hash(&[name]), |core, (_, value)| {
-                let KeptRow { position } = decode(&value)?;
-                core.txn.delete(Table::Unrouted, &unrouted_key(name, position));
-                core.route_again(now, position)?;
-                core.match_opened(now)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn route_again(&mut self, now: Time, position: Position) -> Result<(), StoreError> {
-        let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
-            return Ok(());
-        };
-        let key = super::events::identity_key(&event.name, &event.source, &event.id);
-        let known = self.txn.get::<IdentityRow>(Table::Identity, &key)?;
-        let ruled = known.map(|it| it.verdicts).unwrap_or_default();
-        let verdicts = self.route_all(now, position, &event, &ruled)?;
-        for verdict in verdicts.iter().cloned() {
-            self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event: position, verdict })?;
-        }
-        // Routing may have ruled anew on an event that was kept.
-        if let Some(mut row) = self.txn.get::<IdentityRow>(Table::Identity, &key)? {
-            row.verdicts.retain(|it| it.definition.is_some());
-            row.verdicts.extend(verdicts);
-            row.verdicts.sort_by(|a, b| a.definition.cmp(&b.definition));
-            self.txn.put(Table::Identity, &key, &row)?;
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! Who gets an event. A lane is (definition, name, key), first in, first out by arrival.
 
-use super::{Core, KEY_BYTES_MAX, events::identity_key, turns::hex};
+use super::{Core, KEY_BYTES_MAX, KeptLane, Look, events::identity_key, turns::hex};
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
     fold::OpenWait,
     id::{Lane, Path, Position, SagaId, Time, short_hash},
-    journal::{EventRef, Fact, Start},
+    journal::{Decision, Entry, EventRef, Fact, Start, Turn},
     lanes::WaitRef,
     payload::Payload,
     saga::{Declared, Definition, Route},
@@ -33,6 +33,16 @@ pub(super) struct KeptRow {
     pub(super) position: Position,
 }
 
+/// What a wait finds in its lanes.
+enum Kept {
+    /// The oldest event that it takes.
+    Taken(Lane, Position),
+    /// It takes nothing up to here, and there is no room to look further.
+    Behind(Position),
+    /// Nothing that it takes.
+    Nothing,
+}
+
 impl<S: Store> Core<S> {
     /// Every definition that declares the name receives the event once; those that ruled on it
     /// before have received it. It is offered again when a definition is linked that is missing.
@@ -44,11 +54,10 @@ impl<S: Store> Core<S> {
         ruled: &[Verdict],
     ) -> Result<Vec<Verdict>, StoreError> {
         let has_ruled = |it: &str| ruled.iter().any(|by| by.definition.as_deref() == Some(it));
-        let declaring = self.registry.declaring(&event.name).into_iter();
-        let declaring: Vec<Definition> =
-            declaring.filter(|it| !has_ruled(it.name)).cloned().collect();
-        let is_unrouted = declaring.is_empty() && ruled.iter().all(|it| it.definition.is_none());
-        if is_unrouted || self.orphaned.contains(&event.name) {
+        let mut hearing = self.hearing(&event.name);
+        hearing.retain(|it| !has_ruled(it.name));
+        let is_unrouted = hearing.is_empty() && ruled.iter().all(|it| it.definition.is_none());
+        if is_unrouted || self.is_missed(&event.name, ruled) {
             let key = unrouted_key(&event.name, position);
             self.txn.put(Table::Unrouted, &key, &KeptRow { position })?;
         }
@@ -56,13 +65,21 @@ impl<S: Store> Core<S> {
             let outcome = Outcome::Unrouted;
             return Ok(vec![Verdict { definition: None, outcome, saga: None, detail: None }]);
         }
-        let mut verdicts = Vec::with_capacity(declaring.len());
-        for definition in &declaring {
+        let mut verdicts = Vec::with_capacity(hearing.len());
+        for definition in &hearing {
             let (outcome, saga, detail) = self.route(now, definition, position, event)?;
             let definition = Some(definition.name.to_owned());
             verdicts.push(Verdict { definition, outcome, saga, detail });
         }
         Ok(verdicts)
+    }
+
+    /// The definitions that hear of an event: whoever asks a person for it does not, but is told
+    /// what the person decided.
+    pub(super) fn hearing(&self, name: &str) -> Vec<Definition> {
+        let is_decision = |it: &Definition| it.declared(name).is_some_and(|it| it.is_decision);
+        let declaring = self.registry.declaring(name).into_iter();
+        declaring.filter(|it| !is_decision(it)).cloned().collect()
     }
 
     pub(super) fn route(
@@ -82,6 +99,12 @@ impl<S: Store> Core<S> {
         };
         let lane = Lane::of(definition.name, &event.name, &key);
         let routed = Routed { position, event, key, lane };
+        let is_kept = declared.route == Route::Oldest && !declared.starts;
+        if is_kept && self.is_looked_at(&routed.lane) {
+            // Those that came before it go first.
+            self.look_again(&routed.lane);
+            return self.keep_unless_full(&routed);
+        }
         let takers = self.takers(&routed, declared.route);
         if let Some(first) = takers.first().map(|it| it.saga) {
             for taker in takers {
@@ -100,6 +123,16 @@ impl<S: Store> Core<S> {
             Some(fate) => Ok(fate),
             None => self.keep_unless_full(&routed),
         }
+    }
+
+    /// Whether a wait has not looked at all that the lane keeps.
+    fn is_looked_at(&self, lane: &Lane) -> bool {
+        let is_looking = |it: &WaitRef| {
+            self.opened.iter().any(|look| look.saga == it.saga && look.step == it.step)
+        };
+        !self.opened.is_empty()
+            && self.kept.contains_key(lane)
+            && self.waits.of(lane).any(is_looking)
     }
 
     fn takers(&self, routed: &Routed<'_>, route: Route) -> Vec<WaitRef> {
@@ -163,8 +196,8 @@ impl<S: Store> Core<S> {
     }
 
     /// A full lane keeps no more.
-    fn keep_unless_full(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
-        let count = self.kept.get(&routed.lane).copied().unwrap_or_default();
+    pub(super) fn keep_unless_full(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+        let count = self.kept.get(&routed.lane).map_or(0, |it| it.count);
         if self.limits.lane_events_max <= count {
             let why = format!("the lane of key {} is full with {count} events", routed.key);
             return Ok((Outcome::DeadLetter, None, Some(why)));
@@ -174,7 +207,7 @@ impl<S: Store> Core<S> {
 
     /// Kept for a wait that opens later.
     fn keep(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
-        *self.kept.entry(routed.lane).or_default() += 1;
+        self.count_as_kept(routed.lane, routed.position);
         let row = KeptRow { position: routed.position };
         self.txn.put(Table::Kept, &kept_key(&routed.lane, routed.position), &row)?;
         Ok((Outcome::Kept, None, None))
@@ -182,23 +215,39 @@ impl<S: Store> Core<S> {
 
     pub(super) fn take_kept(&mut self, lane: &Lane, position: Position) {
         self.txn.delete(Table::Kept, &kept_key(lane, position));
-        if let Some(count) = self.kept.get_mut(lane) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        if let Some(kept) = self.kept.get_mut(lane) {
+            kept.count = kept.count.saturating_sub(1);
+            if kept.first == position {
+                kept.first = position + 1;
+            }
+            if kept.count == 0 {
                 self.kept.remove(lane);
             }
         }
     }
 
-    /// Lets each wait that was just opened look at what its lanes keep, until nothing moves.
+    pub(super) fn count_as_kept(&mut self, lane: Lane, position: Position) {
+        let kept = self.kept.entry(lane).or_insert(KeptLane { count: 0, first: position });
+        kept.count += 1;
+        kept.first = kept.first.min(position);
+    }
+
+    /// Lets each wait that was opened look at what its lanes keep, until nothing moves or there is
+    /// no room left.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
-        while let Some((saga, step)) = self.opened.pop_front() {
+        while 0 < self.room
+            && let Some(Look { saga, step, behind }) = self.opened.pop_front()
+        {
             let Some(state) = self.state(saga)? else { continue };
             let wait = state.waits.iter().find(|it| it.step == step).cloned();
             let definition = state.start.as_ref().map(|it| it.definition.clone());
             let (Some(wait), Some(definition)) = (wait, definition) else { continue };
-            if let Some((lane, position)) = self.oldest_kept(&definition, &wait)? {
-                self.hand_over(now, saga, &definition, &step, lane, position)?;
+            match self.oldest_kept(&definition, &wait, behind)? {
+                Kept::Taken(lane, position) => {
+                    self.hand_over(now, saga, &definition, &step, lane, position)?;
+                }
+                Kept::Behind(behind) => self.opened.push_front(Look { saga, step, behind }),
+                Kept::Nothing => (),
             }
         }
         Ok(())
@@ -225,82 +274,96 @@ impl<S: Store> Core<S> {
         self.keep(&routed).map(drop)
     }
 
-    /// The oldest kept event that the wait takes, over all of its lanes.
+    /// The oldest kept event behind this place that the wait takes, over all of its lanes.
     fn oldest_kept(
-        &self,
+        &mut self,
         definition: &str,
         wait: &OpenWait,
-    ) -> Result<Option<(Lane, Position)>, StoreError> {
-        let mut oldest: Option<(Lane, Position)> = None;
+        mut behind: Position,
+    ) -> Result<Kept, StoreError> {
         if self.kept.is_empty() {
-            return Ok(oldest); // Most often; it saves the hashes of the lanes.
+            return Ok(Kept::Nothing); // Most often; it saves the hashes of the lanes.
         }
-        for name in &wait.events {
-            let lane = Lane::of(definition, name, &wait.key);
-            for position in self.kept_in(&lane)? {
-                if oldest.is_some_and(|it| it.1 <= position) {
-                    break;
-                }
-                let holds = wait.filter.0.is_empty()
-                    || self
-                        .txn
-                        .record::<EventRecord>(Kind::Event, position)?
-                        .is_some_and(|it| wait.filter.holds(&it.body.to_value()));
-                if holds {
-                    oldest = Some((lane, position));
-                    break;
-                }
+        let lanes = wait.events.iter().map(|it| Lane::of(definition, it, &wait.key));
+        let lanes: Vec<Lane> = lanes.filter(|it| self.kept.contains_key(it)).collect();
+        while let Some((position, lane)) = self.next_kept(&lanes, behind)? {
+            if self.room == 0 {
+                return Ok(Kept::Behind(behind));
             }
+            self.room -= 1;
+            let holds = wait.filter.0.is_empty()
+                || self
+                    .txn
+                    .record::<EventRecord>(Kind::Event, position)?
+                    .is_some_and(|it| wait.filter.holds(&it.body.to_value()));
+            if holds {
+                return Ok(Kept::Taken(lane, position));
+            }
+            behind = position;
         }
-        Ok(oldest)
+        Ok(Kept::Nothing)
     }
 
-    /// Where the kept events of a lane are, the oldest first.
-    pub(super) fn kept_in(&self, lane: &Lane) -> Result<Vec<Position>, StoreError> {
-        if !self.kept.contains_key(lane) {
-            return Ok(Vec::new());
+    /// The oldest event behind this place that one of the lanes keeps.
+    pub(super) fn next_kept(
+        &mut self,
+        lanes: &[Lane],
+        behind: Position,
+    ) -> Result<Option<(Position, Lane)>, StoreError> {
+        let mut next = None;
+        for lane in lanes {
+            let Some(kept) = self.kept.get_mut(lane) else { continue };
+            let beyond = kept_key(lane, behind.max(kept.first.saturating_sub(1)));
+            let rows = self.txn.some(Table::Kept, &lane.0, Some(&beyond), 1)?;
+            let found = rows.first().and_then(|it| lane_of_kept(&it.0));
+            if let Some((_, position)) = found.filter(|_| behind < kept.first) {
+                kept.first = position;
+            }
+            next = next.into_iter().chain(found.map(|it| (it.1, *lane))).min();
         }
-        let rows = self.txn.all(Table::Kept, &lane.0)?;
-        rows.iter()
-            .map(|(_, value)| crate::codec::decode(value))
-            .map(|it| it.map(|row: KeptRow| row.position))
-            .collect()
+        Ok(next)
     }
 
     /// An event that was taken, but never seen by the code, goes back to its place in its lane, and
     /// whoever holds for it now may have it.
     pub(super) fn give_back(
         &mut self,
-        definition: &str,
-        key: &str,
+        start: &Start,
+        journal: &[Entry],
         fact: &Fact,
     ) -> Result<(), StoreError> {
-        let Fact::Received { event: name, event_at: position, .. } = fact else { return Ok(()) };
+        let Fact::Received { step, event: name, event_at: position, .. } = fact else {
+            return Ok(());
+        };
         let Some(event) = self.txn.record::<EventRecord>(Kind::Event, *position)? else {
             return Ok(());
         };
-        let declared = self.registry.get(definition).and_then(|it| it.declared(name));
-        if declared.is_some_and(|it| it.route == Route::Each) {
-            return Ok(()); // It was a copy.
+        let Some(key) = key_of_wait(journal, step) else { return Ok(()) };
+        if self.declared(&start.definition, name).is_some_and(|it| it.is_copied) {
+            return Ok(());
         }
-        let key = declared.and_then(|it| key_of(&event, it).ok()).unwrap_or(key.to_owned());
+        let (definition, key) = (start.definition.as_str(), key.to_owned());
         let lane = Lane::of(definition, name, &key);
         let routed = Routed { position: *position, event: &event, key, lane };
-        let holding = self.waits.of(&lane).filter(|it| !it.asks);
-        self.opened.extend(holding.map(|it| (it.saga, it.step.clone())));
+        self.look_again(&lane);
         let fate = self.keep(&routed)?;
         self.rule(definition, &event, fate)
+    }
+
+    /// Whoever holds on the lane looks at all that it keeps.
+    fn look_again(&mut self, lane: &Lane) {
+        let holding = self.waits.of(lane).filter(|it| !it.asks);
+        let look = |it: &WaitRef| Look { saga: it.saga, step: it.step.clone(), behind: 0 };
+        self.opened.extend(holding.map(look));
     }
 
     /// The facts that a saga's code will never see: its events go back to their lanes.
     pub(super) fn give_back_held(&mut self, saga: SagaId) -> Result<(), StoreError> {
         let journal = self.txn.journal(saga)?;
-        let Some(Fact::Started(start)) = journal.first().map(|it| it.fact.clone()) else {
-            return Ok(());
-        };
+        let Some(start) = journal.first().and_then(Entry::start).cloned() else { return Ok(()) };
         for entry in &journal {
-            if matches!(entry.turn, crate::journal::Turn::Held(_)) {
-                self.give_back(&start.definition, &start.key, &entry.fact)?;
+            if matches!(entry.turn, Turn::Held(_)) {
+                self.give_back(&start, &journal, &entry.fact)?;
             }
         }
         Ok(())
@@ -330,6 +393,19 @@ impl<S: Store> Core<S> {
     }
 }
 
+/// The key of the wait with this step.
+fn key_of_wait<'a>(journal: &'a [Entry], of: &Path) -> Option<&'a str> {
+    let decisions = journal.iter().flat_map(|it| match &it.turn {
+        Turn::Done { decisions, .. } => decisions.as_slice(),
+        Turn::Held(_) => &[],
+    });
+    let mut waits = decisions.filter_map(|it| match it {
+        Decision::Wait { step, key, .. } if step == of => Some(key.as_str()),
+        _ => None,
+    });
+    waits.next()
+}
+
 /// The business key of an event: as its publisher says, or as its body does.
 pub(super) fn key_of(event: &EventRecord, declared: &Declared) -> Result<String, String> {
     let key = match &event.key {
@@ -348,6 +424,12 @@ pub(super) fn key_of(event: &EventRecord, declared: &Declared) -> Result<String,
 
 pub(super) fn unrouted_key(name: &str, position: Position) -> Vec<u8> {
     [&short_hash(&[name])[..], &position.to_be_bytes()[..]].concat()
+}
+
+/// The lane of such a row, and the place of its event.
+pub(super) fn lane_of_kept(key: &[u8]) -> Option<(Lane, Position)> {
+    let (lane, position) = key.split_first_chunk::<16>()?;
+    Some((Lane(*lane), u64::from_be_bytes(position.try_into().ok()?)))
 }
 
 fn kept_key(lane: &Lane, position: Position) -> Vec<u8> {

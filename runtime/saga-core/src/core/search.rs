@@ -3,6 +3,8 @@
 
 use super::{Core, reads::saga_of, routes::KeptRow, turns::hex};
 use crate::{
+    codec::decode,
+    head::Head,
     id::{Position, SagaId, Time, short_hash},
     journal::{Fact, Start},
     store::{KeyValue, Scan, Store, StoreError, Table},
@@ -12,8 +14,9 @@ use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet};
 
 /// The form of the rows of the index. Form 1 had strays by their time, so that one look at a wide
-/// span of time was as long as there were strays.
-const FORM: u32 = 2;
+/// span of time was as long as there were strays. Form 2 had nothing by which sagas of a status are
+/// found.
+const FORM: u32 = 3;
 
 /// What the rows of the index were made with. Where it does not fit, they are made anew.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ struct IndexRow {
 }
 
 const INDEX: &[u8] = b"search";
+
+/// What a saga is found under that asks a person.
+pub(super) const ASKS: &str = "asks";
 
 /// Rows that are read, and dealt with, at once while a store is opened: it bounds what is in
 /// memory.
@@ -46,6 +52,23 @@ impl<S: Store> Core<S> {
         }
         if start.saga.time() != at {
             self.txn.put(Table::Stray, &stray_key(at, start.saga), &KeptRow { position })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows under which a saga is found that stands so.
+    pub(super) fn index_standing(
+        &mut self,
+        before: Option<&Head>,
+        head: &Head,
+    ) -> Result<(), StoreError> {
+        let (old, new) = (before.map(standing_of).unwrap_or_default(), standing_of(head));
+        for standing in old.difference(&new) {
+            self.txn.delete(Table::Standing, &standing_key(standing, head.id));
+        }
+        for standing in new.difference(&old) {
+            let row = KeptRow { position: head.position };
+            self.txn.put(Table::Standing, &standing_key(standing, head.id), &row)?;
         }
         Ok(())
     }
@@ -82,7 +105,7 @@ impl<S: Store> Core<S> {
         }
         // A start that is cut off finds no mark, and begins again.
         self.txn.delete(Table::Index, INDEX);
-        for table in [Table::Found, Table::Stray] {
+        for table in [Table::Found, Table::Stray, Table::Standing] {
             self.each(table, |core, (key, _)| {
                 core.txn.delete(table, &key);
                 Ok(())
@@ -90,8 +113,9 @@ impl<S: Store> Core<S> {
         }
         let mut sagas = 0;
         for table in [Table::Open, Table::Ended] {
-            sagas += self.each(table, |core, (key, _)| {
+            sagas += self.each(table, |core, (key, value)| {
                 let Some(saga) = saga_of(&key) else { return Ok(()) };
+                core.index_standing(None, &decode(&value)?)?;
                 let Some(entry) = core.txn.first(saga)? else { return Ok(()) };
                 match entry.fact {
                     Fact::Started(start) => core.index_start(entry.at, &start, entry.position),
@@ -142,6 +166,16 @@ impl<S: Store> Core<S> {
         let key = self.txn.store().search_key().fingerprint();
         IndexRow { form: FORM, key: hex(&key), declared: hex(&short_hash(declared.as_flattened())) }
     }
+}
+
+/// Under what a saga is found, as it stands.
+fn standing_of(head: &Head) -> BTreeSet<&'static str> {
+    let asks = head.waits.iter().any(|it| it.ask.is_some()).then_some(ASKS);
+    asks.into_iter().chain([head.status.as_str()]).collect()
+}
+
+pub(super) fn standing_key(standing: &str, saga: SagaId) -> Vec<u8> {
+    found_key(&short_hash(&[standing]), saga)
 }
 
 pub(super) fn found_key(hash: &[u8; 16], saga: SagaId) -> Vec<u8> {

@@ -1,7 +1,11 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
 use super::{
-    Core, HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, TURN_BYTES_MAX, routes::KeptRow, wanted::wanted,
+    Core, HEAD_BYTES_MAX, Look, PAYLOAD_BYTES_MAX, TURN_BYTES_MAX,
+    decide::{announced_key, decided_key},
+    holders::Owner,
+    routes::KeptRow,
+    wanted::wanted,
 };
 use crate::{
     codec::{DecidedRow, StartKeyRow, encoded_bytes},
@@ -9,7 +13,7 @@ use crate::{
     effect::{Effect, Note},
     fold::{OpenWait, State, Status, fold},
     head::Head,
-    id::{Lane, Path, Position, SagaId, Time, call_key, short_hash},
+    id::{Path, Position, SagaId, Time, short_hash},
     journal::{Command, Decision, Entry, Fact, Hold, Start, Turn},
     replay::{Applied, ReplayError},
     saga::Definition,
@@ -41,10 +45,6 @@ impl Facets {
 
     fn timers(&self) -> &[(Time, Path)] {
         self.head.as_ref().map_or(&[], |it| &it.timers)
-    }
-
-    fn lanes(&self) -> &[(String, String)] {
-        self.head.as_ref().map_or(&[], |it| &it.lanes)
     }
 }
 
@@ -106,6 +106,7 @@ impl<S: Store> Core<S> {
         }
         let key = key_of_saga(&start.key, saga);
         self.txn.put(Table::Key, &key, &KeptRow { position })?;
+        self.note_live(&start, position)?;
         self.index_start(now, &start, position)?;
         self.effects.push(Effect::Note(Note::Started {
             saga,
@@ -197,16 +198,16 @@ impl<S: Store> Core<S> {
     fn append(&mut self, saga: SagaId, folded: Folded, entry: Entry) -> Result<(), StoreError> {
         let Folded { mut state, facets: before, .. } = folded;
         let (seq, had_held) = (state.entries, !state.held.is_empty());
+        if let Some(start) = entry.start().or(state.start.as_ref()) {
+            self.note_holds(Owner::of(start), &state.lanes, &entry)?;
+        }
+        let decided = decided_of(&state, &entry);
         state.append(seq, &entry);
-        let received = match &entry.fact {
-            Fact::Received { step, .. } => Some(step.clone()),
-            _ => None,
-        };
         self.index_abandoned(saga, state.start.as_ref().map_or(0, |it| it.epoch), &entry)?;
         let size = self.txn.put_entry(saga, seq, entry)?;
         self.driver.grew(saga, size);
-        if let Some(step) = received {
-            self.note_decided(saga, &step, &state)?;
+        if let Some(row) = decided {
+            self.note_decided(row, &state)?;
         }
         if had_held && state.held.is_empty() {
             self.give_back_held(saga)?;
@@ -223,8 +224,8 @@ impl<S: Store> Core<S> {
         let Some(start) = state.start.clone() else { return Ok(()) };
         let before = Facets::of(&state, 0);
         let mut journal = self.txn.journal(saga)?;
-        for seq in state.held {
-            let Some(entry) = journal.get_mut(seq as usize) else { break };
+        for seq in state.held.clone() {
+            let Some(mut entry) = journal.get(seq as usize).cloned() else { break };
             let applied = match &entry.fact {
                 // The state's copy of a start leaves its bodies out.
                 Fact::Started(start) => {
@@ -240,12 +241,14 @@ impl<S: Store> Core<S> {
                 Err(err) => stuck(&err),
             };
             entry.position = self.txn.next();
-            self.index_abandoned(saga, start.epoch, entry)?;
+            self.index_abandoned(saga, start.epoch, &entry)?;
+            self.note_holds(Owner::of(&start), &state.lanes, &entry)?;
             let size = self.txn.put_entry(saga, seq, entry.clone())?;
             self.driver.grew(saga, size);
             if is_unseen {
-                self.give_back(&start.definition, &start.key, &entry.fact)?;
+                self.give_back(&start, &journal, &entry.fact)?;
             }
+            journal[seq as usize] = entry;
             if !is_done {
                 break;
             }
@@ -276,9 +279,6 @@ impl<S: Store> Core<S> {
         for timer in after.timers().iter().filter(|it| !before.timers().contains(it)) {
             self.timers.insert((timer.0, saga, timer.1.clone()));
         }
-        for lane in after.lanes().iter().filter(|it| !before.lanes().contains(it)) {
-            *self.touched.entry(Lane::of(&head.definition, &lane.0, &lane.1)).or_default() += 1;
-        }
         self.follow_effects(before, &after);
         if before.status() != after.status() {
             self.effects.push(Effect::Note(Note::Status {
@@ -289,8 +289,9 @@ impl<S: Store> Core<S> {
                 started_at: head.started_at,
             }));
         }
+        self.index_standing(before.head.as_ref(), head)?;
         if state.ended_at.is_some() {
-            return self.end(head);
+            return self.end(head, &state);
         }
         let head_bytes = self.txn.put(Table::Open, saga.as_bytes(), head)?;
         self.states.insert(saga, Folded { state, facets: after, head_bytes });
@@ -304,7 +305,8 @@ impl<S: Store> Core<S> {
         for wait in after.waits().iter().filter(|it| !before.waits().contains(it)) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
-                self.opened.push_back((head.id, wait.step.clone()));
+                let (saga, step) = (head.id, wait.step.clone());
+                self.opened.push_back(Look { saga, step, behind: 0 });
             }
         }
     }
@@ -327,28 +329,22 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// The answer to a question is found by the event and key under which services know it.
-    fn note_decided(&mut self, saga: SagaId, step: &Path, state: &State) -> Result<(), StoreError> {
-        let position = self.txn.next() - 1;
-        let epoch = state.start.as_ref().map_or(0, |it| it.epoch);
-        for asked in state.asked.iter().filter(|it| it.step == *step) {
-            let Some(decided) = &asked.decided else { continue };
-            let row = DecidedRow {
-                position,
-                saga,
-                step: step.clone(),
-                approved: decided.approved,
-                by: decided.by.clone(),
-                id: call_key(saga, epoch, step),
-            };
-            let key = short_hash(&[&asked.event, &asked.key]);
-            self.txn.put(Table::Decided, &key, &row)?;
+    /// The answer to a question is found by the event and key under which services know it, and by
+    /// the id of its announcement, which is the step's.
+    fn note_decided(&mut self, decided: DecidedRow, state: &State) -> Result<(), StoreError> {
+        let of_step = state.asked.iter().filter(|it| it.step == decided.step);
+        for asked in of_step {
+            let Some(by) = &asked.decided else { continue };
+            let (approved, by) = (by.approved, by.by.clone());
+            let row = DecidedRow { approved, by, ..decided.clone() };
+            self.txn.put(Table::Decided, &decided_key(&asked.event, &asked.key), &row)?;
+            self.txn.put(Table::Decided, &announced_key(&row.id), &row)?;
         }
         Ok(())
     }
 }
 
-fn running<'a>(start: &'a Start, seq: u32, fact: &'a Fact) -> Running<'a> {
+pub(super) fn running<'a>(start: &'a Start, seq: u32, fact: &'a Fact) -> Running<'a> {
     Running {
         // A late arm has an id that stays.
         culprit: match fact {
@@ -361,6 +357,23 @@ fn running<'a>(start: &'a Start, seq: u32, fact: &'a Fact) -> Running<'a> {
         seq,
         step: Cow::Borrowed(fact.step()),
     }
+}
+
+/// What is to be known of the question that the entry answers, if it answers one.
+fn decided_of(state: &State, entry: &Entry) -> Option<DecidedRow> {
+    let Fact::Received { step, event_id, body, .. } = &entry.fact else { return None };
+    let wait = state.waits.iter().find(|it| it.step == *step)?;
+    let ask = wait.ask.as_ref()?;
+    Some(DecidedRow {
+        position: entry.position,
+        saga: state.start.as_ref()?.saga,
+        step: step.clone(),
+        approved: false,
+        by: String::new(),
+        id: event_id.clone(),
+        seen: Some(ask.seen(event_id)),
+        announced: Some((wait.key.clone(), hex(&body.digest()))),
+    })
 }
 
 /// The row by which a saga is found under its business key.

@@ -112,7 +112,22 @@ impl Desk {
         }
         self.inputs.push((self.now, input));
         self.commit();
+        self.go_on();
         &self.effects
+    }
+
+    /// What is too much for one input follows at once, as if nobody brought anything else.
+    fn go_on(&mut self) {
+        while self.cores[0].has_more() {
+            let mut effects = std::mem::take(&mut self.effects);
+            for core in &mut self.cores {
+                core.handle(self.now, Input::GoOn).expect("a memory store can be read");
+            }
+            self.inputs.push((self.now, Input::GoOn));
+            self.commit();
+            effects.append(&mut self.effects);
+            self.effects = effects;
+        }
     }
 
     fn commit(&mut self) {
@@ -234,6 +249,7 @@ impl Desk {
         };
         self.misfits = heads.iter().map(|it| it.id).filter(|it| !fits(it)).collect();
         self.commit();
+        self.go_on();
     }
 
     /// Time passes: each timer fires when it is due.

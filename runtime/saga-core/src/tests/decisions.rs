@@ -5,13 +5,15 @@ use crate::{
     effect::{Effect, Outcome, Refusal, RefusalKind, Reply},
     filter::Field,
     fold::Status,
-    id::TaskId,
+    id::{SagaId, TaskId},
     input::{Action, Actor, Command, Decide, Role, Target},
     journal::Fact,
     message::Event,
+    saga::Registry,
+    scope::Either,
     testing::{Desk, admin},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 saga!(Asks(ctx) -> String {
@@ -31,8 +33,8 @@ fn by_event(key: &str) -> Target {
     Target::Event { name: "shop.approved".to_owned(), key: key.to_owned() }
 }
 
-fn task(desk: &Desk) -> Target {
-    Target::Task(TaskId { saga: desk.saga(), step: "0".parse().unwrap() })
+fn task(saga: SagaId) -> Target {
+    Target::Task(TaskId { saga, step: "0".parse().unwrap() })
 }
 
 #[test]
@@ -60,9 +62,9 @@ fn the_same_again_is_the_same_and_the_opposite_is_a_conflict_by_every_name() {
         for target in [0, 1] {
             let mut desk = started::<Asks>();
             let saga = desk.saga();
-            let target = if target == 0 { task(&desk) } else { by_event("o1") };
+            let target = if target == 0 { task(desk.saga()) } else { by_event("o1") };
             assert_eq!(decide(&mut desk, target.clone(), false), Ok(Reply::Accepted(saga)));
-            for target in [task(&desk), by_event("o1")] {
+            for target in [task(desk.saga()), by_event("o1")] {
                 if restart {
                     desk.publish_all();
                     desk.restart();
@@ -81,10 +83,7 @@ fn the_same_again_is_the_same_and_the_opposite_is_a_conflict_by_every_name() {
 fn who_may_decide_and_what_is_asked() {
     let mut desk = started::<Asks>();
     let saga = desk.saga();
-    let seen = {
-        let ask = desk.waits().remove(0).ask.unwrap();
-        ask.facts.digest().iter().map(|it| format!("{it:02x}")).collect::<String>()
-    };
+    let seen = seen(&desk);
     let mut ask = |role, target, approved, reason: Option<&str>, seen: Option<&str>| {
         let (reason, seen) = (reason.map(str::to_owned), seen.map(str::to_owned));
         let actor = Actor { name: "bob".to_owned(), role };
@@ -100,11 +99,13 @@ fn who_may_decide_and_what_is_asked() {
     assert_eq!(ask(Role::Approver, by_event("o1"), false, Some(" "), None), invalid);
     let long = "x".repeat(2001);
     assert_eq!(ask(Role::Approver, by_event("o1"), true, Some(&long), None), invalid);
-    let stale = ask(Role::Approver, by_event("o1"), true, None, Some("other"));
+    let stale = ask(Role::Approver, task(saga), true, None, Some("other"));
     assert_eq!(stale, Err(RefusalKind::Conflict));
+    let unknown = ask(Role::Approver, by_event("o1"), true, None, Some("other"));
+    assert_eq!(unknown, Err(RefusalKind::NotFound));
     let fresh = ask(Role::Approver, by_event("o1"), true, None, Some(&seen));
     assert_eq!(fresh, Ok(Reply::Accepted(saga)));
-    assert_eq!(desk.audits().len(), 9, "the start and each of them");
+    assert_eq!(desk.audits().len(), 10, "the start and each of them");
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn a_decision_comes_neither_early_nor_late_nor_from_outside() {
     desk.wait_s(86_400);
     assert_eq!(desk.last(), r#"> complete "nobody""#);
     assert_eq!(decide(&mut desk, by_event("o1"), true).unwrap_err().kind, RefusalKind::NotFound);
-    let task = task(&desk);
+    let task = task(desk.saga());
     assert_eq!(decide(&mut desk, task, true).unwrap_err().kind, RefusalKind::NotFound);
 }
 
@@ -128,7 +129,7 @@ fn a_decision_comes_neither_early_nor_late_nor_from_outside() {
 fn a_decision_during_a_pause_holds_against_the_deadline() {
     let mut desk = started::<Asks>();
     desk.moved(Action::Pause);
-    let target = task(&desk);
+    let target = task(desk.saga());
     assert!(decide(&mut desk, target, true).is_ok());
     assert_eq!(desk.publishes().len(), 0, "a paused saga tells nobody");
     desk.wait_s(2 * 86_400);
@@ -153,10 +154,240 @@ fn a_second_question_is_not_answered_by_the_first_decision() {
     let mut desk = started::<AsksTwice>();
     assert!(decide(&mut desk, by_event("o1"), true).is_ok());
     assert_eq!(desk.status(), Status::Waiting);
-    assert!(decide(&mut desk, by_event("o1"), false).is_ok());
+    // The answer got lost, and the same comes again.
+    let saga = desk.saga();
+    assert_eq!(decide(&mut desk, by_event("o1"), true), Ok(Reply::Same(saga)));
+    let other = decide(&mut desk, by_event("o1"), false).unwrap_err();
+    assert_eq!(
+        (other.kind, other.detail.as_str()),
+        (RefusalKind::Conflict, "it was approved by ann")
+    );
+    let seen = seen(&desk);
+    assert!(decide_seen(&mut desk, false, &seen).is_ok());
     assert!(desk.text().contains("> complete [true,false]"));
     desk.publish_all();
     assert_eq!(desk.status(), Status::Completed);
+    assert_eq!(decide_seen(&mut desk, false, &seen), Ok(Reply::Same(saga)));
+    let late = decide_seen(&mut desk, true, &seen).unwrap_err();
+    assert_eq!(late.detail, "it was rejected by ann");
+    let shown: Vec<_> = desk.audits().iter().filter_map(|it| it.shown).collect();
+    assert_eq!(shown, [false, false, false, true, true, true]);
+}
+
+fn seen(desk: &Desk) -> String {
+    let head = desk.head();
+    head.seen(head.waits.iter().find(|it| it.ask.is_some()).unwrap()).unwrap()
+}
+
+fn decide_seen(desk: &mut Desk, approved: bool, seen: &str) -> Result<Reply, Refusal> {
+    let (target, seen) = (by_event("o1"), Some(seen.to_owned()));
+    let reason = Some("because".to_owned());
+    desk.ask(admin(), Command::Decide(Decide { target, approved, reason, seen }))
+}
+
+/// Both questions show the same, and what was seen of the first one answers the first one alone.
+#[test]
+fn a_decision_names_the_question_that_was_seen() {
+    let mut desk = started::<AsksTwice>();
+    let saga = desk.saga();
+    let first = seen(&desk);
+    assert_eq!(decide_seen(&mut desk, true, &first), Ok(Reply::Accepted(saga)));
+    let second = seen(&desk);
+    assert_ne!(first, second);
+    assert_eq!(decide_seen(&mut desk, true, &first), Ok(Reply::Same(saga)));
+    assert_eq!(decide_seen(&mut desk, false, &first).unwrap_err().kind, RefusalKind::Conflict);
+    assert_eq!(desk.text().matches("received").count(), 1);
+    assert_eq!(decide_seen(&mut desk, false, &second), Ok(Reply::Accepted(saga)));
+    let stale = decide_seen(&mut desk, true, &first).unwrap_err();
+    assert_eq!(stale.detail, "the task shows other facts now: look again");
+}
+
+saga!(
+    /// Asks again, about more, when nobody answers in time.
+    AsksForMore(ctx) -> String {
+        let small = json!({ "total": 100 });
+        match ctx.when::<Approved>("o1").ask("approve", &small).within(DAY).await? {
+            Some(_) => Ok("small".to_owned()),
+            None => {
+                let large = json!({ "total": 900 });
+                ctx.when::<Approved>("o1").ask("approve", &large).forever().await?;
+                Ok("large".to_owned())
+            }
+        }
+    }
+);
+
+#[test]
+fn a_decision_that_names_nothing_answers_no_question_that_took_the_place_of_another() {
+    let mut desk = started::<AsksForMore>();
+    let first = seen(&desk);
+    desk.wait_s(86_400);
+    let unnamed = decide(&mut desk, by_event("o1"), true).unwrap_err();
+    assert_eq!(unnamed.detail, "another question was open before: say which one was seen");
+    assert_eq!(decide_seen(&mut desk, true, &first).unwrap_err().kind, RefusalKind::NotFound);
+    let second = seen(&desk);
+    assert!(decide_seen(&mut desk, true, &second).is_ok());
+    assert!(desk.last().contains("large"));
+}
+
+saga!(
+    /// Two people have to agree, on the same facts.
+    FourEyes(ctx) -> () {
+        let ask = || ctx.when::<Approved>("o1").ask("agree", &()).forever();
+        ctx.join(ask(), ask()).await?;
+        Ok(())
+    }
+);
+
+#[test]
+fn of_several_open_questions_a_decision_says_which() {
+    let mut desk = started::<FourEyes>();
+    let unnamed = decide(&mut desk, by_event("o1"), true).unwrap_err();
+    assert_eq!(unnamed.detail, "more than one question is open: say which one was seen");
+    for _ in 0..2 {
+        let seen = seen(&desk);
+        assert!(decide_seen(&mut desk, true, &seen).is_ok());
+    }
+    assert!(desk.text().contains("> complete null"));
+}
+
+saga!(
+    /// Asks until the day is over.
+    AsksAgainstTime(ctx) -> String {
+        let ask = ctx.when::<Approved>("o1").ask("approve", &()).forever();
+        match ctx.race(ask, ctx.sleep(DAY)).await? {
+            Either::First(it) => Ok(format!("approved {}", it.approved)),
+            Either::Second(()) => Ok("nobody approved".to_owned()),
+        }
+    }
+);
+
+#[test]
+fn what_is_told_of_a_decision_is_what_the_code_sees() {
+    // The day is over while it is paused: the code will see that first.
+    let mut desk = started::<AsksAgainstTime>();
+    desk.moved(Action::Pause);
+    desk.wait_s(86_400);
+    let refusal = decide(&mut desk, by_event("o1"), true).unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Conflict);
+    desk.moved(Action::Resume);
+    assert!(desk.text().contains("nobody approved") && desk.publishes().is_empty());
+    // Somebody approves first, and then the day is over.
+    let mut desk = started::<AsksAgainstTime>();
+    desk.moved(Action::Pause);
+    assert!(decide(&mut desk, by_event("o1"), true).is_ok());
+    desk.wait_s(86_400);
+    desk.moved(Action::Resume);
+    assert!(desk.text().contains("approved true"), "{}", desk.text());
+    assert_eq!(desk.publishes().len(), 1);
+}
+
+fn other() -> Registry {
+    let mut registry = Registry::new("other");
+    registry.register::<AsksTwice>(&()).unwrap();
+    registry
+}
+
+#[test]
+fn a_decision_made_while_the_definition_is_missing_can_be_read_when_it_is_back() {
+    for by_task in [true, false] {
+        let mut desk = started::<Asks>();
+        let saga = desk.saga();
+        desk.deploy(other());
+        desk.look_at(saga);
+        let target = if by_task { task(desk.saga()) } else { by_event("o1") };
+        assert_eq!(decide(&mut desk, target.clone(), true), Ok(Reply::Accepted(saga)));
+        let Effect::Publish { id, subject, body, .. } = desk.publishes().remove(0) else {
+            panic!()
+        };
+        let expected = json!({ "order": "o1", "approved": true, "by": "ann", "reason": "because" });
+        assert_eq!(body.to_value(), expected);
+        let announced = desk.event_again(&id, &subject, expected).remove(0);
+        assert_eq!(
+            announced.outcome,
+            Outcome::Announced,
+            "also while nobody linked declares it so"
+        );
+        let forged = json!({ "order": "o2", "approved": true, "by": "me" });
+        assert_eq!(desk.event(&subject, forged).remove(0).outcome, Outcome::Refused);
+        // What happened before, and no code has seen, may close another question.
+        assert_eq!(decide(&mut desk, target, true), Ok(Reply::Same(saga)));
+        let mut registry = Registry::new("back");
+        registry.register::<Asks>(&()).unwrap();
+        desk.deploy(registry);
+        desk.look_at(saga);
+        desk.moved(Action::Retry);
+        assert!(desk.text().contains("true by ann"), "{}", desk.text());
+    }
+}
+
+/// Hears of what was decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Heard {
+    order: String,
+}
+impl Event for Heard {
+    const SUBJECTS: &'static [&'static str] = &["shop.approved"];
+    const KEY: &'static str = "/order";
+}
+macro_rules! hears {
+    ($type:ident, $name:literal) => {
+        struct $type;
+        impl crate::saga::Saga for $type {
+            const NAME: &'static str = $name;
+            type Input = Heard;
+            type Output = ();
+            type Settings = ();
+            fn events() -> Vec<crate::saga::Declared> {
+                crate::saga::events([crate::saga::event::<Heard>().starts()])
+            }
+            async fn run(ctx: crate::ctx::Ctx, _: Heard) -> Result<(), crate::abort::Abort> {
+                ctx.sleep(DAY).await
+            }
+        }
+    };
+}
+hears!(HearsFirst, "AAA");
+hears!(HearsLast, "zzz");
+
+#[test]
+fn whoever_declares_an_announcement_hears_it_and_a_forged_one_is_heard_by_nobody() {
+    for is_first in [true, false] {
+        let mut registry = Registry::new("test");
+        registry.register::<Asks>(&()).unwrap();
+        match is_first {
+            true => registry.register::<HearsFirst>(&()).unwrap(),
+            false => registry.register::<HearsLast>(&()).unwrap(),
+        }
+        let mut desk = Desk::new(registry.clone());
+        let saga = desk.start("Asks", "o1", Value::Null);
+        assert!(decide(&mut desk, by_event("o1"), true).is_ok());
+        let Effect::Publish { id, subject, body, .. } = desk.publishes().remove(0) else {
+            panic!()
+        };
+        let forged = json!({ "order": "o2", "approved": true, "by": "ann" });
+        let outcomes = |verdicts: Vec<crate::effect::Verdict>| -> Vec<Outcome> {
+            verdicts.into_iter().map(|it| it.outcome).collect()
+        };
+        let named = desk.event_again(&id, &subject, forged.clone());
+        assert_eq!(outcomes(named), [Outcome::Refused], "its id, and another body");
+        desk.deploy(registry);
+        assert_eq!(outcomes(desk.event(&subject, forged)), [Outcome::Refused]);
+        // The forged one has its id by now, as the broker's would: ours comes from another source.
+        let ours = crate::input::Arrival {
+            ticket: 0,
+            name: subject,
+            id,
+            source: "fermata".to_owned(),
+            key: None,
+            body,
+            at: desk.now(),
+        };
+        let heard = desk.arrive(ours.clone());
+        assert_eq!(outcomes(heard), [Outcome::Announced, Outcome::Started]);
+        assert_ne!(desk.saga(), saga, "it has started a saga");
+        assert_eq!(outcomes(desk.arrive(ours)), [Outcome::Duplicate]);
+    }
 }
 
 /// A decision whose key lies deeper, and that only some may make.
@@ -214,7 +445,11 @@ fn tasks_are_listed_newest_first_with_what_is_shown() {
     let newest = TaskId { saga: tasks[0].0.id, step: tasks[0].1.step.clone() };
     let older = desk.core().tasks(Some(&newest), 10).unwrap().tasks;
     assert_eq!(older, tasks[1..]);
-    assert!(decide(&mut desk, by_event("o1"), true).is_ok(), "the oldest question is answered");
+    let unclear = decide(&mut desk, by_event("o1"), true).unwrap_err();
+    assert_eq!(unclear.kind, RefusalKind::Conflict, "it may mean either of them");
+    let first = tasks.iter().find(|it| it.0.key == "o1").unwrap();
+    let first = TaskId { saga: first.0.id, step: first.1.step.clone() };
+    assert!(decide(&mut desk, Target::Task(first), true).is_ok());
     assert_eq!(desk.core().tasks(None, 10).unwrap().tasks[0].0.key, "o2");
 }
 

@@ -1,6 +1,9 @@
 //! What lists show: open and ended sagas as one, newest first, page by page.
 
-use super::fixtures::{Approved, Mail, Release, Reserve, saga, shop};
+use super::{
+    counting::Counting,
+    fixtures::{Approved, Mail, Release, Reserve, saga, shop},
+};
 use crate::{
     core::{Core, HeadQuery, Limits},
     fold::Status,
@@ -137,4 +140,40 @@ fn a_start_by_hand_is_checked_and_is_the_same_again() {
     let by_event = desk.event("shop.placed", order()).remove(0);
     assert_eq!(by_event.outcome, crate::effect::Outcome::DuplicateStart);
     assert_eq!(by_event.saga, Some(saga));
+}
+
+/// However many others there are, and whatever stands newest.
+#[test]
+fn a_list_by_status_reads_none_but_those_that_stand_so() {
+    let mut core = Core::open(
+        Counting::over(MemoryStore::new(Uuid::from_u128(7))),
+        registry(),
+        Limits::default(),
+        Time(0),
+    )
+    .unwrap();
+    let start = |core: &mut Core<Counting>, number: u64, definition: &str| {
+        let (definition, key) = (definition.to_owned(), Some(format!("k{number}")));
+        let actor = Actor { name: "ann".to_owned(), role: Role::Operator };
+        let command = Command::Start { definition, key, input: Payload::null() };
+        core.handle(Time(1_000 + number), Input::Asked { ticket: number, actor, command }).unwrap();
+        core.commit().unwrap();
+    };
+    start(&mut core, 0, "Ends");
+    start(&mut core, 1, "AsksThrice");
+    for number in 2..1_000 {
+        start(&mut core, number, "Calls");
+    }
+    let queries = [
+        HeadQuery { status: Some(Status::Completed), limit: 5, ..HeadQuery::default() },
+        HeadQuery { status: Some(Status::Waiting), limit: 5, ..HeadQuery::default() },
+        HeadQuery { asks: true, limit: 5, ..HeadQuery::default() },
+    ];
+    for query in queries {
+        core.store().forget_reads();
+        let page = core.page(&query).unwrap();
+        assert_eq!((page.heads.len(), page.next), (1, None), "{query:?}");
+        let rows = core.store().rows_read();
+        assert!(rows <= 3, "{rows} rows of {query:?}: it, and its head in one of two tables");
+    }
 }

@@ -575,6 +575,10 @@ fn an_event_taken_but_never_seen_goes_back_to_whoever_holds_for_it() {
     table.play("A 2 9");
     table.desk.look_at(table.sagas[0]);
     table.desk.moved(crate::input::Action::Terminate);
+    let kept = "p1 A Kept; p2 A Consumed 1; p3 A Kept";
+    assert_eq!(table.standing(), kept, "the third saga is as old, and may come to hold for them");
+    table.desk.look_at(table.sagas[2]);
+    table.desk.moved(crate::input::Action::Terminate);
     assert_eq!(table.standing(), "p1 A Unclaimed 0; p2 A Consumed 1; p3 A Unclaimed 0");
 
     let mut table = Table::of("A");

@@ -23,7 +23,8 @@ struct Meter {
 impl Meter {
     fn new() -> Meter {
         let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
-        let core = Core::open(store, shop(), Limits::default(), Time(0)).unwrap();
+        let mut core = Core::open(store, shop(), Limits::default(), Time(0)).unwrap();
+        core.commit().unwrap();
         Meter { core, now: Time(1_000), asked: Vec::new() }
     }
 
@@ -67,14 +68,17 @@ fn a_plain_turn_is_one_entry_and_one_row() {
     let null = json!(null);
     let mut meter = Meter::new();
     let started = meter.event("shop.placed", &json!({ "order": "o1" }));
-    assert_eq!(started, (2, 4), "event and entry; its identity, the head, the start key, the key");
-    for body in [&null, &null, &json!({ "session": "s1" })] {
+    let expected = (2, 6);
+    assert_eq!(started, expected, "event, entry; identity, head, start key, key, live, standing");
+    for body in [&null, &null] {
         assert_eq!(meter.reply(body), (1, 1), "the entry and the head");
     }
+    let waits = meter.reply(&json!({ "session": "s1" }));
+    assert_eq!(waits, (1, 3), "the entry and the head; it stood otherwise before");
     let taken = meter.event("pay.completed", &json!({ "order": "o1", "session": "s1" }));
-    assert_eq!(taken, (2, 2), "event and entry; its identity and the head");
-    for _ in 0..2 {
-        assert_eq!(meter.reply(&null), (1, 1));
+    assert_eq!(taken, (2, 4), "event and entry; identity and head, and how it stands");
+    for rows in [1, 3] {
+        assert_eq!(meter.reply(&null), (1, rows));
     }
     let pause = Command::Move {
         saga: SagaId::at(Time(1_000), Uuid::from_u128(7), 2),

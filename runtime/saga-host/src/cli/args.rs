@@ -105,11 +105,17 @@ pub(super) enum Command {
         /// Why.
         #[arg(long, short)]
         reason: Option<String>,
+        /// What `show` gives for the task: the decision is then about what it showed.
+        #[arg(long)]
+        seen: Option<String>,
     },
     /// Say no to a task.
     Reject {
         /// The task's id, as `tasks` gives it.
         task: String,
+        /// What `show` gives for the task: the decision is then about what it showed.
+        #[arg(long)]
+        seen: Option<String>,
         /// Why; it goes into the journal.
         #[arg(long, short)]
         reason: String,

@@ -95,26 +95,31 @@ pub(super) async fn start(
     print(&format!("{word}; saga {} with the key {key} is {}\n", saga.id, saga.standing()))
 }
 
+/// What is decided of a task.
+#[derive(Serialize)]
+pub(super) struct Decision {
+    pub(super) approved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<String>,
+}
+
 /// Decides a task.
 pub(super) async fn decide(
     asker: &Asker,
     client: &Client,
     task: &str,
-    is_approved: bool,
-    reason: Option<&str>,
+    decision: &Decision,
 ) -> Result<(), CliError> {
-    let mut body = json!({ "approved": is_approved });
-    if let Some(reason) = reason {
-        body["reason"] = reason.into();
-    }
-    let answer = client.post(&["tasks", task, "decision"], &body).await;
+    let answer = client.post(&["tasks", task, "decision"], decision).await;
     let (status, raw) = answer.map_err(|error| {
         error.advise(StatusCode::NOT_FOUND, || format!("`{} tasks` lists them", asker.program))
     })?;
     if asker.options.json {
         return print_json(raw.get());
     }
-    let word = if is_approved { "approved" } else { "rejected" };
+    let word = if decision.approved { "approved" } else { "rejected" };
     let before = if is_new(status) { "" } else { "was " };
     let already = if is_new(status) { "" } else { " before" };
     let saga = read::<Decided>(raw.get())?.saga_id;

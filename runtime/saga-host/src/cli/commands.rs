@@ -71,13 +71,15 @@ impl Asker {
                 let client = self.client(Needs::Operator)?;
                 return changes::offer(self, &client, position, &reason).await;
             }
-            Command::Approve { task, reason } => {
-                let client = self.client(Needs::Approver)?;
-                return changes::decide(self, &client, &task, true, reason.as_deref()).await;
+            Command::Approve { task, reason, seen } => {
+                let decision = changes::Decision { approved: true, reason, seen };
+                return changes::decide(self, &self.client(Needs::Approver)?, &task, &decision)
+                    .await;
             }
-            Command::Reject { task, reason } => {
-                let client = self.client(Needs::Approver)?;
-                return changes::decide(self, &client, &task, false, Some(&reason)).await;
+            Command::Reject { task, seen, reason } => {
+                let decision = changes::Decision { approved: false, reason: Some(reason), seen };
+                return changes::decide(self, &self.client(Needs::Approver)?, &task, &decision)
+                    .await;
             }
             _ => return Ok(()),
         };

@@ -32,6 +32,7 @@ pub(super) struct Wait {
     pub(super) until: Option<String>,
     pub(super) on_deadline: String,
     pub(super) task_id: Option<String>,
+    pub(super) seen: Option<String>,
     pub(super) unblock: String,
 }
 

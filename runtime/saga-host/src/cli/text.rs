@@ -58,8 +58,9 @@ fn wait(lines: &mut Lines, wait: &Wait, program: &str, now: DateTime<Utc>) {
     match &wait.task_id {
         // The runtime does not know what the command line is called here.
         Some(task) => {
-            lines.add("  unblock", &format!("{program} approve {task}"));
-            lines.add("  or", &format!("{program} reject {task} --reason '…'"));
+            let seen = wait.seen.as_ref().map(|it| format!(" --seen {it}")).unwrap_or_default();
+            lines.add("  unblock", &format!("{program} approve {task}{seen}"));
+            lines.add("  or", &format!("{program} reject {task}{seen} --reason '…'"));
         }
         None => lines.add("  unblock", &wait.unblock),
     }
@@ -149,7 +150,9 @@ mod tests {
                 "filter": [{"pointer": "/sessionId", "op": "eq", "value": "s"}],
                 "until": "2026-01-03T03:04:05.678Z", "onDeadline": "the saga goes on",
                 "unblock": "publish it",
-            }, { "event": "orders.trigger.approved", "taskId": "s1.0", "until": null }],
+            }, {
+                "event": "orders.trigger.approved", "taskId": "s1.0", "seen": "a1", "until": null,
+            }],
             "calls": [{"subject": "a.b", "attempts": 3, "since": "x", "nextAttemptAt": null}],
         }))
         .expect("a saga");
@@ -160,8 +163,8 @@ mod tests {
             "  if        /sessionId eq \"s\"\n",
             "  until     2026-01-03 03:04:05Z (in 23h), then the saga goes on\n",
             "  unblock   publish it\n",
-            "  unblock   own-saga approve s1.0\n",
-            "  or        own-saga reject s1.0 --reason '…'\n",
+            "  unblock   own-saga approve s1.0 --seen a1\n",
+            "  or        own-saga reject s1.0 --seen a1 --reason '…'\n",
             "  until     without a deadline\n",
             "  sent      3 times, not sent again",
             "\nunblock     own-saga resume s1 --reason '…'\n",

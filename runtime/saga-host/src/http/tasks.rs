@@ -36,6 +36,10 @@ pub(super) struct DecisionBody {
     #[validate(length(max = 1000, message = "must have at most 1000 characters"))]
     #[schemars(length(max = 1000))]
     reason: Option<String>,
+    /// What the task gave as `seen`: the decision is then about what it showed, and nothing else.
+    #[validate(length(min = 1, max = 64, message = "must have 1 to 64 characters"))]
+    #[schemars(length(min = 1, max = 64))]
+    seen: Option<String>,
 }
 
 /// A decision that is durable.
@@ -86,7 +90,7 @@ pub(super) async fn decide(
         target: Target::Task(task),
         approved: body.approved,
         reason: body.reason,
-        seen: None,
+        seen: body.seen,
     };
     let answer = app.engine.ask(actor_of(&caller), Command::Decide(decide)).await;
     let (is_new, saga) = say(answer)?;

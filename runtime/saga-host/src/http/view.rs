@@ -96,6 +96,9 @@ pub(crate) struct WaitView {
     /// The task, when a person is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
+    /// What a decision on the task gives back as `seen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<String>,
     /// How anybody can let the saga go on.
     unblock: String,
 }
@@ -136,6 +139,8 @@ pub(crate) struct TaskView {
     title: String,
     /// What the person should see before deciding.
     facts: Raw,
+    /// What a decision gives back as `seen`, to be about this question and about what it shows.
+    seen: String,
     since: String,
     /// The deadline; null when there is none.
     until: Option<String>,
@@ -156,6 +161,7 @@ impl SagaView {
             until: Some(rfc3339(it.due)),
             on_deadline: "the saga goes on",
             task_id: None,
+            seen: None,
             unblock: "nobody: it goes on by itself".into(),
         });
         let ended = head.status.is_ended();
@@ -191,6 +197,7 @@ impl WaitView {
                 None => "there is no deadline",
             },
             task_id: task_id.clone(),
+            seen: head.seen(wait),
             unblock: match &task_id {
                 Some(task) => format!(
                     "as approver: POST /api/tasks/{task}/decision \
@@ -231,6 +238,7 @@ impl TaskView {
             key: head.key.clone(),
             title: ask.title.clone(),
             facts: Raw(ask.facts.clone()),
+            seen: head.seen(wait)?,
             since: rfc3339(wait.since),
             until: wait.due.map(rfc3339),
         })

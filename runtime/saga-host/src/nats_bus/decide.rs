@@ -41,6 +41,11 @@ struct Request {
     key: String,
     approved: bool,
     reason: Option<String>,
+    /// What the task gave as `seen`: without it the decision is about the only question that is
+    /// open, and none at all once another one was.
+    #[validate(length(min = 1, max = TEXT_CHARS_MAX, message = "must have 1 to 256 characters"))]
+    #[schemars(length(min = 1, max = TEXT_CHARS_MAX))]
+    seen: Option<String>,
     /// The bearer token of whoever decides.
     token: String,
 }
@@ -126,7 +131,7 @@ impl Decisions {
             target: Target::Event { name: request.name, key: request.key },
             approved: request.approved,
             reason: request.reason,
-            seen: None,
+            seen: request.seen,
         };
         let answer = self.engine.ask(actor_of(&caller), Command::Decide(decide)).await;
         let (is_new, _saga) = say(answer)?;

@@ -33,6 +33,10 @@ async fn a_task_is_decided_once_by_somebody_who_may() {
     let unknown = "/api/tasks/01890000-0000-7000-8000-000000000000.1/decision";
     let no_reason = json!({ "approved": false });
     let more = json!({ "approved": true, "by": "me" });
+    let seen = tasks["items"][0]["seen"].clone();
+    assert_eq!(world.saga("o1").await["waits"][0]["seen"], seen);
+    let other = json!({ "approved": true, "seen": "what another task showed" });
+    let seen = json!({ "approved": true, "seen": seen });
     let table = [
         (401, path.as_str(), "nobody", yes()),
         (403, &path, VIEWER, yes()),
@@ -40,7 +44,8 @@ async fn a_task_is_decided_once_by_somebody_who_may() {
         (404, "/api/tasks/nonsense/decision", APPROVER, yes()),
         (422, &path, APPROVER, no_reason),
         (422, &path, APPROVER, more),
-        (202, &path, APPROVER, yes()),
+        (409, &path, APPROVER, other),
+        (202, &path, APPROVER, seen),
         (200, &path, APPROVER, yes()),
         (409, &path, OPERATOR, no()),
     ];

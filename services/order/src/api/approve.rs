@@ -25,6 +25,8 @@ struct Decide<'a> {
     approved: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<&'a str>,
     token: &'a str,
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn approve(
         key: asked.order_id.as_str(),
         approved: asked.approved,
         reason: asked.reason.as_deref(),
+        seen: asked.seen.as_deref(),
         token: bearer.0.expose(),
     };
     let Decided { status, detail } = decide(&context, &request).await?;

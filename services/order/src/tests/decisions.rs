@@ -81,7 +81,7 @@ async fn approve(door: &Door, body: &str) -> Answer {
 
 #[tokio::test]
 async fn a_decision_carries_the_callers_token_and_the_runtimes_answer_comes_back() {
-    let yes = json!({ "orderId": "o-1", "approved": true }).to_string();
+    let yes = json!({ "orderId": "o-1", "approved": true, "seen": "a1" }).to_string();
     for (answer, status) in [
         ("{\"status\":202,\"detail\":\"accepted\"}", 202),
         ("{\"status\":200,\"detail\":\"the same again\"}", 200),
@@ -102,7 +102,7 @@ async fn a_decision_carries_the_callers_token_and_the_runtimes_answer_comes_back
             assert!(answer.contains(detail), "{decided:?}");
         }
         let wanted = json!({
-            "name": "orders.trigger.approved", "key": "o-1", "approved": true,
+            "name": "orders.trigger.approved", "key": "o-1", "approved": true, "seen": "a1",
             "token": "dev-approver",
         });
         assert_eq!(asked.recv().await.unwrap(), wanted);

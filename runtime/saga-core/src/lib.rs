@@ -29,6 +29,7 @@ pub mod ctx;
 mod driver;
 pub mod effect;
 mod engine;
+pub mod exact;
 pub mod filter;
 pub mod fold;
 pub mod head;

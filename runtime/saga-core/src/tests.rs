@@ -8,6 +8,7 @@ mod decisions;
 mod fixtures;
 mod moves;
 mod mutations;
+mod numbers;
 mod offers;
 mod orders;
 mod quarantine;

@@ -46,12 +46,11 @@ impl<S: Store> Core<S> {
             let why = "the task shows other facts now: look again";
             return Ok(Err(refusal(RefusalKind::Conflict, why)));
         }
-        let body = self.body_of(&question, actor, decide);
-        if !question.wait.filter.holds(&body) {
+        let body = Payload::of(&self.body_of(&question, actor, decide))
+            .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+        if !body.tree().is_ok_and(|it| question.wait.filter.holds(&it)) {
             return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
         }
-        let body = Payload::of(&body)
-            .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
         let Question { saga, epoch, wait, .. } = question;
         let event = wait.events.first().cloned().unwrap_or_default();
         let event_id = call_key(saga, epoch, &wait.step);

@@ -6,6 +6,7 @@ use crate::{
     effect::{Effect, Outcome, Verdict},
     id::{Position, SagaId, Time, short_hash},
     input::{Arrival, Unreadable},
+    payload::Payload,
     store::{Kind, Store, StoreError, Table},
 };
 
@@ -19,7 +20,7 @@ impl<S: Store> Core<S> {
         let mut event =
             EventRecord { at: now, name, id, source, key, published_at, body, made_from, verdicts };
         let verdicts = match known {
-            Some(row) if row.digest == digest => {
+            Some(row) if self.is_repeat(&row, &digest, &event.body)? => {
                 vec![verdict(Outcome::Duplicate, None, None)]
             }
             Some(row) => vec![self.conflict(&identity, row, digest, event)?],
@@ -27,6 +28,21 @@ impl<S: Store> Core<S> {
         };
         self.effects.push(Effect::Ack { ticket, verdicts });
         Ok(())
+    }
+
+    /// Whether it has the body of the event that came first. An older build may have worked out its
+    /// digest otherwise.
+    pub(super) fn is_repeat(
+        &self,
+        row: &IdentityRow,
+        digest: &str,
+        body: &Payload,
+    ) -> Result<bool, StoreError> {
+        if row.digest == digest {
+            return Ok(true);
+        }
+        let first = self.txn.record::<EventRecord>(Kind::Event, row.position)?;
+        Ok(first.is_some_and(|it| it.body == *body))
     }
 
     pub(super) fn keep_unreadable(

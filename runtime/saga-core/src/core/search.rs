@@ -8,7 +8,6 @@ use crate::{
     store::{KeyValue, Scan, Store, StoreError, Table},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet};
 
 /// The form of the rows of the index. Form 1 had strays by their time, so that one look at a wide
@@ -64,12 +63,9 @@ impl<S: Store> Core<S> {
         if pointers.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let (input, key) = (first.input.to_value(), self.txn.store().search_key());
-        let hash = |pointer| match input.pointer(pointer)? {
-            Value::String(text) => key.hash(text),
-            Value::Number(number) => key.hash(&number.to_string()),
-            _ => None,
-        };
+        let Ok(input) = first.input.tree() else { return Ok(BTreeSet::new()) };
+        let key = self.txn.store().search_key();
+        let hash = |pointer| key.hash(&input.at(pointer)?.key()?);
         Ok(pointers.into_iter().filter_map(hash).collect())
     }
 

@@ -11,6 +11,7 @@ mod ends;
 mod events;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
+mod limits;
 mod offers;
 mod reads;
 mod recovery;
@@ -20,6 +21,7 @@ mod struck;
 mod turns;
 mod wanted;
 
+pub use limits::SUBJECT_BYTES_MAX;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::OpenError;
 pub use struck::STRIKES_MAX;
@@ -77,8 +79,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 768 << 10;
 /// does not take would end the process each time that the fact is delivered.
 pub const TURN_BYTES_MAX: usize = 3 << 20;
 
-/// Beyond this many bytes of its head a saga makes no more turns: the head is one row, is written
-/// with each turn, and one more turn may add [`TURN_BYTES_MAX`] to it.
+/// A turn that would lead to a longer head is not made: the head is one row, and is written with
+/// each turn. What comes without a turn, the reasons why requests are not asked again, has room in
+/// what is left of a row of the store.
 pub const HEAD_BYTES_MAX: usize = 2 << 20;
 
 /// Timers that one tick fires. After a night in which nothing ran there may be as many as there are

@@ -26,6 +26,7 @@ pub mod abort;
 pub mod codec;
 pub mod core;
 pub mod ctx;
+mod differ;
 mod driver;
 pub mod effect;
 mod engine;
@@ -50,6 +51,7 @@ pub mod store;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod text;
 mod txn;
 pub mod wait;
 pub mod watch;

@@ -6,6 +6,7 @@ mod claims;
 mod counting;
 mod decisions;
 mod fixtures;
+mod limits;
 mod moves;
 mod mutations;
 mod numbers;

@@ -98,8 +98,13 @@ impl<S: Store> Txn<S> {
     ) -> Result<usize, StoreError> {
         let value = encode(it)?;
         let size = value.len();
-        self.rows.insert((table, key.to_vec()), Some(value));
+        self.put_encoded(table, key, value);
         Ok(size)
+    }
+
+    /// Writes a row that is encoded already.
+    pub(crate) fn put_encoded(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
+        self.rows.insert((table, key.to_vec()), Some(value));
     }
 
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {

@@ -1,19 +1,22 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
 use super::{
-    Core, HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, TURN_BYTES_MAX, routes::KeptRow, wanted::wanted,
+    Core,
+    limits::{refused, too_much_open},
+    routes::KeptRow,
+    wanted::wanted,
 };
 use crate::{
-    codec::{DecidedRow, StartKeyRow, encoded_bytes},
+    codec::{DecidedRow, StartKeyRow, encode, encoded_bytes},
     driver::Job,
     effect::{Effect, Note},
     fold::{OpenWait, State, Status, fold},
     head::Head,
     id::{Lane, Path, Position, SagaId, Time, call_key, short_hash},
-    journal::{Command, Decision, Entry, Fact, Hold, Start, Turn},
+    journal::{Entry, Fact, Hold, Start, Turn},
     replay::{Applied, ReplayError},
-    saga::Definition,
     store::{Store, StoreError, Table},
+    text::cut,
     watch::{Culprit, Running},
 };
 use std::borrow::Cow;
@@ -54,22 +57,19 @@ impl Facets {
 pub(super) struct Folded {
     pub(super) state: State,
     facets: Facets,
-    /// The size of its head row.
-    head_bytes: usize,
 }
 
 impl<S: Store> Core<S> {
     /// The state of an open saga; nothing when there is none of this id, or when it has ended.
     pub(super) fn state(&mut self, saga: SagaId) -> Result<Option<&State>, StoreError> {
         if !self.states.contains_key(&saga) {
-            let Some(head) = self.txn.get::<Head>(Table::Open, saga.as_bytes())? else {
+            if self.txn.get::<Head>(Table::Open, saga.as_bytes())?.is_none() {
                 return Ok(None);
-            };
-            let head_bytes = crate::codec::encode(&head)?.len();
+            }
             let journal = self.txn.journal(saga)?;
             let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
             let facets = Facets::of(&state, position);
-            self.states.insert(saga, Folded { state, facets, head_bytes });
+            self.states.insert(saga, Folded { state, facets });
         }
         Ok(self.states.get(&saga).map(|it| &it.state))
     }
@@ -123,13 +123,12 @@ impl<S: Store> Core<S> {
         folded: Folded,
     ) -> Result<(), StoreError> {
         let at = now.max(folded.state.updated_at);
-        let turn = self.turn(&folded, at, &fact)?;
+        let turn = self.turn(&folded.state, at, &fact)?;
         self.append(saga, folded, Entry { position: self.txn.next(), at, fact, turn })
     }
 
     /// What the code, or the core in its place, decides on a fact that the state accepts.
-    fn turn(&mut self, folded: &Folded, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
-        let state = &folded.state;
+    fn turn(&mut self, state: &State, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
         if !fact.is_for_code() {
             return Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) });
         }
@@ -146,9 +145,6 @@ impl<S: Store> Core<S> {
         let Some(start) = start else { return Ok(Turn::Held(Hold::Behind)) };
         if self.limits.entries_max <= state.entries {
             return Ok(stuck(&ReplayError::Full));
-        }
-        if HEAD_BYTES_MAX < folded.head_bytes {
-            return Ok(stuck(&ReplayError::TooMuchOpen { bytes: folded.head_bytes }));
         }
         match self.apply(start, state.entries, fact, at, at)? {
             Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
@@ -194,10 +190,22 @@ impl<S: Store> Core<S> {
     }
 
     /// Writes the entry, and everything that follows from it.
-    fn append(&mut self, saga: SagaId, folded: Folded, entry: Entry) -> Result<(), StoreError> {
-        let Folded { mut state, facets: before, .. } = folded;
+    fn append(&mut self, saga: SagaId, folded: Folded, mut entry: Entry) -> Result<(), StoreError> {
+        let Folded { mut state, facets: before } = folded;
         let (seq, had_held) = (state.entries, !state.held.is_empty());
         state.append(seq, &entry);
+        let mut after = Facets::of(&state, entry.position);
+        let mut row = encode(&after.head)?;
+        if entry.fact.is_for_code()
+            && let Some(err) = too_much_open(&state, row.len())
+        {
+            // As if the turn had not been made.
+            (entry.turn, state) = (stuck(&err), fold(&self.txn.journal(saga)?));
+            self.driver.forget(saga);
+            state.append(seq, &entry);
+            after = Facets::of(&state, entry.position);
+            row = encode(&after.head)?;
+        }
         let received = match &entry.fact {
             Fact::Received { step, .. } => Some(step.clone()),
             _ => None,
@@ -214,43 +222,71 @@ impl<S: Store> Core<S> {
         if state.end.is_some() {
             self.driver.forget(saga);
         }
-        self.follow(saga, &before, state)
+        self.follow(saga, &before, state, after, row)
     }
 
     /// Applies the facts that were held, one turn each, in order, until one cannot be applied.
     pub(super) fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        /// What may be decided before it is weighed again what is open: that folds the journal.
+        const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = state.start.clone() else { return Ok(()) };
         let before = Facets::of(&state, 0);
         let mut journal = self.txn.journal(saga)?;
-        for seq in state.held {
-            let Some(entry) = journal.get_mut(seq as usize) else { break };
+        let mut unweighed = 0;
+        for seq in &state.held {
+            let at = *seq as usize;
+            let Some(entry) = journal.get_mut(at) else { break };
             let applied = match &entry.fact {
                 // The state's copy of a start leaves its bodies out.
                 Fact::Started(start) => {
-                    self.apply(&start.clone(), seq, &entry.fact, entry.at, now)?
+                    self.apply(&start.clone(), *seq, &entry.fact, entry.at, now)?
                 }
-                fact => self.apply(&start, seq, fact, entry.at, now)?,
+                fact => self.apply(&start, *seq, fact, entry.at, now)?,
             };
-            let is_done = applied.is_ok();
             let is_unseen = applied == Ok(Applied::NotOpen);
-            entry.turn = match applied {
-                Ok(Applied::Decided(decisions)) => Turn::Done { at: now, decisions },
-                Ok(Applied::NotOpen) => Turn::Done { at: now, decisions: Vec::new() },
+            let decisions = match applied {
+                Ok(Applied::Decided(decisions)) => Ok(decisions),
+                Ok(Applied::NotOpen) => Ok(Vec::new()),
+                Err(err) => Err(err),
+            };
+            unweighed += decisions.as_ref().map_or(0, encoded_bytes);
+            entry.position = self.txn.next();
+            entry.turn = match decisions {
+                Ok(decisions) => Turn::Done { at: now, decisions },
                 Err(err) => stuck(&err),
             };
-            entry.position = self.txn.next();
+            if UNWEIGHED_BYTES_MAX < unweighed || state.held.last() == Some(seq) {
+                unweighed = 0;
+                self.weigh(saga, &mut journal, at)?;
+            }
+            let Some(entry) = journal.get(at) else { break };
             self.index_abandoned(saga, start.epoch, entry)?;
-            let size = self.txn.put_entry(saga, seq, entry.clone())?;
+            let size = self.txn.put_entry(saga, *seq, entry.clone())?;
             self.driver.grew(saga, size);
             if is_unseen {
                 self.give_back(&start.definition, &start.key, &entry.fact)?;
             }
-            if !is_done {
+            let is_stuck = matches!(entry.turn, Turn::Held(_));
+            if is_stuck {
                 break;
             }
         }
-        self.follow(saga, &before, fold(&journal))
+        let (state, position) = (fold(&journal), self.txn.next() - 1);
+        let after = Facets::of(&state, position);
+        let row = encode(&after.head)?;
+        self.follow(saga, &before, state, after, row)
+    }
+
+    /// Takes back a turn with which too much is open.
+    fn weigh(&mut self, saga: SagaId, journal: &mut [Entry], at: usize) -> Result<(), StoreError> {
+        let state = fold(journal);
+        let row = encode(&Head::of(&state, 0))?;
+        if let (Some(err), Some(entry)) = (too_much_open(&state, row.len()), journal.get_mut(at)) {
+            entry.turn = stuck(&err);
+            self.driver.forget(saga);
+        }
+        Ok(())
     }
 
     /// What became too old to be asked for while the saga was paused is for a person: it is not
@@ -264,10 +300,15 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Brings rows, indexes and effects in line with the new state.
-    fn follow(&mut self, saga: SagaId, before: &Facets, state: State) -> Result<(), StoreError> {
-        let position = self.txn.next() - 1;
-        let after = Facets::of(&state, position);
+    /// Brings rows, indexes and effects in line with the new state; `row` is its head.
+    fn follow(
+        &mut self,
+        saga: SagaId,
+        before: &Facets,
+        state: State,
+        after: Facets,
+        row: Vec<u8>,
+    ) -> Result<(), StoreError> {
         let Some(head) = &after.head else { return Ok(()) };
         self.follow_waits(head, before, &after);
         for timer in before.timers().iter().filter(|it| !after.timers().contains(it)) {
@@ -292,8 +333,8 @@ impl<S: Store> Core<S> {
         if state.ended_at.is_some() {
             return self.end(head);
         }
-        let head_bytes = self.txn.put(Table::Open, saga.as_bytes(), head)?;
-        self.states.insert(saga, Folded { state, facets: after, head_bytes });
+        self.txn.put_encoded(Table::Open, saga.as_bytes(), row);
+        self.states.insert(saga, Folded { state, facets: after });
         Ok(())
     }
 
@@ -369,54 +410,10 @@ pub(super) fn key_of_saga(key: &str, saga: SagaId) -> Vec<u8> {
 }
 
 fn stuck(error: &ReplayError) -> Turn {
-    Turn::Held(Hold::Stuck { message: error.to_string() })
-}
-
-/// What the code may not ask for: it could never come to an end.
-fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
-    let undeclared = decisions.iter().find_map(|it| undeclared(definition, it));
-    undeclared.or_else(|| too_large(decisions)).or_else(|| too_much(decisions))
-}
-
-fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayError> {
-    let Decision::Wait { events, ask, .. } = decision else { return None };
-    events.iter().find_map(|event| {
-        let message = match definition.declared(event) {
-            None => {
-                format!(
-                    "waits for {event}, which its definition does not declare: add it to events()"
-                )
-            }
-            Some(it) if it.is_decision && ask.is_none() => {
-                format!("waits for {event}, which only a person decides: say .ask(…)")
-            }
-            Some(it) if !it.is_decision && ask.is_some() => {
-                format!("asks for {event}, which is not declared as a decision")
-            }
-            Some(_) => return None,
-        };
-        Some(ReplayError::Undeclared { message })
-    })
-}
-
-fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
-    let commands = decisions.iter().flat_map(|decision| match decision {
-        Decision::Call { command, undo, .. } => [Some(command), undo.as_ref()],
-        Decision::Publish { command, .. } | Decision::Undo { command, .. } => [Some(command), None],
-        _ => [None, None],
-    });
-    let is_too_large = |it: &&Command| PAYLOAD_BYTES_MAX < it.body.text().len();
-    let command = commands.flatten().find(is_too_large)?;
-    let (subject, bytes) = (command.subject.clone(), command.body.text().len());
-    Some(ReplayError::TooLarge { subject, bytes })
-}
-
-fn too_much(decisions: &[Decision]) -> Option<ReplayError> {
-    /// What the least decision adds to a head: the times and the names of its step.
-    const DECISION_BYTES: usize = 128;
-    let of_each = decisions.len().saturating_mul(DECISION_BYTES);
-    let bytes = encoded_bytes(&decisions).saturating_add(of_each);
-    (TURN_BYTES_MAX < bytes).then_some(ReplayError::TooMuch { bytes })
+    /// A message is for a list: what an author's panic says may be of any length.
+    const MESSAGE_CHARS_MAX: usize = 2000;
+    let message = cut(&error.to_string(), MESSAGE_CHARS_MAX).into_owned();
+    Turn::Held(Hold::Stuck { message })
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

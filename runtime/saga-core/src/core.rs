@@ -5,6 +5,7 @@
 //! durable and only then gives out what is owed to the world.
 
 mod answers;
+mod aside;
 mod commands;
 mod decide;
 mod ends;
@@ -112,6 +113,8 @@ pub struct Core<S> {
     effects: Vec<Effect>,
     /// The requests among them.
     sends: BTreeSet<RequestId>,
+    /// Sagas of which rows cannot be read, and why; for others nothing is kept here.
+    aside: BTreeMap<SagaId, String>,
     /// Sagas for which the search index was made anew when this was opened.
     reindexed: u64,
     /// Culprits whose code ran when a process ended: a handful, each has cost a restart.

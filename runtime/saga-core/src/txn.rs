@@ -26,6 +26,12 @@ impl<S: Store> Txn<S> {
         &self.store
     }
 
+    /// For tests that change a store under its core.
+    #[cfg(test)]
+    pub(crate) fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// The position that the next record gets.
     pub(crate) fn next(&self) -> Position {
         self.records.last().map_or(self.store.position(), |it| it.position) + 1
@@ -120,7 +126,16 @@ impl<S: Store> Txn<S> {
             Some(pending) => pending.clone(),
             None => self.store.row(table, key)?,
         };
-        bytes.map(|it| decode(&it)).transpose()
+        let place = || format!("a row of {table:?}, key {}", hex(key));
+        bytes.map(|it| decode(&it).map_err(|err| err.at(place))).transpose()
+    }
+
+    /// Whether there is such a row, whether it can be read or not.
+    pub(crate) fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        match self.rows.get(&(table, key.to_vec())) {
+            Some(pending) => Ok(pending.is_some()),
+            None => self.store.row(table, key).map(|it| it.is_some()),
+        }
     }
 
     pub(crate) fn record<T: DeserializeOwned>(
@@ -133,7 +148,8 @@ impl<S: Store> Txn<S> {
             Some(pending) => Some(pending.bytes.clone()),
             None => self.store.record(kind, at)?,
         };
-        bytes.map(|it| decode(&it)).transpose()
+        let place = || format!("the record at position {at}");
+        bytes.map(|it| decode(&it).map_err(|err| err.at(place))).transpose()
     }
 
     /// Where among the records of this batch the one with this position would be.
@@ -164,7 +180,8 @@ impl<S: Store> Txn<S> {
             return Ok(Some(entry.clone()));
         }
         let stored = self.store.entry(saga, 0)?;
-        stored.map(|it| crate::codec::decode_entry(&it)).transpose()
+        let place = || "entry 0".to_owned();
+        stored.map(|it| crate::codec::decode_entry(&it).map_err(|err| err.at(place))).transpose()
     }
 
     /// The whole journal of a saga.
@@ -177,7 +194,9 @@ impl<S: Store> Txn<S> {
         let stored = self.store.slice(saga, 0)?;
         let mut journal = Vec::with_capacity(stored.len() + 1);
         for it in &stored {
-            journal.push((crate::codec::decode_entry(it)?, it.bytes.len()));
+            let place = || format!("entry {} at position {}", journal.len(), it.position);
+            let entry = crate::codec::decode_entry(it).map_err(|err| err.at(place))?;
+            journal.push((entry, it.bytes.len()));
         }
         for ((_, seq), entry) in self.entries.range((saga, 0)..=(saga, u32::MAX)) {
             match journal.get_mut(*seq as usize) {
@@ -199,4 +218,9 @@ impl<S: Store> Txn<S> {
         let rows = rows.map(|((table, key), value)| Row { table, key, value }).collect();
         self.store.append(Batch { records, rows })
     }
+}
+
+/// A key for whoever looks for it with a tool.
+fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,7 +5,7 @@ use crate::{
     codec::{AbandonedRow, NoteRecord},
     effect::{Effect, Note},
     fold::State,
-    head::{Head, HeadCall},
+    head::HeadCall,
     id::{Path, SagaId, Time},
     input::{Answer, Answered},
     journal::{Decision, Entry, Fact, Turn},
@@ -39,7 +39,7 @@ impl<S: Store> Core<S> {
         if let Some(folded) = self.states.get(&saga) {
             return Ok(is_of_epoch(&folded.state, epoch));
         }
-        let head = self.txn.get::<Head>(Table::Open, saga.as_bytes())?;
+        let head = self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))?;
         Ok(head.is_some_and(|head| {
             let is_it = |call: &HeadCall| call.step == *step && call.is_undo == is_undo;
             head.epoch == epoch && head.calls.iter().any(is_it)

@@ -115,6 +115,13 @@ impl<S: Store> Core<S> {
         if let Err(refusal) = check_reason(Some(reason), true) {
             return Ok(Err(refusal));
         }
+        if action == Action::Retry {
+            self.take_back(saga)?;
+        }
+        self.state(saga)?;
+        if let Some(why) = self.aside.get(&saga) {
+            return Ok(Err(refusal(RefusalKind::Conflict, why)));
+        }
         let Some(state) = self.state(saga)? else {
             return Ok(match self.is_known(saga)? {
                 true => allowed(Phase::ENDED, false, action).map(|_| Reply::Same(saga)),
@@ -143,7 +150,10 @@ impl<S: Store> Core<S> {
         self.offer(now, saga, fact)?;
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
         if held && goes_on {
-            self.apply_held(now, saga)?;
+            match self.apply_held(now, saga) {
+                Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
+                applied => applied?,
+            }
         }
         if action == Action::Resume {
             self.exhaust(now, saga)?;

@@ -95,7 +95,8 @@ impl<S: Store> Core<S> {
         if claim.ended_at.after_ms(self.limits.late_for_ms) < now {
             return Ok(Some((Outcome::Unclaimed, Some(claim.saga), None)));
         }
-        let Some(head) = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes())? else {
+        let head = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes());
+        let Some(head) = self.shown(claim.saga, head)? else {
             return Ok(Some((Outcome::Unclaimed, Some(claim.saga), None)));
         };
         self.late(now, definition, &head, routed).map(Some)
@@ -106,7 +107,7 @@ impl<S: Store> Core<S> {
         let start_key = crate::id::short_hash(&[definition, key]);
         let row = self.txn.get::<crate::codec::StartKeyRow>(Table::StartKey, &start_key)?;
         match row {
-            Some(row) => Ok(self.txn.get::<Head>(Table::Open, row.saga.as_bytes())?.is_some()),
+            Some(row) => self.txn.has(Table::Open, row.saga.as_bytes()),
             None => Ok(false),
         }
     }
@@ -167,8 +168,7 @@ impl<S: Store> Core<S> {
     }
 
     pub(super) fn is_known(&self, saga: SagaId) -> Result<bool, StoreError> {
-        let open = self.txn.get::<Head>(Table::Open, saga.as_bytes())?;
-        let ended = self.txn.get::<Head>(Table::Ended, saga.as_bytes())?;
-        Ok(open.is_some() || ended.is_some())
+        let is_open = self.txn.has(Table::Open, saga.as_bytes())?;
+        Ok(is_open || self.txn.has(Table::Ended, saga.as_bytes())?)
     }
 }

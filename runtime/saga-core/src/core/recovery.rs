@@ -3,6 +3,7 @@
 
 use super::{
     Core, Limits,
+    reads::saga_of,
     routes::{KeptRow, unrouted_key},
     wanted::wanted,
 };
@@ -10,8 +11,7 @@ use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, decode},
     driver::Driver,
     effect::Effect,
-    head::Head,
-    id::{Lane, Position, Time, short_hash},
+    id::{Lane, Position, SagaId, Time, short_hash},
     lanes::Waits,
     saga::{Registry, RegistryError},
     store::{Kind, Store, StoreError, Table},
@@ -73,6 +73,7 @@ impl<S: Store> Core<S> {
             opened: VecDeque::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
+            aside: BTreeMap::new(),
             reindexed: 0,
             struck: BTreeMap::new(),
         };
@@ -81,6 +82,7 @@ impl<S: Store> Core<S> {
         core.reindexed = core.reindex()?;
         core.count_kept()?;
         core.index_heads(now)?;
+        core.match_opened(now)?;
         core.offer_unrouted(now)?;
         Ok(core)
     }
@@ -96,12 +98,15 @@ impl<S: Store> Core<S> {
     }
 
     fn index_heads(&mut self, now: Time) -> Result<(), StoreError> {
-        let indexed = self.each(Table::Open, |core, (_, value)| core.index_head(now, &value));
+        let indexed = self.each(Table::Open, |core, (key, value)| match saga_of(&key) {
+            Some(saga) => core.index_head(now, saga, &value),
+            None => Ok(()),
+        });
         indexed.map(drop)
     }
 
-    fn index_head(&mut self, now: Time, value: &[u8]) -> Result<(), StoreError> {
-        let head: Head = decode(value)?;
+    fn index_head(&mut self, now: Time, saga: SagaId, value: &[u8]) -> Result<(), StoreError> {
+        let head = self.head_at_start(saga, value)?;
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
         }

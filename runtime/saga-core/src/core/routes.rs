@@ -83,12 +83,7 @@ impl<S: Store> Core<S> {
         };
         let lane = Lane::of(definition.name, &event.name, &key);
         let routed = Routed { position, event, key, lane };
-        let takers = self.takers(&routed, declared.route);
-        if let Some(first) = takers.first().map(|it| it.saga) {
-            for taker in takers {
-                self.offer(now, taker.saga, received(&routed, taker.step))?;
-                self.match_opened(now)?;
-            }
+        if let Some(first) = self.give(now, &routed, declared.route)? {
             return Ok((Outcome::Consumed, Some(first), None));
         }
         if declared.starts {
@@ -103,12 +98,36 @@ impl<S: Store> Core<S> {
         }
     }
 
+    /// Gives an event to whoever holds for it, and says who was the first. A saga that is set aside
+    /// takes nothing: the next one may.
+    fn give(
+        &mut self,
+        now: Time,
+        routed: &Routed<'_>,
+        route: Route,
+    ) -> Result<Option<SagaId>, StoreError> {
+        loop {
+            let (takers, aside) = (self.takers(routed, route), self.aside.len());
+            let mut first = None;
+            for taker in takers {
+                if self.offer(now, taker.saga, received(routed, taker.step))? {
+                    first.get_or_insert(taker.saga);
+                }
+                self.match_opened(now)?;
+            }
+            if first.is_some() || self.aside.len() == aside {
+                return Ok(first);
+            }
+        }
+    }
+
     fn takers(&self, routed: &Routed<'_>, route: Route) -> Vec<WaitRef> {
         let body = OnceCell::new();
         let holds = |wait: &&WaitRef| {
             let body = || body.get_or_init(|| routed.event.body.tree().ok()).as_ref();
             let passes = || body().is_some_and(|it| wait.filter.holds(it));
-            !wait.asks && (wait.filter.0.is_empty() || passes())
+            let is_here = !wait.asks && !self.aside.contains_key(&wait.saga);
+            is_here && (wait.filter.0.is_empty() || passes())
         };
         let holding = self.waits.of(&routed.lane).filter(holds).cloned();
         match route {

@@ -53,7 +53,11 @@ impl<S: Store> Core<S> {
     fn found_by(&self, start: &Start) -> Result<BTreeSet<[u8; 16]>, StoreError> {
         let mut first = Cow::Borrowed(start);
         while let Some(origin) = first.origin {
-            match self.txn.first(origin)?.map(|it| it.fact) {
+            let origin = match self.txn.first(origin) {
+                Err(err) if err.is_damage() => break,
+                read => read?,
+            };
+            match origin.map(|it| it.fact) {
                 Some(Fact::Started(start)) => first = Cow::Owned(start),
                 _ => break,
             }
@@ -88,7 +92,11 @@ impl<S: Store> Core<S> {
         for table in [Table::Open, Table::Ended] {
             sagas += self.each(table, |core, (key, _)| {
                 let Some(saga) = saga_of(&key) else { return Ok(()) };
-                let Some(entry) = core.txn.first(saga)? else { return Ok(()) };
+                let first = match core.txn.first(saga) {
+                    Err(err) if err.is_damage() => None, // Found by its id and key alone.
+                    read => read?,
+                };
+                let Some(entry) = first else { return Ok(()) };
                 match entry.fact {
                     Fact::Started(start) => core.index_start(entry.at, &start, entry.position),
                     _ => Ok(()),

@@ -1,7 +1,10 @@
 //! Code that ended processes. What is run again after a death, and ends the next process too, is
 //! quarantined: it runs no more until a person says so, and everything else goes on.
 
-use super::{Core, routes::{key_of, unreadable}};
+use super::{
+    Core,
+    routes::{key_of, unreadable},
+};
 use crate::{
     codec::{EventRecord, decode},
     id::{SagaId, Time},

@@ -63,10 +63,17 @@ impl<S: Store> Core<S> {
     /// The state of an open saga; nothing when there is none of this id, or when it has ended.
     pub(super) fn state(&mut self, saga: SagaId) -> Result<Option<&State>, StoreError> {
         if !self.states.contains_key(&saga) {
-            if self.txn.get::<Head>(Table::Open, saga.as_bytes())?.is_none() {
+            let is_open = self.txn.has(Table::Open, saga.as_bytes())?;
+            if !is_open || self.aside.contains_key(&saga) {
                 return Ok(None);
             }
-            let journal = self.txn.journal(saga)?;
+            let journal = match self.txn.journal(saga) {
+                Err(err) if err.is_damage() => {
+                    self.set_aside(saga, &err)?;
+                    return Ok(None);
+                }
+                read => read?,
+            };
             let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
             let facets = Facets::of(&state, position);
             self.states.insert(saga, Folded { state, facets });
@@ -87,8 +94,10 @@ impl<S: Store> Core<S> {
             return Ok(false);
         }
         let folded = self.states.remove(&saga).unwrap_or_default();
-        self.take_turn(saga, now, fact, folded)?;
-        Ok(true)
+        match self.take_turn(saga, now, fact, folded) {
+            Err(err) if err.is_damage() => self.set_aside(saga, &err).map(|()| false),
+            taken => taken.map(|()| true),
+        }
     }
 
     /// Begins a saga. Its id must be new.

@@ -1,5 +1,5 @@
-//! What a divergence differs in, told in a line: places, kinds and sizes. Bodies are personal and may
-//! be long, and the line stands in lists.
+//! What a divergence differs in, told in a line: places, kinds and sizes. Bodies are personal and
+//! may be long, and the line stands in lists.
 
 use crate::{exact::Tree, journal::Decision, text::cut};
 use std::{collections::BTreeSet, fmt};

@@ -1,5 +1,6 @@
 //! What a provider sends, read as far as it can be read. Its signature was checked over the bytes;
-//! of the text we take a few fields, and a name that was cut inside an emoji may not hide a payment.
+//! of the text we take a few fields, and a name that was cut inside an emoji may not hide a
+//! payment.
 
 use serde_json::Value;
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! Sagas whose rows cannot be read. Such a one is set aside: lists show it with the reason, nothing
-//! more happens to it, what is meant for it is kept, and all others go on. A broken place of the log,
-//! or a row that several sagas share, is another matter: nobody could say whose money it was, so
-//! the process ends.
+//! more happens to it, what is meant for it is kept, and all others go on. A broken place of the
+//! log, or a row that several sagas share, is another matter: nobody could say whose money it was,
+//! so the process ends.
 
 use super::{Core, wanted::wanted};
 use crate::{
@@ -45,8 +45,8 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// A person wants the saga to be tried again: what is known of it from outside comes back, if it
-    /// can be read now.
+    /// A person wants the saga to be tried again: what is known of it from outside comes back, if
+    /// it can be read now.
     pub(super) fn take_back(&mut self, saga: SagaId) -> Result<(), StoreError> {
         if self.aside.remove(&saga).is_none() {
             return Ok(());
@@ -64,7 +64,8 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// The head of an open saga at the start. One that cannot be read is made anew from the journal.
+    /// The head of an open saga at the start. One that cannot be read is made anew from the
+    /// journal.
     pub(super) fn head_at_start(&mut self, saga: SagaId, value: &[u8]) -> Result<Head, StoreError> {
         let read = match decode::<Head>(value) {
             Err(err) if err.is_damage() => Err(err),

@@ -6,6 +6,7 @@
 
 mod answers;
 mod aside;
+mod changes;
 mod commands;
 mod decide;
 mod ends;
@@ -18,6 +19,7 @@ mod reads;
 mod recovery;
 mod routes;
 mod search;
+mod states;
 mod struck;
 mod turns;
 mod wanted;
@@ -99,7 +101,7 @@ pub struct Core<S> {
     limits: Limits,
     driver: Driver,
     /// States of open sagas; a cache of their journals.
-    states: BTreeMap<SagaId, turns::Folded>,
+    states: states::States,
     waits: Waits,
     timers: BTreeSet<(Time, SagaId, Path)>,
     /// How many open sagas ever held for a lane.
@@ -155,9 +157,7 @@ impl<S: Store> Core<S> {
 
     /// Keeps no more states than allowed.
     fn forget_states(&mut self) {
-        while self.states.len() > self.limits.states_max {
-            self.states.pop_first();
-        }
+        self.states.keep(self.limits.states_max);
     }
 
     /// How many records and rows the batch being made has.

@@ -91,7 +91,8 @@ impl Payload {
 
 impl PartialEq for Payload {
     fn eq(&self, other: &Payload) -> bool {
-        self.text() == other.text()
+        Arc::ptr_eq(&self.0, &other.0)
+            || self.text() == other.text()
             || exact::canonical(self.text()) == exact::canonical(other.text())
     }
 }

@@ -7,6 +7,7 @@ mod claims;
 mod counting;
 mod decisions;
 mod fixtures;
+mod growth;
 mod limits;
 mod moves;
 mod mutations;

@@ -5,6 +5,7 @@ use super::{
     Core, Limits,
     reads::saga_of,
     routes::{KeptRow, unrouted_key},
+    states::States,
     wanted::wanted,
 };
 use crate::{
@@ -64,7 +65,7 @@ impl<S: Store> Core<S> {
             registry,
             limits,
             driver: Driver::new(limits.futures_max, limits.future_bytes_max, watch),
-            states: BTreeMap::new(),
+            states: States::default(),
             waits: Waits::default(),
             timers: BTreeSet::new(),
             touched: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use super::{
     Core,
+    changes::gone,
     limits::{refused, too_much_open},
     routes::KeptRow,
     wanted::wanted,
@@ -9,7 +10,7 @@ use super::{
 use crate::{
     codec::{DecidedRow, StartKeyRow, encode, encoded_bytes},
     driver::Job,
-    effect::{Effect, Note},
+    effect::{Effect, Note, Request},
     fold::{OpenWait, State, Status, fold},
     head::Head,
     id::{Lane, Path, Position, SagaId, Time, call_key, short_hash},
@@ -62,7 +63,7 @@ pub(super) struct Folded {
 impl<S: Store> Core<S> {
     /// The state of an open saga; nothing when there is none of this id, or when it has ended.
     pub(super) fn state(&mut self, saga: SagaId) -> Result<Option<&State>, StoreError> {
-        if !self.states.contains_key(&saga) {
+        if self.states.get(&saga).is_none() {
             let is_open = self.txn.has(Table::Open, saga.as_bytes())?;
             if !is_open || self.aside.contains_key(&saga) {
                 return Ok(None);
@@ -320,13 +321,16 @@ impl<S: Store> Core<S> {
     ) -> Result<(), StoreError> {
         let Some(head) = &after.head else { return Ok(()) };
         self.follow_waits(head, before, &after);
-        for timer in before.timers().iter().filter(|it| !after.timers().contains(it)) {
-            self.timers.remove(&(timer.0, saga, timer.1.clone()));
+        fn place((due, step): &(Time, Path)) -> (Time, &str) {
+            (*due, step.as_str())
         }
-        for timer in after.timers().iter().filter(|it| !before.timers().contains(it)) {
-            self.timers.insert((timer.0, saga, timer.1.clone()));
+        for (due, step) in gone(before.timers(), after.timers(), place) {
+            self.timers.remove(&(*due, saga, step.clone()));
         }
-        for lane in after.lanes().iter().filter(|it| !before.lanes().contains(it)) {
+        for (due, step) in gone(after.timers(), before.timers(), place) {
+            self.timers.insert((*due, saga, step.clone()));
+        }
+        for lane in gone(after.lanes(), before.lanes(), |it| it) {
             *self.touched.entry(Lane::of(&head.definition, &lane.0, &lane.1)).or_default() += 1;
         }
         self.follow_effects(before, &after);
@@ -348,10 +352,13 @@ impl<S: Store> Core<S> {
     }
 
     fn follow_waits(&mut self, head: &Head, before: &Facets, after: &Facets) {
-        for wait in before.waits().iter().filter(|it| !after.waits().contains(it)) {
+        fn place(wait: &OpenWait) -> &str {
+            wait.step.as_str()
+        }
+        for wait in gone(before.waits(), after.waits(), place) {
             self.waits.remove(&head.definition, wait);
         }
-        for wait in after.waits().iter().filter(|it| !before.waits().contains(it)) {
+        for wait in gone(after.waits(), before.waits(), place) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
                 self.opened.push_back((head.id, wait.step.clone()));
@@ -360,7 +367,15 @@ impl<S: Store> Core<S> {
     }
 
     fn follow_effects(&mut self, before: &Facets, after: &Facets) {
-        for effect in before.wanted.iter().filter(|it| !after.wanted.contains(it)) {
+        fn place(effect: &Effect) -> (bool, &str) {
+            match effect {
+                Effect::Send(Request { id, .. }) => (id.is_undo, id.step.as_str()),
+                Effect::Publish { step, .. } => (false, step.as_str()),
+                // Nothing else is owed.
+                _ => (false, ""),
+            }
+        }
+        for effect in gone(&before.wanted, &after.wanted, place) {
             let Effect::Send(request) = effect else { continue };
             // What has not left yet need not be called back.
             if self.sends.remove(&request.id) {
@@ -369,7 +384,7 @@ impl<S: Store> Core<S> {
                 self.effects.push(Effect::Forget(request.id.clone()));
             }
         }
-        for effect in after.wanted.iter().filter(|it| !before.wanted.contains(it)) {
+        for effect in gone(&after.wanted, &before.wanted, place) {
             if let Effect::Send(request) = effect {
                 self.sends.insert(request.id.clone());
             }

@@ -1,5 +1,6 @@
 //! Why a saga stops going forward, and what a service's refusal looks like to its author.
 
+use crate::text::{REASON_CHARS_MAX, cut};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -45,6 +46,13 @@ impl Abort {
     }
 }
 
+impl Abort {
+    /// With no more words than an undo has room for.
+    pub(crate) fn cut(&self) -> Abort {
+        Abort { kind: self.kind, reason: cut(&self.reason, REASON_CHARS_MAX).into_owned() }
+    }
+}
+
 impl AbortKind {
     /// As the header `Abort-Kind` carries it.
     pub fn as_str(self) -> &'static str {
@@ -58,7 +66,7 @@ impl AbortKind {
     }
 
     pub(crate) fn because(self, reason: impl fmt::Display) -> Abort {
-        Abort { kind: self, reason: reason.to_string() }
+        Abort { kind: self, reason: reason.to_string() }.cut()
     }
 }
 

@@ -7,7 +7,8 @@ use crate::{
     input::Actor,
     journal::{Entry, Fact, Turn},
     payload::Payload,
-    store::{StoreError, Stored},
+    store::{MAKE_SENSE, StoreError, Stored},
+    text::masked,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, io};
@@ -72,7 +73,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
         Ok(Version { v }) if v != VERSION => failed(format!(
             "a record of form {v}; this build reads form {VERSION}: use a newer one"
         )),
-        _ => failed(format!("a damaged record: {err}")),
+        // What an error of the decoder quotes may be anything.
+        _ => {
+            let reason = masked(&format!("a damaged record: {err}"));
+            StoreError { action: MAKE_SENSE, reason }
+        }
     })
 }
 

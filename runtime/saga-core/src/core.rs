@@ -5,6 +5,8 @@
 //! durable and only then gives out what is owed to the world.
 
 mod answers;
+mod aside;
+mod changes;
 mod commands;
 mod decide;
 mod declared;
@@ -13,17 +15,20 @@ mod events;
 mod holders;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
+mod limits;
 mod offers;
 mod reads;
 mod recovery;
 mod routes;
 mod search;
+mod states;
 mod struck;
 mod sweeps;
 mod turns;
 mod upgrade;
 mod wanted;
 
+pub use limits::SUBJECT_BYTES_MAX;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::OpenError;
 pub use struck::STRIKES_MAX;
@@ -82,8 +87,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 768 << 10;
 /// does not take would end the process each time that the fact is delivered.
 pub const TURN_BYTES_MAX: usize = 3 << 20;
 
-/// Beyond this many bytes of its head a saga makes no more turns: the head is one row, is written
-/// with each turn, and one more turn may add [`TURN_BYTES_MAX`] to it.
+/// A turn that would lead to a longer head is not made: the head is one row, and is written with
+/// each turn. What comes without a turn, the reasons why requests are not asked again, has room in
+/// what is left of a row of the store.
 pub const HEAD_BYTES_MAX: usize = 2 << 20;
 
 /// What one input does for others than itself: events that it hands from lanes to waits, events
@@ -105,7 +111,7 @@ pub struct Core<S> {
     limits: Limits,
     driver: Driver,
     /// States of open sagas; a cache of their journals.
-    states: BTreeMap<SagaId, turns::Folded>,
+    states: states::States,
     waits: Waits,
     timers: BTreeSet<(Time, SagaId, Path)>,
     /// What each lane keeps.
@@ -125,6 +131,8 @@ pub struct Core<S> {
     effects: Vec<Effect>,
     /// The requests among them.
     sends: BTreeSet<RequestId>,
+    /// Sagas of which rows cannot be read, and why; for others nothing is kept here.
+    aside: BTreeMap<SagaId, String>,
     /// Sagas for which the search index was made anew when this was opened.
     reindexed: u64,
     /// Culprits whose code ran when a process ended: a handful, each has cost a restart.
@@ -208,9 +216,7 @@ impl<S: Store> Core<S> {
 
     /// Keeps no more states than allowed.
     fn forget_states(&mut self) {
-        while self.states.len() > self.limits.states_max {
-            self.states.pop_first();
-        }
+        self.states.keep(self.limits.states_max);
     }
 
     /// How many records and rows the batch being made has.

@@ -7,6 +7,7 @@ use crate::{
     journal::{CloseMode, Decision, Ends, Fact},
     payload::{Payload, Same, same},
     replay::ReplayError,
+    text::masked,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -211,7 +212,8 @@ impl Engine {
             Ok(it) => it,
             Err(err) => {
                 let what = format!("{of} {subject} for {}", self.key(step));
-                self.stick(ReplayError::Unreadable { what, error: err.to_string() });
+                let error = masked(&err.to_string());
+                self.stick(ReplayError::Unreadable { what, error });
                 std::future::pending().await
             }
         }
@@ -253,7 +255,7 @@ impl Engine {
                 let output = self.encode("the output", "", &output);
                 self.decide(Decision::Complete { output }, &[same::<T>]);
             }
-            Err(abort) => self.decide(Decision::Abort { abort, ends }, &[]),
+            Err(abort) => self.decide(Decision::Abort { abort: abort.cut(), ends }, &[]),
         }
         self.abandon(&Path::root());
     }

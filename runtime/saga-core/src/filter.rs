@@ -1,8 +1,12 @@
 //! Filters are data: recorded with the wait, matched by the core, shown to whoever asks why.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::{cmp::Ordering, fmt, marker::PhantomData};
+use crate::{
+    exact::{self, Tree},
+    payload::Payload,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use std::{cmp::Ordering, fmt, marker::PhantomData, sync::Arc};
 
 /// A conjunction of tests; an empty one lets every event of the lane through.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,7 +21,55 @@ pub struct Test {
     /// The comparison.
     pub op: Op,
     /// What the field is compared with.
-    pub value: Value,
+    pub value: Literal,
+}
+
+/// A JSON value with all of its digits; equal to another one when it says the same.
+#[derive(Clone)]
+pub struct Literal(Arc<RawValue>);
+
+impl Literal {
+    /// The JSON form of a value. What has none equals nothing, and shows as `null` to whoever asks
+    /// why.
+    pub fn of(value: &impl Serialize) -> Literal {
+        let raw = to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        Literal(Arc::from(raw))
+    }
+
+    /// The JSON text.
+    pub fn text(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The same as a body.
+    pub fn to_payload(&self) -> Payload {
+        Payload::from_raw(self.0.clone())
+    }
+}
+
+impl Serialize for Literal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Literal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Literal, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|it| Literal(Arc::from(it)))
+    }
+}
+
+impl PartialEq for Literal {
+    fn eq(&self, other: &Literal) -> bool {
+        self.text() == other.text()
+            || exact::canonical(self.text()) == exact::canonical(other.text())
+    }
+}
+
+impl fmt::Debug for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
 }
 
 /// How a field is compared.
@@ -44,31 +96,30 @@ pub enum Op {
 
 impl Filter {
     /// Whether every test holds for this body.
-    pub fn holds(&self, body: &Value) -> bool {
+    pub fn holds(&self, body: &Tree<'_>) -> bool {
         self.0.iter().all(|test| test.holds(body))
     }
 
     /// The first test that does not hold, for whoever asks why an event was not taken.
-    pub fn refusal<'a>(&'a self, body: &Value) -> Option<&'a Test> {
+    pub fn refusal<'a>(&'a self, body: &Tree<'_>) -> Option<&'a Test> {
         self.0.iter().find(|test| !test.holds(body))
     }
 }
 
 impl Test {
     /// What is absent, or of another type, satisfies no comparison, not even `ne`.
-    fn holds(&self, body: &Value) -> bool {
-        let found = body.pointer(&self.pointer);
+    fn holds(&self, body: &Tree<'_>) -> bool {
+        let found = body.at(&self.pointer);
+        let Ok(value) = Tree::read(self.value.text()) else { return false };
         if self.op == Op::Exists {
-            return Value::Bool(found.is_some()) == self.value;
+            return Tree::Bool(found.is_some()) == value;
         }
         let Some(found) = found else { return false };
-        let order = compare(found, &self.value);
+        let order = compare(found, &value);
         match self.op {
-            Op::Eq => equal(found, &self.value),
-            Op::Ne => is_same_type(found, &self.value) && !equal(found, &self.value),
-            Op::In => {
-                self.value.as_array().is_some_and(|any| any.iter().any(|it| equal(found, it)))
-            }
+            Op::Eq => *found == value,
+            Op::Ne => is_same_type(found, &value) && *found != value,
+            Op::In => matches!(value, Tree::List(any) if any.contains(found)),
             Op::Lt => order.is_some_and(Ordering::is_lt),
             Op::Le => order.is_some_and(Ordering::is_le),
             Op::Gt => order.is_some_and(Ordering::is_gt),
@@ -78,21 +129,14 @@ impl Test {
     }
 }
 
-fn equal(a: &Value, b: &Value) -> bool {
-    a == b || compare(a, b).is_some_and(Ordering::is_eq)
-}
-
-fn is_same_type(a: &Value, b: &Value) -> bool {
+fn is_same_type(a: &Tree<'_>, b: &Tree<'_>) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }
 
-fn compare(a: &Value, b: &Value) -> Option<Ordering> {
+fn compare(a: &Tree<'_>, b: &Tree<'_>) -> Option<Ordering> {
     match (a, b) {
-        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        (Value::Number(a), Value::Number(b)) => match (a.as_i128(), b.as_i128()) {
-            (Some(a), Some(b)) => Some(a.cmp(&b)),
-            _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
-        },
+        (Tree::Text(a), Tree::Text(b)) => Some(a.cmp(b)),
+        (Tree::Number(a), Tree::Number(b)) => Some(a.cmp(b)),
         _ => None,
     }
 }
@@ -142,9 +186,8 @@ impl<E, T: Serialize> Field<E, T> {
     }
 
     fn test(self, op: Op, value: impl Serialize) -> Where<E> {
-        // A value that has no JSON form equals nothing, and shows as `null` to whoever asks why.
-        let value = serde_json::to_value(value).unwrap_or(Value::Null);
-        Where { test: Test { pointer: self.pointer.to_owned(), op, value }, of: PhantomData }
+        let (pointer, value) = (self.pointer.to_owned(), Literal::of(&value));
+        Where { test: Test { pointer, op, value }, of: PhantomData }
     }
 }
 
@@ -160,6 +203,6 @@ impl fmt::Display for Test {
             Op::Ge => "ge",
             Op::Exists => "exists",
         };
-        write!(f, "{} {op} {}", self.pointer, self.value)
+        write!(f, "{} {op} {}", self.pointer, self.value.text())
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     fold::{Asked, Attention, End, OpenSleep, OpenWait, State, Status},
     id::{Path, Position, SagaId, Time, call_key},
     payload::Payload,
+    text::cut,
 };
 use serde::{Deserialize, Serialize};
 
@@ -124,14 +125,14 @@ fn calls(state: &State) -> Vec<HeadCall> {
         is_undo: false,
         subject: it.command.subject.clone(),
         since: it.since,
-        stopped: it.exhausted.clone(),
+        stopped: it.exhausted.as_deref().map(short),
     });
     let undo = state.owed.first().map(|it| HeadCall {
         step: it.step.clone(),
         is_undo: true,
         subject: it.command.subject.clone(),
         since: it.since,
-        stopped: it.failed.clone(),
+        stopped: it.failed.as_deref().map(short),
     });
     // Shown only when nothing else says what the saga is busy with.
     let is_only = state.calls.is_empty() && state.waits.is_empty() && state.owed.is_empty();
@@ -143,4 +144,10 @@ fn calls(state: &State) -> Vec<HeadCall> {
         stopped: None,
     });
     calls.chain(undo).chain(publishes).collect()
+}
+
+/// The journal has all of it; a head has as many of them as requests are open.
+fn short(stopped: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    cut(stopped, CHARS_MAX).into_owned()
 }

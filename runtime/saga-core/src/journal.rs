@@ -342,7 +342,7 @@ impl Decision {
     }
 
     /// Leaves the shape behind: what is compared by value.
-    fn take_bodies(&mut self) -> Vec<Payload> {
+    pub(crate) fn take_bodies(&mut self) -> Vec<Payload> {
         let take = |body: &mut Payload| std::mem::replace(body, Payload::null());
         match self {
             Decision::Call { command, undo, retry, .. } => {
@@ -354,6 +354,11 @@ impl Decision {
                 vec![take(&mut command.body)]
             }
             Decision::Complete { output } => vec![take(output)],
+            Decision::Abort { abort, .. } => {
+                // Older builds recorded reasons of any length.
+                *abort = abort.cut();
+                Vec::new()
+            }
             Decision::Wait { within_ms, ask, .. } => {
                 *within_ms = within_ms.map(|_| 0);
                 // What a person is shown may be worded anew while the task is open.

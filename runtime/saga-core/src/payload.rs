@@ -1,11 +1,12 @@
 //! Bodies that the core carries without looking inside: exact JSON text.
 
+use crate::exact::{self, Tree, Unreadable};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _,
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// A body as exact JSON text: numbers keep their digits, and a clone costs a counter.
 ///
@@ -46,6 +47,10 @@ impl Payload {
         serde_json::value::to_raw_value(value).map(|raw| Payload(Arc::from(raw)))
     }
 
+    pub(crate) fn from_raw(raw: Arc<RawValue>) -> Payload {
+        Payload(raw)
+    }
+
     /// JSON `null`.
     pub fn null() -> Payload {
         Payload(Arc::from(RawValue::NULL.to_owned()))
@@ -64,78 +69,31 @@ impl Payload {
         serde_json::from_str(self.text())
     }
 
-    /// The body as a tree, for filters and pointers. Digits beyond f64 are lost in it.
-    pub fn to_value(&self) -> Value {
-        // Raw text was checked when it was taken; only nesting beyond the limit fails here.
-        serde_json::from_str(self.text()).unwrap_or(Value::Null)
+    /// The body as a tree, for filters, keys and pointers.
+    ///
+    /// # Errors
+    /// No tree can hold it.
+    pub fn tree(&self) -> Result<Tree<'_>, Unreadable> {
+        Tree::read(self.text())
     }
 
-    /// SHA-256 over the canonical form (sorted names, no white space): tells a repeat from a
-    /// conflict.
+    /// The body as other libraries see it, for tests: digits beyond f64 are lost in it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_str(self.text()).unwrap_or_default()
+    }
+
+    /// SHA-256 over the canonical form: tells a repeat from a conflict.
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(self.canonical().as_bytes()).into()
+        Sha256::digest(exact::canonical(self.text()).as_bytes()).into()
     }
-
-    /// Behind the tree stand the numbers whose digits it may have lost.
-    fn canonical(&self) -> String {
-        let mut canonical = String::with_capacity(self.text().len());
-        sort_into(&mut canonical, &self.to_value());
-        let mut long = long_numbers(self.text());
-        long.sort_unstable();
-        long.iter().for_each(|number| canonical.extend(["\n", number]));
-        canonical
-    }
-}
-
-/// JSON text whose names are in order, whatever order the build's maps keep.
-fn sort_into(text: &mut String, value: &Value) {
-    match value {
-        Value::Object(fields) => {
-            let fields: BTreeMap<&String, &Value> = fields.iter().collect();
-            text.push('{');
-            for (number, (name, it)) in fields.into_iter().enumerate() {
-                if number > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::from(name.as_str()).to_string());
-                text.push(':');
-                sort_into(text, it);
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for (number, it) in items.iter().enumerate() {
-                if number > 0 {
-                    text.push(',');
-                }
-                sort_into(text, it);
-            }
-            text.push(']');
-        }
-        other => text.push_str(&other.to_string()),
-    }
-}
-
-/// Any number of so many digits survives a trip through f64.
-const DIGITS_EXACT: usize = 15;
-
-/// The numbers of a JSON text that are longer than what every number type keeps.
-fn long_numbers(text: &str) -> Vec<&str> {
-    let mut is_escaped = false;
-    // Every other part is a string: what an escaped quote cuts in two stays one.
-    let parts = text.split(|it| {
-        let is_quote = it == '"' && !is_escaped;
-        is_escaped = it == '\\' && !is_escaped;
-        is_quote
-    });
-    let outside = parts.step_by(2).flat_map(|it| it.split([',', ':', '[', ']', '{', '}']));
-    outside.map(str::trim).filter(|it| DIGITS_EXACT < it.len()).collect()
 }
 
 impl PartialEq for Payload {
     fn eq(&self, other: &Payload) -> bool {
-        self.text() == other.text() || self.canonical() == other.canonical()
+        Arc::ptr_eq(&self.0, &other.0)
+            || self.text() == other.text()
+            || exact::canonical(self.text()) == exact::canonical(other.text())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     core::TURN_BYTES_MAX,
+    differ::Difference,
     journal::{CloseMode, Command, Decision, Entry, Fact, Hold, Turn},
     replay::ReplayError,
 };
@@ -125,14 +126,11 @@ impl fmt::Display for Seconds {
 
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |it: &Option<Box<Decision>>| match it {
-            Some(decision) => decision.to_string(),
-            None => "nothing".to_owned(),
-        };
         match self {
             ReplayError::Diverged { turn, recorded, asked } => {
                 write!(f, "diverged in turn {turn}: ")?;
-                write!(f, "recorded: {}; asked: {}; ", show(recorded), show(asked))?;
+                let (recorded, asked) = (recorded.as_deref(), asked.as_deref());
+                write!(f, "{}; ", Difference { recorded, asked })?;
                 f.write_str("put the old code back, or guard the new one with ctx.patched")
             }
             ReplayError::Unreadable { what, error } => {
@@ -150,15 +148,17 @@ impl fmt::Display for ReplayError {
             ),
             ReplayError::Stalled => f.write_str("stalled: it awaits something, nothing is open"),
             ReplayError::Panicked(message) => write!(f, "its code panicked: {message}"),
-            ReplayError::TooLarge { subject, bytes } => {
-                write!(f, "a body of {bytes} bytes for {subject} is too large for a message")
-            }
             ReplayError::TooMuch { bytes } => {
                 write!(f, "one turn asks for {bytes} bytes at once, more than {TURN_BYTES_MAX}: ")?;
                 f.write_str("let it ask for less, or one after the other")
             }
-            ReplayError::TooMuchOpen { bytes } => {
-                write!(f, "it holds for too much at once, {bytes} bytes: split the saga")
+            ReplayError::OverLimit { what, size, max } => {
+                write!(f, "{what}: {size}, and {max} are allowed; ")?;
+                f.write_str("retry with a binary that asks for less, or cancel the saga")
+            }
+            ReplayError::NoSubject { subject } => {
+                write!(f, "`{subject}` is no subject of a message; ")?;
+                f.write_str("retry with a binary that names one, or cancel the saga")
             }
             ReplayError::Undeclared { message } => f.write_str(message),
             ReplayError::Quarantined { message } => {

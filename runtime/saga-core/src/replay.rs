@@ -8,6 +8,7 @@ use crate::{
     journal::{Decision, Ends, Entry, Fact, Start, Turn},
     payload::Payload,
     saga::Saga,
+    text::masked,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -51,22 +52,24 @@ pub enum ReplayError {
     Stalled,
     /// Its code panicked.
     Panicked(String),
-    /// A body is larger than a message may be.
-    TooLarge {
-        /// The subject to which it would go.
-        subject: String,
-        /// Its size.
-        bytes: usize,
-    },
     /// A turn that asks for more than one record of the store holds.
     TooMuch {
         /// What its decisions weigh.
         bytes: usize,
     },
-    /// The saga holds for so much that its head would outgrow a row of the store.
-    TooMuchOpen {
-        /// The size of its head.
-        bytes: usize,
+    /// Something is larger, or there is more of it, than may be.
+    OverLimit {
+        /// What, and of what.
+        what: String,
+        /// How large it is, or how many there are.
+        size: usize,
+        /// What is allowed.
+        max: usize,
+    },
+    /// A subject that no message can be sent to.
+    NoSubject {
+        /// The subject.
+        subject: String,
     },
     /// A wait that no event could ever end: its definition does not declare the event, or not so.
     Undeclared {
@@ -238,7 +241,7 @@ impl Live {
             Err(panic) => Err(ReplayError::Panicked(panic_message(panic.as_ref()))),
             Ok(Err(err)) => {
                 let what = "the start, its input or its settings,".to_owned();
-                Err(ReplayError::Unreadable { what, error: err.to_string() })
+                Err(ReplayError::Unreadable { what, error: masked(&err.to_string()) })
             }
             Ok(Ok(())) if self.probe.was_touched() => Err(ReplayError::ForeignFuture),
             Ok(Ok(())) => Ok(()),
@@ -271,9 +274,12 @@ fn ends_without_code(entry: &Entry) -> bool {
 /// cannot be used, and ends nothing else. Otherwise the event would end the process again each time
 /// that it is delivered.
 pub(crate) fn guarded<T, E: ToString>(read: impl FnOnce() -> Result<T, E>) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(|| read().map(drop).map_err(|err| err.to_string()))) {
+    let read = || read().map(drop).map_err(|err| masked(&err.to_string()));
+    match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read,
-        Err(panic) => Err(format!("reading it panicked: {}", panic_message(panic.as_ref()))),
+        Err(panic) => {
+            Err(format!("reading it panicked: {}", masked(&panic_message(panic.as_ref()))))
+        }
     }
 }
 

@@ -209,6 +209,24 @@ pub struct Row {
     pub value: Option<Vec<u8>>,
 }
 
+/// What is tried with a row or a record that is damaged.
+pub(crate) const MAKE_SENSE: &str = "make sense of a row of";
+
+impl StoreError {
+    /// Whether the store could be read, but what it gave is damaged.
+    pub fn is_damage(&self) -> bool {
+        self.action == MAKE_SENSE
+    }
+
+    /// The same, with the place of what is damaged.
+    pub(crate) fn at(self, place: impl FnOnce() -> String) -> StoreError {
+        match self.is_damage() {
+            true => StoreError { reason: format!("{}: {}", place(), self.reason), ..self },
+            false => self,
+        }
+    }
+}
+
 /// Why the store cannot be used. The process should stop, and say so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failed to {action} the store: {reason}")]

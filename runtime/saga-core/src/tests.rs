@@ -1,14 +1,18 @@
 //! The rules of the engine, each with the tests that try to break it.
 
 mod answers;
+mod aside;
 mod bounds;
 mod claims;
 mod counting;
 mod decisions;
 mod fixtures;
+mod growth;
 mod lanes;
+mod limits;
 mod moves;
 mod mutations;
+mod numbers;
 mod offers;
 mod orders;
 mod quarantine;

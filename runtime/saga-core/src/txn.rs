@@ -26,6 +26,12 @@ impl<S: Store> Txn<S> {
         &self.store
     }
 
+    /// For tests that change a store under its core.
+    #[cfg(test)]
+    pub(crate) fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// The position that the next record gets.
     pub(crate) fn next(&self) -> Position {
         self.records.last().map_or(self.store.position(), |it| it.position) + 1
@@ -98,8 +104,13 @@ impl<S: Store> Txn<S> {
     ) -> Result<usize, StoreError> {
         let value = encode(it)?;
         let size = value.len();
-        self.rows.insert((table, key.to_vec()), Some(value));
+        self.put_encoded(table, key, value);
         Ok(size)
+    }
+
+    /// Writes a row that is encoded already.
+    pub(crate) fn put_encoded(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
+        self.rows.insert((table, key.to_vec()), Some(value));
     }
 
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {
@@ -115,7 +126,16 @@ impl<S: Store> Txn<S> {
             Some(pending) => pending.clone(),
             None => self.store.row(table, key)?,
         };
-        bytes.map(|it| decode(&it)).transpose()
+        let place = || format!("a row of {table:?}, key {}", hex(key));
+        bytes.map(|it| decode(&it).map_err(|err| err.at(place))).transpose()
+    }
+
+    /// Whether there is such a row, whether it can be read or not.
+    pub(crate) fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        match self.rows.get(&(table, key.to_vec())) {
+            Some(pending) => Ok(pending.is_some()),
+            None => self.store.row(table, key).map(|it| it.is_some()),
+        }
     }
 
     pub(crate) fn record<T: DeserializeOwned>(
@@ -128,21 +148,14 @@ impl<S: Store> Txn<S> {
             Some(pending) => Some(pending.bytes.clone()),
             None => self.store.record(kind, at)?,
         };
-        bytes.map(|it| decode(&it)).transpose()
+        let place = || format!("the record at position {at}");
+        bytes.map(|it| decode(&it).map_err(|err| err.at(place))).transpose()
     }
 
     /// Where among the records of this batch the one with this position would be.
     fn pending(&self, position: Position) -> Option<usize> {
         let first = self.records.first()?.position;
         position.checked_sub(first).and_then(|at| usize::try_from(at).ok())
-    }
-
-    /// Whether there is such a row.
-    pub(crate) fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
-        match self.rows.get(&(table, key.to_vec())) {
-            Some(pending) => Ok(pending.is_some()),
-            None => Ok(self.store.row(table, key)?.is_some()),
-        }
     }
 
     /// Rows whose key begins so, ascending, behind the key `beyond`: at most `limit`.
@@ -195,7 +208,8 @@ impl<S: Store> Txn<S> {
             return Ok(Some(entry.clone()));
         }
         let stored = self.store.entry(saga, 0)?;
-        stored.map(|it| crate::codec::decode_entry(&it)).transpose()
+        let place = || "entry 0".to_owned();
+        stored.map(|it| crate::codec::decode_entry(&it).map_err(|err| err.at(place))).transpose()
     }
 
     /// The whole journal of a saga.
@@ -208,7 +222,9 @@ impl<S: Store> Txn<S> {
         let stored = self.store.slice(saga, 0)?;
         let mut journal = Vec::with_capacity(stored.len() + 1);
         for it in &stored {
-            journal.push((crate::codec::decode_entry(it)?, it.bytes.len()));
+            let place = || format!("entry {} at position {}", journal.len(), it.position);
+            let entry = crate::codec::decode_entry(it).map_err(|err| err.at(place))?;
+            journal.push((entry, it.bytes.len()));
         }
         for ((_, seq), entry) in self.entries.range((saga, 0)..=(saga, u32::MAX)) {
             match journal.get_mut(*seq as usize) {
@@ -230,4 +246,9 @@ impl<S: Store> Txn<S> {
         let rows = rows.map(|((table, key), value)| Row { table, key, value }).collect();
         self.store.append(Batch { records, rows })
     }
+}
+
+/// A key for whoever looks for it with a tool.
+fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -26,6 +26,7 @@ mod schedule;
 mod stream;
 mod tide;
 mod timers;
+mod waiting;
 
 pub(crate) use courier::CourierHandle;
 pub(crate) use decide::procedure;

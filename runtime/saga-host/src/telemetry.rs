@@ -31,6 +31,8 @@ pub(crate) struct Telemetry {
     stale_answers: Counter,
     /// Second answers unlike the first.
     pub(crate) inconsistent_answers: Counter<u64, AtomicU64>,
+    /// Answers for which there was no room; their requests are sent again.
+    pub(crate) dropped_answers: Counter<u64, AtomicU64>,
     events: Family<OfOutcome, Counter>,
     batches: Counter,
     inputs: Counter,
@@ -75,6 +77,8 @@ impl Telemetry {
                 .counter("stale_answers", "Answers of services that came late or twice"),
             inconsistent_answers: metrics
                 .counter("inconsistent_answers", "Second answers of services unlike the first"),
+            dropped_answers: metrics
+                .counter("dropped_answers", "Answers for which the engine had no room"),
             events: Family::default(),
             batches: metrics.counter("engine_batches", "Batches made durable, one fsync each"),
             inputs: metrics.counter("engine_inputs", "Inputs applied in these batches"),

@@ -8,7 +8,7 @@ use proto_schemas::delivery::CreateShipment;
 use reqwest::{RequestBuilder, StatusCode, redirect::Policy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use service_kit::{Rejection, WorkError};
+use service_kit::{Rejection, WorkError, legible};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ async fn send(request: RequestBuilder) -> Result<(StatusCode, Value), WorkError>
             return Err(WorkError::Failed("the courier's answer is too large".into()));
         }
     }
-    Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    Ok((status, legible::json(&body).unwrap_or_default()))
 }
 
 /// What the courier refuses for what it asks is final; all else may mend.

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_kit::{
-    NewEvent, Outcome, Tx, publish,
+    NewEvent, Outcome, Tx, legible, publish,
     webhooks::{self, Came, Provider},
 };
 use sha2::{Digest as _, Sha256};
@@ -134,7 +134,7 @@ impl Provider for Courier {
 }
 
 fn read(body: &[u8]) -> Option<Said> {
-    let body: Value = serde_json::from_slice(body).ok()?;
+    let body = legible::json(body)?;
     let body = body.as_object()?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let is_line = |text: &&str| {

@@ -1,6 +1,6 @@
 use crate::{
     core::{Input, Write, act::guarded},
-    keys::{self, State},
+    keys::{self, RequestHash, State},
     outcome::{Outcome, Refusal, Rejection},
     owner::Inlet,
     rows::Space,
@@ -72,7 +72,7 @@ impl Handle {
         F: FnOnce(&mut Tx, DateTime<Utc>) -> Outcome<T> + Send + 'static,
     {
         let key = format!("{operation} {key}");
-        let hash = keys::hash(operation, request);
+        let hash = RequestHash::of(operation, request);
         let answer = self.write(move |tx, now| once(tx, now, &key, hash, write)).await?;
         match answer {
             Answer::Ok { body } => {
@@ -90,11 +90,11 @@ fn once<T: Serialize>(
     tx: &mut Tx,
     now: DateTime<Utc>,
     key: &str,
-    hash: String,
+    hash: RequestHash,
     write: impl FnOnce(&mut Tx, DateTime<Utc>) -> Outcome<T>,
 ) -> Outcome<Answer> {
     if let Some(row) = keys::get(tx, Space::Http, key)? {
-        if row.hash.is_some_and(|known| known != hash) {
+        if row.hash.is_some_and(|known| !hash.is(&known)) {
             let reason = "this key was used with another body";
             return Err(Rejection::of_request("key_reused", reason).status(422).into());
         }

@@ -6,6 +6,7 @@ use crate::{
 };
 use chassis::db::{DbError, Tx};
 use chrono::{DateTime, Duration, Utc};
+use saga_core::exact;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -51,7 +52,7 @@ pub(crate) fn put(
     tx: &mut Tx,
     space: Space,
     key: &str,
-    hash: Option<String>,
+    hash: Option<RequestHash>,
     state: State,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
@@ -65,6 +66,7 @@ pub(crate) fn put(
         State::Pending { .. } => tx.put(rows::pending(key), Vec::new()),
         State::Answered { .. } | State::Undone => tx.delete(rows::pending(key)),
     }
+    let hash = hash.map(|it| it.text);
     tx.put_json(row, &KeyRow { hash, state, due_ms })
 }
 
@@ -122,16 +124,57 @@ pub(crate) fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> Result<bool, DbError> {
     Ok(swept == SWEEP_ROWS_MAX)
 }
 
-/// What tells one request from another under the same key. Blanks and the order of fields do not.
-pub(crate) fn hash(subject: &str, body: &str) -> String {
-    let canonical = serde_json::from_str::<Value>(body).map(|value| value.to_string());
-    let mut digest = Sha256::new();
-    digest.update(subject);
-    digest.update([0]);
-    digest.update(canonical.as_deref().unwrap_or(body));
+/// What tells one request from another under the same key. Blanks, the order of fields and the form
+/// of a number do not.
+#[derive(Clone)]
+pub(crate) struct RequestHash {
+    text: String,
+    /// As older builds worked it out, for the rows that they wrote: digits beyond f64 do not count.
+    older: String,
+}
+
+impl RequestHash {
+    /// As no older build writes it.
+    const FORM: &str = "2-";
+
+    pub(crate) fn of(subject: &str, body: &str) -> RequestHash {
+        let older = serde_json::from_str::<Value>(body).map(|value| value.to_string());
+        let text = format!("{}{}", RequestHash::FORM, digest(subject, &exact::canonical(body)));
+        RequestHash { text, older: digest(subject, older.as_deref().unwrap_or(body)) }
+    }
+
+    /// Whether a row has it.
+    pub(crate) fn is(&self, known: &str) -> bool {
+        known == if known.starts_with(RequestHash::FORM) { &self.text } else { &self.older }
+    }
+}
+
+fn digest(subject: &str, body: &str) -> String {
+    let digest = Sha256::new().chain_update(subject).chain_update([0]).chain_update(body);
     digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn unix_ms(at: DateTime<Utc>) -> u64 {
     u64::try_from(at.timestamp_millis()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RequestHash;
+
+    #[test]
+    fn a_body_is_told_from_another_by_every_digit_and_older_rows_are_known() {
+        let of = |body: &str| RequestHash::of("stock.reserve", body);
+        let long = of(r#"{"n":12345678901234567890123,"m":5}"#);
+        assert!(long.is(&of(r#"{"m":5.0, "n":12345678901234567890123}"#).text));
+        assert!(!long.is(&of(r#"{"n":12345678901234567890124,"m":5}"#).text));
+        assert!(
+            !long
+                .is(&RequestHash::of("stock.release", r#"{"n":12345678901234567890123,"m":5}"#)
+                    .text)
+        );
+        // As the builds before wrote it for {"a":1}.
+        assert!(of(r#"{"a":1}"#).is("47a6adb3015f20c339397c2307542f81"));
+        assert!(!of(r#"{"a":2}"#).is("47a6adb3015f20c339397c2307542f81"));
+    }
 }

@@ -158,6 +158,7 @@ mod core;
 mod endpoints;
 mod handle;
 mod keys;
+pub mod legible;
 mod metrics;
 mod outbox;
 mod outcome;

@@ -109,7 +109,10 @@ pub fn routes<P: Provider>(context: &Context, provider: P) -> ApiRouter {
     let refused =
         context.metrics.counter("webhooks_refused", "Webhooks that were not taken for genuine");
     let handle = context.handle.clone();
-    let shared = Arc::new(Shared { handle, provider, refused, told_s: AtomicI64::new(0) });
+    let unreadable =
+        context.metrics.counter("webhooks_unreadable", "Genuine webhooks that could not be read");
+    let told_s = AtomicI64::new(0);
+    let shared = Arc::new(Shared { handle, provider, refused, unreadable, told_s });
     ApiRouter::new()
         .api_route(
             P::PATH,
@@ -161,6 +164,7 @@ struct Shared<P> {
     handle: Handle,
     provider: P,
     refused: Counter,
+    unreadable: Counter,
     /// When a refusal was last logged, in unix seconds; written by [`Shared::refuse`].
     told_s: AtomicI64,
 }
@@ -201,6 +205,10 @@ async fn receive<P: Provider>(
     shared.provider.check(&headers, &body, now_s).map_err(|bad| shared.refuse(&bad, now_s))?;
     let came = P::read(&headers, &body);
     let id = came.id.clone();
+    if came.said.is_none() {
+        shared.unreadable.inc();
+        tracing::warn!(id, bytes = body.len(), "a genuine webhook cannot be read");
+    }
     let hook = shared.handle.write(move |tx, at| take::<P>(tx, came, at)).await?;
     let verdict = P::verdict(&hook);
     tracing::info!(id, ?verdict, "webhook taken");

@@ -5,11 +5,12 @@ use crate::{
     codec::{AbandonedRow, NoteRecord},
     effect::{Effect, Note},
     fold::State,
-    head::{Head, HeadCall},
+    head::HeadCall,
     id::{Path, SagaId, Time},
     input::{Answer, Answered},
     journal::{Decision, Entry, Fact, Turn},
     store::{Kind, Store, StoreError, Table},
+    text::{CODE_CHARS_MAX, REASON_CHARS_MAX, cut},
 };
 
 /// Outcomes of one abandoned call that are recorded: it was done, or refused, and then refused
@@ -38,7 +39,7 @@ impl<S: Store> Core<S> {
         if let Some(folded) = self.states.get(&saga) {
             return Ok(is_of_epoch(&folded.state, epoch));
         }
-        let head = self.txn.get::<Head>(Table::Open, saga.as_bytes())?;
+        let head = self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))?;
         Ok(head.is_some_and(|head| {
             let is_it = |call: &HeadCall| call.step == *step && call.is_undo == is_undo;
             head.epoch == epoch && head.calls.iter().any(is_it)
@@ -121,8 +122,21 @@ fn outcome_of_call(fact: &Fact) -> Option<&str> {
     }
 }
 
+/// The words of a service, as far as they are kept.
+fn told(answer: Answer) -> Answer {
+    let reason = |it: String| cut(&it, REASON_CHARS_MAX).into_owned();
+    match answer {
+        Answer::Ok(body) => Answer::Ok(body),
+        Answer::Rejected { code, reason: why } => {
+            let code = cut(&code, CODE_CHARS_MAX).into_owned();
+            Answer::Rejected { code, reason: reason(why) }
+        }
+        Answer::Useless { reason: why } => Answer::Useless { reason: reason(why) },
+    }
+}
+
 fn fact_of(step: Path, is_undo: bool, answer: Answer) -> Fact {
-    match (is_undo, answer) {
+    match (is_undo, told(answer)) {
         (false, Answer::Ok(body)) => Fact::Replied { step, body },
         (false, Answer::Rejected { code, reason }) => Fact::Rejected { step, code, reason },
         (false, Answer::Useless { reason }) => Fact::Exhausted { step, reason, abort: false },

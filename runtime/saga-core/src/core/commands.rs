@@ -14,7 +14,7 @@ use crate::{
     payload::Payload,
     store::{Kind, Store, StoreError, Table},
 };
-use serde_json::Value;
+use std::borrow::Cow;
 
 pub(super) type Answered = Result<Reply, Refusal>;
 
@@ -73,12 +73,15 @@ impl<S: Store> Core<S> {
         if let Err(why) = (definition.check_input)(&input) {
             return Ok(Err(refusal(RefusalKind::Invalid { pointer: "/input" }, &why)));
         }
+        let tree = match input.tree() {
+            Ok(tree) => tree,
+            Err(err) => {
+                let why = format!("it cannot be read {err}");
+                return Ok(Err(refusal(RefusalKind::Invalid { pointer: "/input" }, &why)));
+            }
+        };
         let pointer = definition.events.iter().find(|it| it.starts).map(|it| it.key);
-        let key = key.or_else(|| match input.to_value().pointer(pointer?)? {
-            Value::String(key) => Some(key.clone()),
-            Value::Number(key) => Some(key.to_string()),
-            _ => None,
-        });
+        let key = key.or_else(|| tree.at(pointer?)?.key().map(Cow::into_owned));
         let key = match key {
             Some(key) if (1..=super::KEY_BYTES_MAX).contains(&key.len()) => key,
             _ => {
@@ -89,7 +92,7 @@ impl<S: Store> Core<S> {
         let digest = input.digest();
         let row = self.txn.get::<StartKeyRow>(Table::StartKey, &short_hash(&[name, &key]))?;
         if let Some(row) = row {
-            return Ok(if row.digest == super::turns::hex(&digest) {
+            return Ok(if self.started_with(&row, &digest, &input)? {
                 Ok(Reply::Same(row.saga))
             } else {
                 let why = format!("saga {} has this key and another input", row.saga);
@@ -115,6 +118,13 @@ impl<S: Store> Core<S> {
         }
         if let Err(refusal) = check_reason(Some(reason), true) {
             return Ok(Err(refusal));
+        }
+        if action == Action::Retry {
+            self.take_back(saga)?;
+        }
+        self.state(saga)?;
+        if let Some(why) = self.aside.get(&saga) {
+            return Ok(Err(refusal(RefusalKind::Conflict, why)));
         }
         let Some(state) = self.state(saga)? else {
             return Ok(match self.is_known(saga)? {
@@ -144,7 +154,10 @@ impl<S: Store> Core<S> {
         self.offer(now, saga, fact)?;
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
         if held && goes_on {
-            self.apply_held(now, saga)?;
+            match self.apply_held(now, saga) {
+                Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
+                applied => applied?,
+            }
         }
         if action == Action::Resume {
             self.exhaust(now, saga)?;

@@ -77,11 +77,11 @@ impl<S: Store> Core<S> {
                        decide when it is back";
             return Ok(Err(refusal(RefusalKind::Conflict, why)));
         };
-        if !question.wait.filter.holds(&body) {
-            return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
-        }
         let body = Payload::of(&body)
             .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+        if !body.tree().is_ok_and(|it| question.wait.filter.holds(&it)) {
+            return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
+        }
         let Question { saga, epoch, wait, .. } = question;
         let event = wait.events.first().cloned().unwrap_or_default();
         let event_id = call_key(saga, epoch, &wait.step);

@@ -65,9 +65,8 @@ impl<S: Store> Core<S> {
         while 0 < self.room
             && let Some(mut leaving) = self.leaving.pop_front()
         {
-            let Some(head) = self.txn.get::<Head>(Table::Ended, leaving.saga.as_bytes())? else {
-                continue;
-            };
+            let head = self.txn.get::<Head>(Table::Ended, leaving.saga.as_bytes());
+            let Some(head) = self.shown(leaving.saga, head)? else { continue };
             while 0 < self.room
                 && let Some((name, key)) = leaving.lanes.pop_front()
             {
@@ -126,7 +125,8 @@ impl<S: Store> Core<S> {
         if self.has_owner(definition.name, &routed.lane, &routed.key)? {
             return Ok(None);
         }
-        let Some(head) = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes())? else {
+        let head = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes());
+        let Some(head) = self.shown(claim.saga, head)? else {
             return Ok(Some((Outcome::Unclaimed, Some(claim.saga), None)));
         };
         let is_alone = Owner::of_head(&head).is_alone_on(&routed.key);
@@ -202,8 +202,8 @@ impl<S: Store> Core<S> {
     }
 
     pub(super) fn is_known(&self, saga: SagaId) -> Result<bool, StoreError> {
-        Ok(self.txn.has(Table::Open, saga.as_bytes())?
-            || self.txn.has(Table::Ended, saga.as_bytes())?)
+        let is_open = self.txn.has(Table::Open, saga.as_bytes())?;
+        Ok(is_open || self.txn.has(Table::Ended, saga.as_bytes())?)
     }
 }
 

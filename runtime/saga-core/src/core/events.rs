@@ -9,8 +9,10 @@ use super::{
 use crate::{
     codec::{DecidedRow, EventRecord, IdentityRow, NoteRecord},
     effect::{Effect, Outcome, Verdict},
+    exact::Tree,
     id::{Position, SagaId, Time, short_hash},
     input::{Arrival, Unreadable},
+    payload::Payload,
     store::{Kind, Store, StoreError, Table},
 };
 
@@ -24,7 +26,7 @@ impl<S: Store> Core<S> {
         let mut event =
             EventRecord { at: now, name, id, source, key, published_at, body, made_from, verdicts };
         let verdicts = match known {
-            Some(row) if row.digest == digest => {
+            Some(row) if self.is_repeat(&row, &digest, &event.body)? => {
                 vec![verdict(Outcome::Duplicate, None, None)]
             }
             Some(row) => vec![self.conflict(&identity, row, digest, event)?],
@@ -32,6 +34,21 @@ impl<S: Store> Core<S> {
         };
         self.effects.push(Effect::Ack { ticket, verdicts });
         Ok(())
+    }
+
+    /// Whether it has the body of the event that came first. An older build may have worked out its
+    /// digest otherwise.
+    pub(super) fn is_repeat(
+        &self,
+        row: &IdentityRow,
+        digest: &str,
+        body: &Payload,
+    ) -> Result<bool, StoreError> {
+        if row.digest == digest {
+            return Ok(true);
+        }
+        let first = self.txn.record::<EventRecord>(Kind::Event, row.position)?;
+        Ok(first.is_some_and(|it| it.body == *body))
     }
 
     pub(super) fn keep_unreadable(
@@ -162,8 +179,11 @@ impl<S: Store> Core<S> {
             let key = key_of(event, declared).unwrap_or_default();
             let key = decided_key(&event.name, &key);
             let row = self.txn.get::<DecidedRow>(Table::Decided, &key)?;
-            let body = event.body.to_value();
-            let says_so = |it: &DecidedRow| body["approved"] == it.approved && body["by"] == it.by;
+            let Ok(body) = event.body.tree() else { continue };
+            let says_so = |it: &DecidedRow| {
+                body.at("/approved") == Some(&Tree::Bool(it.approved))
+                    && body.at("/by") == Some(&Tree::Text(it.by.as_str().into()))
+            };
             let is_it = |it: &DecidedRow| it.id == event.id && it.announced.is_none();
             if let Some(row) = row.filter(|it| is_it(it) && says_so(it)) {
                 return Ok(Some(row));

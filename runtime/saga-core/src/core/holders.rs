@@ -10,7 +10,6 @@ use crate::{
     journal::{Entry, Start},
     store::{Store, StoreError, Table},
 };
-use std::collections::BTreeSet;
 
 /// What the lanes of a saga are told by.
 #[derive(Clone, Copy)]
@@ -67,16 +66,16 @@ impl<S: Store> Core<S> {
         Ok(rows.first().and_then(|it| position(&it.0)))
     }
 
-    /// Writes on which lanes the saga holds from this entry on.
+    /// Writes on which lanes the saga holds from this entry on, of those that are new to it.
     pub(super) fn note_holds(
         &mut self,
         owner: Owner<'_>,
-        known: &BTreeSet<(String, String)>,
+        is_new: impl Fn(&(String, String)) -> bool,
         entry: &Entry,
     ) -> Result<(), StoreError> {
         for (name, key) in entry.lanes() {
-            let is_known = || known.contains(&(name.to_owned(), key.to_owned()));
-            if !owner.is_alone_on(key) && !is_known() {
+            let is_new = || is_new(&(name.to_owned(), key.to_owned()));
+            if !owner.is_alone_on(key) && is_new() {
                 let lane = Lane::of(owner.definition, name, key);
                 let row = KeptRow { position: entry.position };
                 self.txn.put(Table::Holder, &holder_key(&lane, owner.saga), &row)?;

@@ -4,6 +4,12 @@ use super::Core;
 use crate::{fold::State, id::SagaId, store::Store};
 
 impl<S: Store> Core<S> {
+    /// The store, for tests that change it under its core.
+    #[cfg(test)]
+    pub(crate) fn store_mut(&mut self) -> &mut S {
+        self.txn.store_mut()
+    }
+
     /// The states in memory.
     pub(crate) fn states(&self) -> impl Iterator<Item = (&SagaId, &State)> {
         self.states.iter().map(|(saga, it)| (saga, &it.state))

@@ -124,7 +124,7 @@ impl<S: Store> Core<S> {
         let identity = identity_key(&name, &source, &id);
         let digest = hex(&body.digest());
         if let Some(row) = self.txn.get::<IdentityRow>(Table::Identity, &identity)? {
-            if row.digest != digest {
+            if !self.is_repeat(&row, &digest, &body)? {
                 let why = format!("the event at position {} has its id", row.position);
                 return Ok(Err(refusal(RefusalKind::Conflict, &why)));
             }

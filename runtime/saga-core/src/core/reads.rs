@@ -84,9 +84,9 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read.
     pub fn head(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
-        match self.txn.get(Table::Open, saga.as_bytes())? {
+        match self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))? {
             Some(head) => Ok(Some(head)),
-            None => self.txn.get(Table::Ended, saga.as_bytes()),
+            None => self.shown(saga, self.txn.get(Table::Ended, saga.as_bytes())),
         }
     }
 
@@ -268,7 +268,7 @@ impl<S: Store> Core<S> {
             if oldest.is_some_and(|oldest| saga < oldest) {
                 return Ok(());
             }
-            look.found.insert(saga, Some(decode(&value)?));
+            look.found.insert(saga, self.shown(saga, decode(&value).map(Some))?);
             last = Some(saga);
         }
         look.cut_at(last.filter(|_| is_full));

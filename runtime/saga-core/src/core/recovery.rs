@@ -2,15 +2,15 @@
 //! is the same function of its state as after any turn.
 
 use super::{
-    Core, Leaving, Limits, Look, WORK_AT_ONCE, reads::saga_of, routes::lane_of_kept, wanted::wanted,
+    Core, Leaving, Limits, Look, WORK_AT_ONCE, reads::saga_of, routes::lane_of_kept,
+    states::States, wanted::wanted,
 };
 use crate::{
-    codec::decode,
     driver::Driver,
     effect::Effect,
     fold::{OpenWait, fold},
     head::Head,
-    id::{Lane, Time, short_hash},
+    id::{Lane, SagaId, Time, short_hash},
     lanes::Waits,
     saga::{Registry, RegistryError},
     store::{Store, StoreError, Table},
@@ -63,7 +63,7 @@ impl<S: Store> Core<S> {
             registry,
             limits,
             driver: Driver::new(limits.futures_max, limits.future_bytes_max, watch),
-            states: BTreeMap::new(),
+            states: States::default(),
             waits: Waits::default(),
             timers: BTreeSet::new(),
             kept: BTreeMap::new(),
@@ -75,6 +75,7 @@ impl<S: Store> Core<S> {
             sweeping: BTreeSet::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
+            aside: BTreeMap::new(),
             reindexed: 0,
             struck: BTreeMap::new(),
         };
@@ -115,12 +116,15 @@ impl<S: Store> Core<S> {
         for name in self.registry.all().map(|it| it.name).collect::<Vec<_>>() {
             self.each_of(Table::Leaving, &short_hash(&[name]), |core, (key, _)| {
                 let saga = key.get(16..).and_then(saga_of);
-                let head = match saga {
-                    Some(saga) => core.txn.get::<Head>(Table::Ended, saga.as_bytes())?,
-                    None => None,
+                let Some(saga) = saga else { return Ok(()) };
+                let head = core.txn.get::<Head>(Table::Ended, saga.as_bytes());
+                let Some(head) = core.shown(saga, head)? else { return Ok(()) };
+                let journal = match core.txn.journal(saga) {
+                    // It can be read again some day; until then its lanes keep what they have.
+                    Err(err) if err.is_damage() => return Ok(()),
+                    read => read?,
                 };
-                let Some(head) = head else { return Ok(()) };
-                let held_on = fold(&core.txn.journal(head.id)?).lanes;
+                let held_on = fold(&journal).lanes;
                 let Some(leaving) = core.leaving_of(&head, &held_on) else { return Ok(()) };
                 core.room = usize::MAX;
                 core.leaving.push_back(Leaving { is_noted: true, ..leaving });
@@ -132,12 +136,15 @@ impl<S: Store> Core<S> {
     }
 
     fn index_heads(&mut self, now: Time) -> Result<(), StoreError> {
-        let indexed = self.each(Table::Open, |core, (_, value)| core.index_head(now, &value));
+        let indexed = self.each(Table::Open, |core, (key, value)| match saga_of(&key) {
+            Some(saga) => core.index_head(now, saga, &value),
+            None => Ok(()),
+        });
         indexed.map(drop)
     }
 
-    fn index_head(&mut self, now: Time, value: &[u8]) -> Result<(), StoreError> {
-        let head: Head = decode(value)?;
+    fn index_head(&mut self, now: Time, saga: SagaId, value: &[u8]) -> Result<(), StoreError> {
+        let head = self.head_at_start(saga, value)?;
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
         }

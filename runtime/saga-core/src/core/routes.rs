@@ -4,6 +4,8 @@ use super::{Core, KEY_BYTES_MAX, KeptLane, Look, events::identity_key, turns::he
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
+    exact::{Tree, Unreadable},
+    filter::Filter,
     fold::OpenWait,
     id::{Lane, Path, Position, SagaId, Time, short_hash},
     journal::{Decision, Entry, EventRef, Fact, Start, Turn},
@@ -13,8 +15,7 @@ use crate::{
     store::{Kind, Store, StoreError, Table},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::cell::OnceCell;
+use std::{borrow::Cow, cell::OnceCell};
 
 /// An event on its way to a definition.
 pub(super) struct Routed<'a> {
@@ -105,12 +106,7 @@ impl<S: Store> Core<S> {
             self.look_again(&routed.lane);
             return self.keep_unless_full(&routed);
         }
-        let takers = self.takers(&routed, declared.route);
-        if let Some(first) = takers.first().map(|it| it.saga) {
-            for taker in takers {
-                self.offer(now, taker.saga, received(&routed, taker.step))?;
-                self.match_opened(now)?;
-            }
+        if let Some(first) = self.give(now, &routed, declared.route)? {
             return Ok((Outcome::Consumed, Some(first), None));
         }
         if declared.starts {
@@ -135,11 +131,36 @@ impl<S: Store> Core<S> {
             && self.waits.of(lane).any(is_looking)
     }
 
+    /// Gives an event to whoever holds for it, and says who was the first. A saga that is set aside
+    /// takes nothing: the next one may.
+    fn give(
+        &mut self,
+        now: Time,
+        routed: &Routed<'_>,
+        route: Route,
+    ) -> Result<Option<SagaId>, StoreError> {
+        loop {
+            let (takers, aside) = (self.takers(routed, route), self.aside.len());
+            let mut first = None;
+            for taker in takers {
+                if self.offer(now, taker.saga, received(routed, taker.step))? {
+                    first.get_or_insert(taker.saga);
+                }
+                self.match_opened(now)?;
+            }
+            if first.is_some() || self.aside.len() == aside {
+                return Ok(first);
+            }
+        }
+    }
+
     fn takers(&self, routed: &Routed<'_>, route: Route) -> Vec<WaitRef> {
         let body = OnceCell::new();
         let holds = |wait: &&WaitRef| {
-            let body = || body.get_or_init(|| routed.event.body.to_value());
-            !wait.asks && (wait.filter.0.is_empty() || wait.filter.holds(body()))
+            let body = || body.get_or_init(|| routed.event.body.tree().ok()).as_ref();
+            let passes = || body().is_some_and(|it| wait.filter.holds(it));
+            let is_here = !wait.asks && !self.aside.contains_key(&wait.saga);
+            is_here && (wait.filter.0.is_empty() || passes())
         };
         let holding = self.waits.of(&routed.lane).filter(holds).cloned();
         match route {
@@ -158,7 +179,7 @@ impl<S: Store> Core<S> {
         let (event, digest) = (routed.event, routed.event.body.digest());
         let start_key = short_hash(&[definition.name, &routed.key]);
         if let Some(row) = self.txn.get::<StartKeyRow>(Table::StartKey, &start_key)? {
-            let is_same = row.digest == hex(&digest);
+            let is_same = self.started_with(&row, &digest, &event.body)?;
             let outcome = if is_same { Outcome::DuplicateStart } else { Outcome::ConflictingStart };
             return Ok((outcome, Some(row.saga), None));
         }
@@ -172,6 +193,21 @@ impl<S: Store> Core<S> {
         let saga = start.saga;
         self.begin(now, start, Some(digest))?;
         Ok((Outcome::Started, Some(saga), None))
+    }
+
+    /// Whether the saga that has a start key began with this body. An older build may have worked
+    /// out its digest otherwise.
+    pub(super) fn started_with(
+        &self,
+        row: &StartKeyRow,
+        digest: &[u8; 32],
+        body: &Payload,
+    ) -> Result<bool, StoreError> {
+        if row.digest == hex(digest) {
+            return Ok(true);
+        }
+        let first = self.txn.first(row.saga)?;
+        Ok(matches!(first.map(|it| it.fact), Some(Fact::Started(start)) if start.input == *body))
     }
 
     pub(super) fn start_of(
@@ -295,7 +331,7 @@ impl<S: Store> Core<S> {
                 || self
                     .txn
                     .record::<EventRecord>(Kind::Event, position)?
-                    .is_some_and(|it| wait.filter.holds(&it.body.to_value()));
+                    .is_some_and(|it| passes(&wait.filter, &it.body));
             if holds {
                 return Ok(Kept::Taken(lane, position));
             }
@@ -410,16 +446,25 @@ fn key_of_wait<'a>(journal: &'a [Entry], of: &Path) -> Option<&'a str> {
 pub(super) fn key_of(event: &EventRecord, declared: &Declared) -> Result<String, String> {
     let key = match &event.key {
         Some(key) => key.clone(),
-        None => match event.body.to_value().pointer(declared.key) {
-            Some(Value::String(key)) => key.clone(),
-            Some(Value::Number(key)) => key.to_string(),
-            _ => return Err(format!("no key: no header Fermata-Key, and no {}", declared.key)),
-        },
+        None => {
+            let tree = event.body.tree().map_err(|err| unreadable(&err))?;
+            let key = tree.at(declared.key).and_then(Tree::key).map(Cow::into_owned);
+            key.ok_or_else(|| format!("no key: no header Fermata-Key, and no {}", declared.key))?
+        }
     };
     match key.len() {
         1..=KEY_BYTES_MAX => Ok(key),
         size => Err(format!("a key of {size} bytes; from 1 to {KEY_BYTES_MAX} are allowed")),
     }
+}
+
+pub(super) fn unreadable(err: &Unreadable) -> String {
+    format!("the body cannot be read {err}")
+}
+
+/// A body that no tree can hold passes none.
+fn passes(filter: &Filter, body: &Payload) -> bool {
+    body.tree().is_ok_and(|it| filter.holds(&it))
 }
 
 pub(super) fn unrouted_key(name: &str, position: Position) -> Vec<u8> {

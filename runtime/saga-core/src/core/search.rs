@@ -10,7 +10,6 @@ use crate::{
     store::{KeyValue, Scan, Store, StoreError, Table},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeSet};
 
 /// The form of the rows of the index. Form 1 had strays by their time, so that one look at a wide
@@ -77,7 +76,11 @@ impl<S: Store> Core<S> {
     fn found_by(&self, start: &Start) -> Result<BTreeSet<[u8; 16]>, StoreError> {
         let mut first = Cow::Borrowed(start);
         while let Some(origin) = first.origin {
-            match self.txn.first(origin)?.map(|it| it.fact) {
+            let origin = match self.txn.first(origin) {
+                Err(err) if err.is_damage() => break,
+                read => read?,
+            };
+            match origin.map(|it| it.fact) {
                 Some(Fact::Started(start)) => first = Cow::Owned(start),
                 _ => break,
             }
@@ -87,12 +90,9 @@ impl<S: Store> Core<S> {
         if pointers.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let (input, key) = (first.input.to_value(), self.txn.store().search_key());
-        let hash = |pointer| match input.pointer(pointer)? {
-            Value::String(text) => key.hash(text),
-            Value::Number(number) => key.hash(&number.to_string()),
-            _ => None,
-        };
+        let Ok(input) = first.input.tree() else { return Ok(BTreeSet::new()) };
+        let key = self.txn.store().search_key();
+        let hash = |pointer| key.hash(&input.at(pointer)?.key()?);
         Ok(pointers.into_iter().filter_map(hash).collect())
     }
 
@@ -115,8 +115,14 @@ impl<S: Store> Core<S> {
         for table in [Table::Open, Table::Ended] {
             sagas += self.each(table, |core, (key, value)| {
                 let Some(saga) = saga_of(&key) else { return Ok(()) };
-                core.index_standing(None, &decode(&value)?)?;
-                let Some(entry) = core.txn.first(saga)? else { return Ok(()) };
+                if let Some(head) = core.shown(saga, decode(&value).map(Some))? {
+                    core.index_standing(None, &head)?;
+                }
+                let first = match core.txn.first(saga) {
+                    Err(err) if err.is_damage() => None, // Found by its id and key alone.
+                    read => read?,
+                };
+                let Some(entry) = first else { return Ok(()) };
                 match entry.fact {
                     Fact::Started(start) => core.index_start(entry.at, &start, entry.position),
                     _ => Ok(()),

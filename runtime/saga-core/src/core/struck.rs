@@ -1,7 +1,10 @@
 //! Code that ended processes. What is run again after a death, and ends the next process too, is
 //! quarantined: it runs no more until a person says so, and everything else goes on.
 
-use super::{Core, routes::key_of};
+use super::{
+    Core,
+    routes::{key_of, unreadable},
+};
 use crate::{
     codec::{EventRecord, decode},
     id::{SagaId, Time},
@@ -150,6 +153,10 @@ impl<S: Store> Core<S> {
         let Some(declared) = definition.declared(&event.name) else {
             return Ok(Err("the definition does not declare it".to_owned()));
         };
+        // Also where its key came in a header, and its type does not look there.
+        if let Err(err) = event.body.tree() {
+            return Ok(Err(unreadable(&err)));
+        }
         let key = match key_of(event, declared) {
             Ok(key) => key,
             Err(why) => return Ok(Err(why)),

@@ -101,9 +101,8 @@ impl<S: Store> Core<S> {
         let Some(claim) = self.txn.get::<ClaimRow>(Table::Claim, &lane.0)? else {
             return Ok(true);
         };
-        let Some(ended) = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes())? else {
-            return Ok(true);
-        };
+        let ended = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes());
+        let Some(ended) = self.shown(claim.saga, ended)? else { return Ok(true) };
         while 0 < self.room {
             let next = self.next_kept(&[lane], 0)?.filter(|it| it.0 <= row.until);
             let Some((position, _)) = next else { return Ok(true) };

@@ -1,26 +1,28 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
 use super::{
-    Core, HEAD_BYTES_MAX, Look, PAYLOAD_BYTES_MAX, TURN_BYTES_MAX,
+    Core, Look,
+    changes::gone,
     decide::{announced_key, decided_key},
     holders::Owner,
+    limits::{refused, too_much_open},
     routes::KeptRow,
     wanted::wanted,
 };
 use crate::{
-    codec::{DecidedRow, StartKeyRow, encoded_bytes},
+    codec::{DecidedRow, StartKeyRow, encode, encoded_bytes},
     driver::Job,
-    effect::{Effect, Note},
+    effect::{Effect, Note, Request},
     fold::{OpenWait, State, Status, fold},
     head::Head,
     id::{Path, Position, SagaId, Time, short_hash},
-    journal::{Command, Decision, Entry, Fact, Hold, Start, Turn},
+    journal::{Entry, Fact, Hold, Start, Turn},
     replay::{Applied, ReplayError},
-    saga::Definition,
     store::{Store, StoreError, Table},
+    text::cut,
     watch::{Culprit, Running},
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// What of a state is found from outside; compared before and after an entry.
 #[derive(Default)]
@@ -54,22 +56,26 @@ impl Facets {
 pub(super) struct Folded {
     pub(super) state: State,
     facets: Facets,
-    /// The size of its head row.
-    head_bytes: usize,
 }
 
 impl<S: Store> Core<S> {
     /// The state of an open saga; nothing when there is none of this id, or when it has ended.
     pub(super) fn state(&mut self, saga: SagaId) -> Result<Option<&State>, StoreError> {
-        if !self.states.contains_key(&saga) {
-            let Some(head) = self.txn.get::<Head>(Table::Open, saga.as_bytes())? else {
+        if self.states.get(&saga).is_none() {
+            let is_open = self.txn.has(Table::Open, saga.as_bytes())?;
+            if !is_open || self.aside.contains_key(&saga) {
                 return Ok(None);
+            }
+            let journal = match self.txn.journal(saga) {
+                Err(err) if err.is_damage() => {
+                    self.set_aside(saga, &err)?;
+                    return Ok(None);
+                }
+                read => read?,
             };
-            let head_bytes = crate::codec::encode(&head)?.len();
-            let journal = self.txn.journal(saga)?;
             let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
             let facets = Facets::of(&state, position);
-            self.states.insert(saga, Folded { state, facets, head_bytes });
+            self.states.insert(saga, Folded { state, facets });
         }
         Ok(self.states.get(&saga).map(|it| &it.state))
     }
@@ -87,8 +93,10 @@ impl<S: Store> Core<S> {
             return Ok(false);
         }
         let folded = self.states.remove(&saga).unwrap_or_default();
-        self.take_turn(saga, now, fact, folded)?;
-        Ok(true)
+        match self.take_turn(saga, now, fact, folded) {
+            Err(err) if err.is_damage() => self.set_aside(saga, &err).map(|()| false),
+            taken => taken.map(|()| true),
+        }
     }
 
     /// Begins a saga. Its id must be new.
@@ -124,13 +132,12 @@ impl<S: Store> Core<S> {
         folded: Folded,
     ) -> Result<(), StoreError> {
         let at = now.max(folded.state.updated_at);
-        let turn = self.turn(&folded, at, &fact)?;
+        let turn = self.turn(&folded.state, at, &fact)?;
         self.append(saga, folded, Entry { position: self.txn.next(), at, fact, turn })
     }
 
     /// What the code, or the core in its place, decides on a fact that the state accepts.
-    fn turn(&mut self, folded: &Folded, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
-        let state = &folded.state;
+    fn turn(&mut self, state: &State, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
         if !fact.is_for_code() {
             return Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) });
         }
@@ -147,9 +154,6 @@ impl<S: Store> Core<S> {
         let Some(start) = start else { return Ok(Turn::Held(Hold::Behind)) };
         if self.limits.entries_max <= state.entries {
             return Ok(stuck(&ReplayError::Full));
-        }
-        if HEAD_BYTES_MAX < folded.head_bytes {
-            return Ok(stuck(&ReplayError::TooMuchOpen { bytes: folded.head_bytes }));
         }
         match self.apply(start, state.entries, fact, at, at)? {
             Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
@@ -195,14 +199,31 @@ impl<S: Store> Core<S> {
     }
 
     /// Writes the entry, and everything that follows from it.
-    fn append(&mut self, saga: SagaId, folded: Folded, entry: Entry) -> Result<(), StoreError> {
-        let Folded { mut state, facets: before, .. } = folded;
+    fn append(&mut self, saga: SagaId, folded: Folded, mut entry: Entry) -> Result<(), StoreError> {
+        let Folded { mut state, facets: before } = folded;
         let (seq, had_held) = (state.entries, !state.held.is_empty());
-        if let Some(start) = entry.start().or(state.start.as_ref()) {
-            self.note_holds(Owner::of(start), &state.lanes, &entry)?;
-        }
+        let reached: BTreeSet<(String, String)> = entry
+            .lanes()
+            .map(|(name, key)| (name.to_owned(), key.to_owned()))
+            .filter(|it| !state.lanes.contains(it))
+            .collect();
         let decided = decided_of(&state, &entry);
         state.append(seq, &entry);
+        let mut after = Facets::of(&state, entry.position);
+        let mut row = encode(&after.head)?;
+        if entry.fact.is_for_code()
+            && let Some(err) = too_much_open(&state, row.len())
+        {
+            // As if the turn had not been made.
+            (entry.turn, state) = (stuck(&err), fold(&self.txn.journal(saga)?));
+            self.driver.forget(saga);
+            state.append(seq, &entry);
+            after = Facets::of(&state, entry.position);
+            row = encode(&after.head)?;
+        }
+        if let Some(start) = &state.start {
+            self.note_holds(Owner::of(start), |it| reached.contains(it), &entry)?;
+        }
         self.index_abandoned(saga, state.start.as_ref().map_or(0, |it| it.epoch), &entry)?;
         let size = self.txn.put_entry(saga, seq, entry)?;
         self.driver.grew(saga, size);
@@ -215,45 +236,72 @@ impl<S: Store> Core<S> {
         if state.end.is_some() {
             self.driver.forget(saga);
         }
-        self.follow(saga, &before, state)
+        self.follow(saga, &before, state, after, row)
     }
 
     /// Applies the facts that were held, one turn each, in order, until one cannot be applied.
     pub(super) fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        /// What may be decided before it is weighed again what is open: that folds the journal.
+        const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = state.start.clone() else { return Ok(()) };
         let before = Facets::of(&state, 0);
         let mut journal = self.txn.journal(saga)?;
-        for seq in state.held.clone() {
-            let Some(mut entry) = journal.get(seq as usize).cloned() else { break };
+        let mut unweighed = 0;
+        for seq in &state.held {
+            let at = *seq as usize;
+            let Some(entry) = journal.get_mut(at) else { break };
             let applied = match &entry.fact {
                 // The state's copy of a start leaves its bodies out.
                 Fact::Started(start) => {
-                    self.apply(&start.clone(), seq, &entry.fact, entry.at, now)?
+                    self.apply(&start.clone(), *seq, &entry.fact, entry.at, now)?
                 }
-                fact => self.apply(&start, seq, fact, entry.at, now)?,
+                fact => self.apply(&start, *seq, fact, entry.at, now)?,
             };
-            let is_done = applied.is_ok();
             let is_unseen = applied == Ok(Applied::NotOpen);
-            entry.turn = match applied {
-                Ok(Applied::Decided(decisions)) => Turn::Done { at: now, decisions },
-                Ok(Applied::NotOpen) => Turn::Done { at: now, decisions: Vec::new() },
+            let decisions = match applied {
+                Ok(Applied::Decided(decisions)) => Ok(decisions),
+                Ok(Applied::NotOpen) => Ok(Vec::new()),
+                Err(err) => Err(err),
+            };
+            unweighed += decisions.as_ref().map_or(0, encoded_bytes);
+            entry.position = self.txn.next();
+            entry.turn = match decisions {
+                Ok(decisions) => Turn::Done { at: now, decisions },
                 Err(err) => stuck(&err),
             };
-            entry.position = self.txn.next();
+            if UNWEIGHED_BYTES_MAX < unweighed || state.held.last() == Some(seq) {
+                unweighed = 0;
+                self.weigh(saga, &mut journal, at)?;
+            }
+            let Some(entry) = journal.get(at).cloned() else { break };
             self.index_abandoned(saga, start.epoch, &entry)?;
-            self.note_holds(Owner::of(&start), &state.lanes, &entry)?;
-            let size = self.txn.put_entry(saga, seq, entry.clone())?;
+            self.note_holds(Owner::of(&start), |it| !state.lanes.contains(it), &entry)?;
+            let size = self.txn.put_entry(saga, *seq, entry.clone())?;
             self.driver.grew(saga, size);
             if is_unseen {
                 self.give_back(&start, &journal, &entry.fact)?;
             }
-            journal[seq as usize] = entry;
-            if !is_done {
+            let is_stuck = matches!(entry.turn, Turn::Held(_));
+            if is_stuck {
                 break;
             }
         }
-        self.follow(saga, &before, fold(&journal))
+        let (state, position) = (fold(&journal), self.txn.next() - 1);
+        let after = Facets::of(&state, position);
+        let row = encode(&after.head)?;
+        self.follow(saga, &before, state, after, row)
+    }
+
+    /// Takes back a turn with which too much is open.
+    fn weigh(&mut self, saga: SagaId, journal: &mut [Entry], at: usize) -> Result<(), StoreError> {
+        let state = fold(journal);
+        let row = encode(&Head::of(&state, 0))?;
+        if let (Some(err), Some(entry)) = (too_much_open(&state, row.len()), journal.get_mut(at)) {
+            entry.turn = stuck(&err);
+            self.driver.forget(saga);
+        }
+        Ok(())
     }
 
     /// What became too old to be asked for while the saga was paused is for a person: it is not
@@ -267,17 +315,25 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Brings rows, indexes and effects in line with the new state.
-    fn follow(&mut self, saga: SagaId, before: &Facets, state: State) -> Result<(), StoreError> {
-        let position = self.txn.next() - 1;
-        let after = Facets::of(&state, position);
+    /// Brings rows, indexes and effects in line with the new state; `row` is its head.
+    fn follow(
+        &mut self,
+        saga: SagaId,
+        before: &Facets,
+        state: State,
+        after: Facets,
+        row: Vec<u8>,
+    ) -> Result<(), StoreError> {
         let Some(head) = &after.head else { return Ok(()) };
         self.follow_waits(head, before, &after);
-        for timer in before.timers().iter().filter(|it| !after.timers().contains(it)) {
-            self.timers.remove(&(timer.0, saga, timer.1.clone()));
+        fn place((due, step): &(Time, Path)) -> (Time, &str) {
+            (*due, step.as_str())
         }
-        for timer in after.timers().iter().filter(|it| !before.timers().contains(it)) {
-            self.timers.insert((timer.0, saga, timer.1.clone()));
+        for (due, step) in gone(before.timers(), after.timers(), place) {
+            self.timers.remove(&(*due, saga, step.clone()));
+        }
+        for (due, step) in gone(after.timers(), before.timers(), place) {
+            self.timers.insert((*due, saga, step.clone()));
         }
         self.follow_effects(before, &after);
         if before.status() != after.status() {
@@ -293,16 +349,19 @@ impl<S: Store> Core<S> {
         if state.ended_at.is_some() {
             return self.end(head, &state);
         }
-        let head_bytes = self.txn.put(Table::Open, saga.as_bytes(), head)?;
-        self.states.insert(saga, Folded { state, facets: after, head_bytes });
+        self.txn.put_encoded(Table::Open, saga.as_bytes(), row);
+        self.states.insert(saga, Folded { state, facets: after });
         Ok(())
     }
 
     fn follow_waits(&mut self, head: &Head, before: &Facets, after: &Facets) {
-        for wait in before.waits().iter().filter(|it| !after.waits().contains(it)) {
+        fn place(wait: &OpenWait) -> &str {
+            wait.step.as_str()
+        }
+        for wait in gone(before.waits(), after.waits(), place) {
             self.waits.remove(&head.definition, wait);
         }
-        for wait in after.waits().iter().filter(|it| !before.waits().contains(it)) {
+        for wait in gone(after.waits(), before.waits(), place) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
                 let (saga, step) = (head.id, wait.step.clone());
@@ -312,7 +371,15 @@ impl<S: Store> Core<S> {
     }
 
     fn follow_effects(&mut self, before: &Facets, after: &Facets) {
-        for effect in before.wanted.iter().filter(|it| !after.wanted.contains(it)) {
+        fn place(effect: &Effect) -> (bool, &str) {
+            match effect {
+                Effect::Send(Request { id, .. }) => (id.is_undo, id.step.as_str()),
+                Effect::Publish { step, .. } => (false, step.as_str()),
+                // Nothing else is owed.
+                _ => (false, ""),
+            }
+        }
+        for effect in gone(&before.wanted, &after.wanted, place) {
             let Effect::Send(request) = effect else { continue };
             // What has not left yet need not be called back.
             if self.sends.remove(&request.id) {
@@ -321,7 +388,7 @@ impl<S: Store> Core<S> {
                 self.effects.push(Effect::Forget(request.id.clone()));
             }
         }
-        for effect in after.wanted.iter().filter(|it| !before.wanted.contains(it)) {
+        for effect in gone(&after.wanted, &before.wanted, place) {
             if let Effect::Send(request) = effect {
                 self.sends.insert(request.id.clone());
             }
@@ -382,54 +449,10 @@ pub(super) fn key_of_saga(key: &str, saga: SagaId) -> Vec<u8> {
 }
 
 fn stuck(error: &ReplayError) -> Turn {
-    Turn::Held(Hold::Stuck { message: error.to_string() })
-}
-
-/// What the code may not ask for: it could never come to an end.
-fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
-    let undeclared = decisions.iter().find_map(|it| undeclared(definition, it));
-    undeclared.or_else(|| too_large(decisions)).or_else(|| too_much(decisions))
-}
-
-fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayError> {
-    let Decision::Wait { events, ask, .. } = decision else { return None };
-    events.iter().find_map(|event| {
-        let message = match definition.declared(event) {
-            None => {
-                format!(
-                    "waits for {event}, which its definition does not declare: add it to events()"
-                )
-            }
-            Some(it) if it.is_decision && ask.is_none() => {
-                format!("waits for {event}, which only a person decides: say .ask(…)")
-            }
-            Some(it) if !it.is_decision && ask.is_some() => {
-                format!("asks for {event}, which is not declared as a decision")
-            }
-            Some(_) => return None,
-        };
-        Some(ReplayError::Undeclared { message })
-    })
-}
-
-fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
-    let commands = decisions.iter().flat_map(|decision| match decision {
-        Decision::Call { command, undo, .. } => [Some(command), undo.as_ref()],
-        Decision::Publish { command, .. } | Decision::Undo { command, .. } => [Some(command), None],
-        _ => [None, None],
-    });
-    let is_too_large = |it: &&Command| PAYLOAD_BYTES_MAX < it.body.text().len();
-    let command = commands.flatten().find(is_too_large)?;
-    let (subject, bytes) = (command.subject.clone(), command.body.text().len());
-    Some(ReplayError::TooLarge { subject, bytes })
-}
-
-fn too_much(decisions: &[Decision]) -> Option<ReplayError> {
-    /// What the least decision adds to a head: the times and the names of its step.
-    const DECISION_BYTES: usize = 128;
-    let of_each = decisions.len().saturating_mul(DECISION_BYTES);
-    let bytes = encoded_bytes(&decisions).saturating_add(of_each);
-    (TURN_BYTES_MAX < bytes).then_some(ReplayError::TooMuch { bytes })
+    /// A message is for a list: what an author's panic says may be of any length.
+    const MESSAGE_CHARS_MAX: usize = 2000;
+    let message = cut(&error.to_string(), MESSAGE_CHARS_MAX).into_owned();
+    Turn::Held(Hold::Stuck { message })
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

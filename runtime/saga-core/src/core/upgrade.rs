@@ -35,7 +35,10 @@ impl<S: Store> Core<S> {
         }
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         self.each(Table::Open, |core, (key, value)| {
-            let (head, old): (Head, OldHead) = (decode(&value)?, decode(&value)?);
+            // One that cannot be read is set aside, not brought up to date.
+            let (Ok(head), Ok(old)) = (decode::<Head>(&value), decode::<OldHead>(&value)) else {
+                return Ok(());
+            };
             if core.registry.get(&head.definition).is_none() {
                 let of_definition = names.entry(head.definition.clone()).or_default();
                 of_definition.extend(old.lanes.iter().map(|it| it.0.clone()));
@@ -79,9 +82,9 @@ impl<S: Store> Core<S> {
         let Some((lane, position)) = lane_of_kept(key) else { return Ok(()) };
         let Some(claim) = self.txn.get::<ClaimRow>(Table::Claim, &lane.0)? else { return Ok(()) };
         let saga = claim.saga.as_bytes();
-        let (Some(head), Some(old), Some(event)) = (
-            self.txn.get::<Head>(Table::Ended, saga)?,
-            self.txn.get::<OldHead>(Table::Ended, saga)?,
+        let (Ok(Some(head)), Ok(Some(old)), Some(event)) = (
+            self.txn.get::<Head>(Table::Ended, saga),
+            self.txn.get::<OldHead>(Table::Ended, saga),
             self.txn.record::<EventRecord>(Kind::Event, position)?,
         ) else {
             return Ok(());

@@ -35,7 +35,7 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             subject: undo.command.subject.clone(),
             key: undo_key(saga, epoch, &undo.step),
             body: undo.command.body.clone(),
-            undo: Some(UndoOf { call_key, abort: undo.why.clone()? }),
+            undo: Some(UndoOf { call_key, abort: undo.why.as_ref()?.cut() }),
             attempt_class: undo.attempt_class,
             since: undo.since,
             retry: RetryMs::undo(),

@@ -89,8 +89,9 @@ impl State {
 
     fn settle_call(&mut self, step: &Path) {
         self.calls.remove(step);
-        let calls = &self.calls;
-        self.closing.retain(|it| it.is_over || calls.keys().any(|call| it.scope.contains(call)));
+        let mut closing = std::mem::take(&mut self.closing);
+        closing.retain(|it| it.is_over || self.has_calls(&it.scope));
+        self.closing = closing;
     }
 
     fn receive(&mut self, step: &Path, event: &str, body: &Payload) {

@@ -278,8 +278,10 @@ impl State {
             let (problem, since) = (Problem::UndoFailed, undo.since);
             return Some(Attention { problem, message, since });
         }
-        let calls = self.calls.iter().filter(|it| !self.settles(it.0));
-        let call = calls.into_iter().find_map(|it| Some((it.1, it.1.exhausted.as_ref()?)));
+        let settling = self.settling();
+        let exhausted = self.calls.iter().filter(|it| it.1.exhausted.is_some());
+        let mut calls = exhausted.filter(|it| !settles(&settling, it.0));
+        let call = calls.find_map(|it| Some((it.1, it.1.exhausted.as_ref()?)));
         if let Some((call, why)) = call {
             let message = format!("call {}: {why}; retry or cancel", call.command.subject);
             let (problem, since) = (Problem::CallExhausted, call.since);
@@ -313,14 +315,16 @@ impl State {
             && self.closing.is_empty()
     }
 
-    /// Whether the step is in an arm whose time to settle is its only limit.
-    fn settles(&self, step: &Path) -> bool {
-        self.closing.iter().any(|it| it.scope.contains(step))
+    /// The arms that settle.
+    fn settling(&self) -> BTreeSet<&str> {
+        self.closing.iter().map(|it| it.scope.as_str()).collect()
     }
 
     /// Whether a call in the scope has no answer.
     pub(crate) fn has_calls(&self, scope: &Path) -> bool {
-        self.calls.keys().any(|step| scope.contains(step))
+        // What lies in a scope sorts behind it, and stands together.
+        let next = self.calls.range(scope..).next();
+        next.is_some_and(|(step, _)| scope.contains(step))
     }
 
     /// Whether closing the scope so would end anything.
@@ -372,8 +376,10 @@ impl State {
         let closing = closing.map(|it| (it.due, it.scope.clone()));
         // What is not sent while the saga is paused is not missed either.
         let asks = !self.paused;
-        let has_limit =
-            |step: &Path, call: &OpenCall| asks && call.exhausted.is_none() && !self.settles(step);
+        let settling = self.settling();
+        let has_limit = |step: &Path, call: &OpenCall| {
+            asks && call.exhausted.is_none() && !settles(&settling, step)
+        };
         let calls = self.calls.iter().filter(|it| has_limit(it.0, it.1));
         let calls = calls.map(|(step, it)| (it.limit(), step.clone()));
         let undo = self.owed.first().filter(|it| asks && it.failed.is_none());
@@ -405,6 +411,13 @@ impl State {
         let (code, reason) = ("exhausted".to_owned(), "no answer for too long".to_owned());
         Some(Fact::UndoRejected { step: step.clone(), code, reason })
     }
+}
+
+/// Whether the step is in an arm whose time to settle is its only limit.
+fn settles(settling: &BTreeSet<&str>, step: &Path) -> bool {
+    let step = step.as_str();
+    let dots = step.match_indices('.').map(|it| it.0).chain([0, step.len()]);
+    !settling.is_empty() && dots.into_iter().any(|end| settling.contains(&step[..end]))
 }
 
 impl OpenCall {

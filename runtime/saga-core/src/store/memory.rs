@@ -2,6 +2,7 @@
 
 use super::{
     Batch, KeyValue, Kind, Position, Record, SagaId, Scan, Slot, Store, StoreError, Stored, Table,
+    VALUE_BYTES_MAX,
 };
 use crate::search::{SEARCH_KEY_BYTES, SearchKey};
 use std::{collections::BTreeMap, ops::Bound};
@@ -66,6 +67,13 @@ impl Store for MemoryStore {
     }
 
     fn append(&mut self, batch: Batch) -> Result<(), StoreError> {
+        // Other stores refuse it too: whoever gives it would end the process.
+        let of_rows = batch.rows.iter().filter_map(|it| it.value.as_ref().map(Vec::len));
+        let bytes = of_rows.chain(batch.records.iter().map(|it| it.bytes.len())).max();
+        if let Some(bytes) = bytes.filter(|it| VALUE_BYTES_MAX < *it) {
+            let reason = format!("a value of {bytes} bytes; {VALUE_BYTES_MAX} are allowed");
+            return Err(StoreError { action: "append to", reason });
+        }
         for record in batch.records {
             if record.position != self.position + 1 {
                 let reason = format!("record {} follows {}", record.position, self.position);

@@ -237,8 +237,14 @@ impl Desk {
 
     /// The same, with other code.
     pub fn deploy(&mut self, registry: Registry) {
-        let store = self.store().clone();
         self.registry = registry;
+        self.change_store(|_| ());
+    }
+
+    /// The process dies, somebody changes its store, and another one opens it.
+    pub fn change_store(&mut self, change: impl FnOnce(&mut MemoryStore)) {
+        let mut store = self.store().clone();
+        change(&mut store);
         self.asked.clear();
         self.published.clear();
         self.cores = open(&store, &self.registry, self.limits, self.now);

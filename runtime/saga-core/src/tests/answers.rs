@@ -378,11 +378,12 @@ saga!(TooBig(ctx) -> () {
 
 #[test]
 fn a_body_that_no_message_can_carry_is_found_in_the_turn() {
+    const HELP: &str = "; retry with a binary that asks for less, or cancel the saga";
     let mut desk = started::<TooBig>();
     desk.reply("stock.reserve", Value::Null);
     let size = PAYLOAD_BYTES_MAX + r#"{"order":""}"#.len();
     let expected =
-        format!("= held: a body of {size} bytes for mail.send is too large for a message");
+        format!("= held: bytes of the body for mail.send: {size}, and 786432 are allowed{HELP}");
     assert_eq!((desk.last(), desk.status()), (expected, Status::Attention));
     desk.moved(Action::Retry);
     assert_eq!((desk.journal().len(), desk.status()), (3, Status::Attention), "the same again");

@@ -478,7 +478,7 @@ fn what_is_no_such_event_is_a_dead_letter_with_its_reason() {
     let mut desk = Desk::new(registry("A"));
     let long = "x".repeat(257);
     let table = [
-        (json!({ "order": "1", "amount": "five" }), "invalid type: string \"five\""),
+        (json!({ "order": "1", "amount": "five" }), "invalid type: string \"…\""),
         (json!({ "amount": 5 }), "no key: no header Fermata-Key, and no /order"),
         (json!({ "order": null, "amount": 5 }), "no key: no header Fermata-Key, and no /order"),
         (json!({ "order": "", "amount": 5 }), "a key of 0 bytes; from 1 to 256 are allowed"),

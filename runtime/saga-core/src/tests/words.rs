@@ -1,11 +1,12 @@
 //! Names, filters, and what an author can write at all.
 
 use crate::{
-    filter::{Field, Filter, Op, Test, Where},
+    exact::Tree,
+    filter::{Field, Filter, Literal, Op, Test, Where},
     id::{Lane, NotAPath, Path, SagaId, TaskId, Time, call_key, undo_key},
     store::MemoryStore,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 #[test]
@@ -13,7 +14,9 @@ fn filters_hold_for_this() {
     let body = json!({
         "n": 5, "s": "b", "flag": true, "list": [1], "nested": { "null": null }, "a/b": 1,
         "big": 9_007_199_254_740_993_u64,
-    });
+    })
+    .to_string();
+    let body = Tree::read(&body).unwrap();
     let table = [
         ("/n", Op::Eq, json!(5), true),
         ("/n", Op::Eq, json!(5.0), true),
@@ -48,10 +51,11 @@ fn filters_hold_for_this() {
         ("", Op::Exists, json!(true), true),
     ];
     for (pointer, op, value, expected) in table {
-        let filter = Filter(vec![Test { pointer: pointer.to_owned(), op, value: value.clone() }]);
-        assert_eq!(filter.holds(&body), expected, "{pointer} {op:?} {value}");
+        let (pointer, shown, value) = (pointer.to_owned(), pointer, Literal::of(&value));
+        let filter = Filter(vec![Test { pointer, op, value: value.clone() }]);
+        assert_eq!(filter.holds(&body), expected, "{shown} {op:?} {value:?}");
     }
-    assert!(Filter::default().holds(&Value::Null));
+    assert!(Filter::default().holds(&Tree::Null));
 }
 
 #[test]
@@ -65,11 +69,13 @@ fn a_filter_is_a_conjunction_of_typed_tests_and_says_what_it_refused() {
         Field::<Paid, u64>::at("/amount").one_of(&[5, 7]),
         Field::<Paid, String>::at("/status").ne(&"open".to_owned()),
     ]);
-    let mut body = json!({ "session": "s1", "amount": 7, "status": "paid" });
-    assert!(filter.holds(&body));
-    assert_eq!(filter.refusal(&body), None);
-    body["session"] = json!("s0");
-    assert_eq!(filter.refusal(&body).unwrap().to_string(), r#"/session eq "s1""#);
+    let body =
+        |session: &str| json!({ "session": session, "amount": 7, "status": "paid" }).to_string();
+    let (fits, other) = (body("s1"), body("s0"));
+    let (fits, other) = (Tree::read(&fits).unwrap(), Tree::read(&other).unwrap());
+    assert!(filter.holds(&fits));
+    assert_eq!(filter.refusal(&fits), None);
+    assert_eq!(filter.refusal(&other).unwrap().to_string(), r#"/session eq "s1""#);
     let text = serde_json::to_value(&filter.0[0]).unwrap();
     assert_eq!(text, json!({ "pointer": "/session", "op": "eq", "value": "s1" }), "it is data");
 }

@@ -41,7 +41,7 @@ pub(super) struct Wait {
 pub(super) struct Comparison {
     pub(super) pointer: String,
     pub(super) op: String,
-    pub(super) value: serde_json::Value,
+    pub(super) value: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

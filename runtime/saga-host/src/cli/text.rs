@@ -119,7 +119,8 @@ pub(super) fn event(event: &Event, program: &str, now: DateTime<Utc>) -> String 
 
 /// All comparisons of a filter.
 pub(super) fn tests(filter: &[Comparison]) -> String {
-    let test = |it: &Comparison| format!("{} {} {}", it.pointer, it.op, it.value);
+    let value = |it: &Comparison| it.value.as_ref().map_or("null", |it| it.get()).to_owned();
+    let test = |it: &Comparison| format!("{} {} {}", it.pointer, it.op, value(it));
     filter.iter().map(test).collect::<Vec<String>>().join(" and ")
 }
 

@@ -19,7 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 /// Whoever wants to know something waits no longer for an engine that does nothing: it is blocked.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
-/// One of [`BUS_WORK_MAX`](super::BUS_WORK_MAX); given back when the engine takes the work.
+/// What waits for the engine in one place weighs about so much, so that all of it has some 50 MiB.
+const PLACE_BYTES: usize = 64 << 10;
+/// However large one input is, there is room for it.
+const PLACES_OF_ONE_MAX: u32 = 64;
+
+/// Some of [`BUS_WORK_MAX`](super::BUS_WORK_MAX); given back when the engine takes the work.
 pub(super) type Place = OwnedSemaphorePermit;
 
 /// Why the engine takes nothing now.
@@ -56,7 +61,15 @@ impl Handle {
 
     /// Room for one input; waits while the engine is busy.
     pub(crate) async fn room(&self) -> Result<Room, Busy> {
-        let place = self.place().await?;
+        self.room_for(0).await
+    }
+
+    /// Room for an input of so many bytes: a large one takes the places of several.
+    pub(crate) async fn room_for(&self, bytes: usize) -> Result<Room, Busy> {
+        let places = 1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or(PLACES_OF_ONE_MAX);
+        let places = places.min(PLACES_OF_ONE_MAX);
+        let place = self.places.clone().acquire_many_owned(places).await;
+        let place = place.map_err(|_| Busy::Stopped)?;
         let permit = self.inbox.clone().reserve_owned().await;
         permit.map(|it| Room(it, place)).map_err(|_| Busy::Stopped)
     }

@@ -111,7 +111,7 @@ pub(crate) struct TestView {
     pointer: String,
     /// `eq`, `ne`, `in`, `lt`, `le`, `gt`, `ge` or `exists`.
     op: String,
-    value: serde_json::Value,
+    value: Raw,
 }
 
 /// A request without an answer.
@@ -252,7 +252,7 @@ pub(crate) fn tests(filter: &Filter) -> Vec<TestView> {
             .ok()
             .and_then(|it| it.as_str().map(str::to_owned))
             .unwrap_or_default(),
-        value: it.value.clone(),
+        value: Raw(it.value.to_payload()),
     };
     filter.0.iter().map(test).collect()
 }

@@ -4,6 +4,7 @@
 use super::{
     reply::{self, Answers, Class, REPLIES},
     schedule::{Attempts, Schedule},
+    waiting::Waiting,
 };
 use crate::{
     clock,
@@ -20,7 +21,7 @@ use saga_core::{
     input::{Answered, Input},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -34,9 +35,6 @@ const RECOVERY_PER_S: u64 = 50;
 const QUESTIONS_MAX: usize = 64;
 /// Longer is no longer a look at a table.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
-/// Answers that wait for the engine; more wait with the NATS client, which drops what is beyond
-/// its own bound: then the request is sent again.
-const ANSWERS_MAX: usize = 16_384;
 /// What came for a request: why it is worth asking again, or nothing when the answer is on its way
 /// to the core.
 type Heard = (RequestId, Option<String>);
@@ -215,19 +213,33 @@ impl Replies {
     }
 
     pub(super) async fn run(mut self, mut replies: Subscriber, stop: CancellationToken) {
-        let mut waiting: VecDeque<Input> = VecDeque::new();
+        let mut waiting = Waiting::default();
         loop {
+            let next_bytes = waiting.next_bytes();
             tokio::select! {
                 () = stop.cancelled() => return,
-                room = self.engine.room(), if !waiting.is_empty() => {
-                    let (Ok(room), Some(input)) = (room, waiting.pop_front()) else { return };
+                room = self.engine.room_for(next_bytes.unwrap_or(0)), if next_bytes.is_some() => {
+                    let (Ok(room), Some(input)) = (room, waiting.take()) else { return };
                     room.tell(input);
                 }
-                message = replies.next(), if waiting.len() < ANSWERS_MAX => match message {
-                    Some(message) => waiting.extend(self.read(&message)),
+                message = replies.next() => match message {
+                    Some(message) => self.take(&message, &mut waiting),
                     None => return,
                 },
             }
+        }
+    }
+
+    fn take(&mut self, message: &Message, waiting: &mut Waiting) {
+        let bytes = message.payload.len();
+        if waiting.has_room(bytes) {
+            if let Some(input) = self.read(message) {
+                waiting.add(input, bytes);
+            }
+        } else if let Some((id, _)) = reply::step_of(&message.subject) {
+            self.telemetry.dropped_answers.inc();
+            // The courier ends before this does.
+            let _gone = self.heard.send((id, Some("too many answers wait".into())));
         }
     }
 

@@ -106,10 +106,18 @@ fn ok(body: &[u8]) -> Class {
     // A service that has nothing to say may send nothing.
     let body = if body.is_empty() { b"null" } else { body };
     let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8".to_owned());
-    match text.and_then(|it| Payload::from_text(it).map_err(|err| err.to_string())) {
+    let payload = text.and_then(|it| Payload::from_text(it).map_err(|err| err.to_string()));
+    match payload.and_then(whole) {
         Ok(payload) => Class::Answer(Answer::Ok(payload)),
         Err(why) => useless(format!("the answer cannot be read: {why}")),
     }
+}
+
+/// What no tree can hold nobody can show or compare: it is no answer, also where its type does not
+/// look.
+fn whole(payload: Payload) -> Result<Payload, String> {
+    let read = payload.tree().map(drop);
+    read.map(|()| payload).map_err(|err| err.to_string())
 }
 
 fn rejected(status: Option<&str>, error: String, body: &[u8]) -> Class {
@@ -205,6 +213,7 @@ mod tests {
             (&[(outcome, "rejected")], reused, "useless"),
             (&[(outcome, "maybe")], "{}", "useless"),
             (&[], "{oops", "useless"),
+            (&[], r#"{"note":"\ud83d"}"#, "useless"),
         ];
         for (headers, body, expected) in cases {
             assert_eq!(class(headers, body), *expected, "{headers:?} {body}");

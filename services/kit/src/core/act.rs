@@ -3,7 +3,7 @@
 
 use crate::{
     call::provider_key,
-    keys::{self, State},
+    keys::{self, RequestHash, State},
     outcome::{Outcome, Refusal, Rejection},
     procedure::{Attempt, Begun, Procedure, Working},
     rows::Space,
@@ -40,7 +40,7 @@ pub(super) fn undo(
     procedure: &Arc<dyn Procedure>,
     request: &Request,
     of: &str,
-    hash: String,
+    hash: RequestHash,
     now: DateTime<Utc>,
 ) -> Result<Next, DbError> {
     let nothing = Next::Answer(Answer::Ok { body: NOTHING.to_owned() });
@@ -67,7 +67,7 @@ pub(super) fn act(
     tx: &mut Tx,
     procedure: &Arc<dyn Procedure>,
     request: &Request,
-    hash: Option<String>,
+    hash: Option<RequestHash>,
     now: DateTime<Utc>,
 ) -> Result<Next, DbError> {
     let before = tx.savepoint();
@@ -119,7 +119,7 @@ fn begun(
     procedure: &Arc<dyn Procedure>,
     request: &Request,
     intent: String,
-    hash: Option<String>,
+    hash: Option<RequestHash>,
     now: DateTime<Utc>,
 ) -> Result<Next, DbError> {
     let Some(key) = request.key.clone() else {
@@ -173,7 +173,7 @@ fn remember(
     let Some(key) = &request.key else { return Ok(()) };
     let attempt_class = request.attempt_class;
     let state = State::Answered { answer: answer.clone(), attempt_class };
-    let hash = keys::hash(&request.subject, &request.body);
+    let hash = RequestHash::of(&request.subject, &request.body);
     keys::put(tx, Space::Nats, key, Some(hash), state, now)
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod act;
 mod tests;
 
 use crate::{
-    keys::{self, State},
+    keys::{self, RequestHash, State},
     outbox::{self, Receipt},
     outcome::{Refusal, Rejection},
     procedure::{Done, Procedure, WorkError, Working},
@@ -188,14 +188,14 @@ impl Core {
             let reason = "the header Idempotency-Key is missing";
             return Ok(rejected(&Rejection::of_request("key_missing", reason)));
         };
-        let hash = keys::hash(&request.subject, &request.body);
+        let hash = RequestHash::of(&request.subject, &request.body);
         let Some(row) = keys::get(tx, Space::Nats, key)? else {
             return match &request.undo_of {
                 Some(of) => undo(tx, procedure, request, of, hash, now),
                 None => act(tx, procedure, request, Some(hash), now),
             };
         };
-        if row.hash.is_some_and(|known| known != hash) {
+        if row.hash.is_some_and(|known| !hash.is(&known)) {
             let reason = "this key was used with another body";
             return Ok(rejected(&Rejection::of_request("key_reused", reason).status(409)));
         }

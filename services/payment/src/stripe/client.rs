@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use chassis::config::Secret;
 use reqwest::{Method, RequestBuilder, StatusCode, redirect::Policy};
 use serde_json::Value;
-use service_kit::{Rejection, WorkError};
+use service_kit::{Rejection, WorkError, legible};
 use sha2::{Digest as _, Sha256};
 use std::{borrow::Cow, time::Duration};
 
@@ -145,7 +145,7 @@ async fn send(request: RequestBuilder) -> Result<Value, Failure> {
             return Err(Failure::Unclear("the provider's answer is too large".into()));
         }
     }
-    let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let value = legible::json(&body).unwrap_or_default();
     if status.is_success() && value.is_object() {
         return Ok(value);
     }

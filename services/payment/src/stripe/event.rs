@@ -2,7 +2,7 @@
 
 use super::session::{reference, text};
 use proto_schemas::{Currency, OrderId};
-use serde_json::Value;
+use service_kit::legible;
 
 /// What we read of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum Meaning {
 impl HookEvent {
     /// Reads the body of a webhook; nothing when it is no event.
     pub(crate) fn read(body: &[u8]) -> Option<HookEvent> {
-        let event: Value = serde_json::from_slice(body).ok()?;
+        let event = legible::json(body)?;
         let object = &event["data"]["object"];
         let kind = text(&event["type"])?;
         let order = text(&object["client_reference_id"]);

@@ -148,6 +148,20 @@ fn play(bodies: &[String]) -> (Vec<Verdict>, Vec<String>) {
     (verdicts, subjects.collect())
 }
 
+/// Half of an emoji in a name hides neither the payment nor the order.
+#[tokio::test]
+async fn a_signed_webhook_with_half_of_a_character_is_taken_and_found_by_its_order() {
+    let door = open().await;
+    let whole = event("evt_1", "checkout.session.completed", "ORD-half", "paid");
+    let body = whole.replace("Zo\u{eb}", "Zo\\ud83d");
+    let signature = signed_by_stripe(&body, WEBHOOK_SECRET, Utc::now().timestamp());
+    let (status, answer) = post(&door, Some(&signature), &body).await;
+    assert_eq!((status, &answer["verdict"]), (200, &json!("published")), "{answer}");
+    let found = verdicts(&door, "?orderId=ORD-half").await;
+    assert_eq!(found["items"][0]["id"], "evt_1", "{found}");
+    assert_eq!(door.close().await.len(), 1, "and its event is told");
+}
+
 #[test]
 fn each_kind_of_webhook_has_its_verdict() {
     use Verdict::*;
@@ -173,6 +187,9 @@ fn each_kind_of_webhook_has_its_verdict() {
         assert_eq!(play(&[text.to_owned()]), silent(Unreadable), "{text}");
     }
     let body = event("evt_1", "checkout.session.completed", "o-1", "paid");
+    let cut = body.replace("Zo\u{eb}", "Zo\\ud83d");
+    assert_ne!(cut, body);
+    assert_eq!(play(&[cut]), told(Published, PAID), "a name that was cut inside an emoji");
     assert_eq!(play(&[body.replace("14999", "-1")]), silent(NoAmount));
     assert_eq!(play(&[body.replace("14999", "149.99")]), silent(NoAmount));
 }

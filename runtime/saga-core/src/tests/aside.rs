@@ -1,0 +1,222 @@
+//! Rows that cannot be read: one saga's set that saga aside, shared ones end the process.
+
+use super::fixtures::shop;
+use crate::{
+    core::{Core, HeadQuery, Limits},
+    effect::{Effect, Outcome, Refusal, RefusalKind, Reply, Request, RequestId},
+    fold::Status,
+    id::{SagaId, Time},
+    input::{Action, Answer, Answered, Arrival, Command, Input},
+    payload::Payload,
+    store::{Batch, MemoryStore, Record, Row, Slot, Store, StoreError, Table},
+    testing::admin,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A core without a desk, which would read every row after each input.
+struct Rig {
+    core: Core<MemoryStore>,
+    asked: Vec<Request>,
+    tickets: u64,
+}
+
+impl Rig {
+    fn over(store: MemoryStore) -> Result<Rig, StoreError> {
+        let core = Core::open(store, shop(), Limits::default(), Time(1_000));
+        let core = core.map_err(|err| StoreError { action: "open", reason: err.to_string() })?;
+        let mut rig = Rig { core, asked: Vec::new(), tickets: 0 };
+        rig.commit();
+        Ok(rig)
+    }
+
+    fn commit(&mut self) -> Vec<Effect> {
+        let effects = self.core.commit().unwrap();
+        for effect in &effects {
+            if let Effect::Send(it) = effect {
+                self.asked.push(it.clone());
+            }
+        }
+        effects
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Effect> {
+        self.core.handle(Time(1_000), input).unwrap();
+        self.commit()
+    }
+
+    fn placed(&mut self, order: &str) -> SagaId {
+        self.event("shop.placed", json!({ "order": order }));
+        let query = HeadQuery { key: Some(order.to_owned()), limit: 1, ..HeadQuery::default() };
+        self.core.heads(&query).unwrap()[0].id
+    }
+
+    fn event(&mut self, name: &str, body: Value) -> Outcome {
+        self.tickets += 1;
+        let arrival = Arrival {
+            ticket: self.tickets,
+            name: name.to_owned(),
+            id: format!("e{}", self.tickets),
+            source: "shop".to_owned(),
+            key: None,
+            body: Payload::of(&body).unwrap(),
+            at: Time(1_000),
+        };
+        let effects = self.input(Input::Arrived(arrival));
+        let verdicts = effects.into_iter().find_map(|it| match it {
+            Effect::Ack { verdicts, .. } => Some(verdicts),
+            _ => None,
+        });
+        verdicts.unwrap()[0].outcome
+    }
+
+    /// Answers the oldest request of a saga.
+    fn reply(&mut self, saga: SagaId) {
+        let at = self.asked.iter().position(|it| it.id.saga == saga).expect("a request");
+        let Request { id: RequestId { saga, step, is_undo }, subject, .. } = self.asked.remove(at);
+        let body = match subject.as_str() {
+            "pay.open" => json!({ "session": "s1" }),
+            _ => Value::Null,
+        };
+        let answer = Answer::Ok(Payload::of(&body).unwrap());
+        self.input(Input::Answered(Answered { saga, epoch: 0, step, is_undo, answer }));
+    }
+
+    fn moves(&mut self, saga: SagaId, action: Action) -> Result<Reply, Refusal> {
+        self.tickets += 1;
+        let command = Command::Move { saga, action, reason: "why".to_owned() };
+        let asked = Input::Asked { ticket: self.tickets, actor: admin(), command };
+        let reply = self.input(asked).into_iter().find_map(|it| match it {
+            Effect::Answer { reply, .. } => Some(reply),
+            _ => None,
+        });
+        reply.unwrap()
+    }
+
+    fn reason(&self, saga: SagaId) -> Option<String> {
+        self.core.head(saga).unwrap().unwrap().reason
+    }
+}
+
+/// An entry that says nothing; the journal of a saga keeps its length.
+fn spoil_entry(store: &mut MemoryStore, saga: SagaId, seq: u32) -> Record {
+    let old = store.entry(saga, seq).unwrap().unwrap();
+    let (position, slot) = (store.position() + 1, Slot::Entry { saga, seq });
+    let record = |bytes: &[u8], position| Record { position, slot, bytes: bytes.to_vec() };
+    let spoilt = record(br#"{"v":1,"it":{"at":"ada@example.com"}}"#, position);
+    store.append(Batch { records: vec![spoilt], rows: Vec::new() }).unwrap();
+    record(&old.bytes, position + 1)
+}
+
+fn spoil_row(store: &mut MemoryStore, table: Table, key: &[u8]) {
+    let row = Row { table, key: key.to_vec(), value: Some(b"{\"v\":1,\"it\":[]}".to_vec()) };
+    store.append(Batch { records: Vec::new(), rows: vec![row] }).unwrap();
+}
+
+fn two_orders() -> (Rig, [SagaId; 2]) {
+    let mut rig = Rig::over(MemoryStore::new(Uuid::from_u128(7))).unwrap();
+    let sagas = ["o1", "o2"].map(|order| rig.placed(order));
+    for saga in sagas {
+        // Until it waits for its payment.
+        (0..3).for_each(|_| rig.reply(saga));
+    }
+    (rig, sagas)
+}
+
+#[test]
+fn a_saga_whose_journal_cannot_be_read_is_set_aside_and_its_others_go_on() {
+    let (rig, [bad, good]) = two_orders();
+    let mut store = rig.core.store().clone();
+    let mended = spoil_entry(&mut store, bad, 2);
+    let mut rig = Rig::over(store).unwrap();
+    let paid = |order: &str| json!({ "order": order, "session": "s1" });
+    assert_eq!(rig.event("pay.completed", paid("o1")), Outcome::Kept, "for when it is back");
+    assert_eq!(rig.event("pay.completed", paid("o2")), Outcome::Consumed);
+    let reason = rig.reason(bad).unwrap();
+    assert!(reason.starts_with("set aside: entry 2 at position"), "{reason}");
+    assert!(!reason.contains("ada@"), "{reason}");
+    let query = HeadQuery { limit: 9, status: Some(Status::Attention), ..HeadQuery::default() };
+    let shown = rig.core.heads(&query).unwrap();
+    assert_eq!(shown.iter().map(|it| (it.id, it.key.as_str())).collect::<Vec<_>>(), [(bad, "o1")]);
+    for action in [Action::Cancel, Action::Retry, Action::Terminate] {
+        let refusal = rig.moves(bad, action).unwrap_err();
+        assert_eq!((refusal.kind, &refusal.detail), (RefusalKind::Conflict, &reason));
+    }
+    rig.reply(good);
+    // Mended while the process is down, it takes at once what was kept for it; while the process
+    // runs, a retry does it.
+    let mend = |store: &mut MemoryStore| {
+        let record = Record { position: store.position() + 1, ..mended.clone() };
+        store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
+    };
+    let mut store = rig.core.store().clone();
+    mend(&mut store);
+    let other = Rig::over(store).unwrap();
+    let status = |rig: &Rig| rig.core.head(bad).unwrap().unwrap().status;
+    assert_eq!((status(&other), other.reason(bad)), (Status::Running, None));
+    mend(rig.core.store_mut());
+    rig.moves(bad, Action::Retry).ok();
+    assert_eq!((status(&rig), rig.reason(bad)), (Status::Running, None));
+}
+
+/// A head is a fold of its journal: it is made anew.
+#[test]
+fn a_head_that_cannot_be_read_is_made_from_its_journal() {
+    let (rig, [bad, _]) = two_orders();
+    let mut store = rig.core.store().clone();
+    let head = rig.core.head(bad).unwrap();
+    spoil_row(&mut store, Table::Open, bad.as_bytes());
+    let mut rig = Rig::over(store).unwrap();
+    assert_eq!(rig.core.head(bad).unwrap(), head);
+    let paid = json!({ "order": "o1", "session": "s1" });
+    assert_eq!(rig.event("pay.completed", paid), Outcome::Consumed);
+    // And one that rots while the process runs.
+    let mut store = rig.core.store().clone();
+    spoil_row(&mut store, Table::Ended, bad.as_bytes());
+    assert!(Rig::over(store).is_ok());
+}
+
+#[test]
+fn a_saga_of_which_nothing_can_be_read_is_shown_by_its_id() {
+    let (rig, [bad, good]) = two_orders();
+    let mut store = rig.core.store().clone();
+    spoil_row(&mut store, Table::Open, bad.as_bytes());
+    (0..4).for_each(|seq| drop(spoil_entry(&mut store, bad, seq)));
+    let mut rig = Rig::over(store).unwrap();
+    let head = rig.core.head(bad).unwrap().unwrap();
+    assert_eq!((head.status, head.definition.as_str()), (Status::Attention, "unreadable"));
+    assert!(head.reason.unwrap().starts_with("set aside: "));
+    let all = rig.core.heads(&HeadQuery { limit: 9, ..HeadQuery::default() }).unwrap();
+    assert_eq!(all.len(), 2, "lists go on");
+    rig.event("pay.completed", json!({ "order": "o2", "session": "s1" }));
+    assert_eq!(rig.core.head(good).unwrap().unwrap().status, Status::Running);
+}
+
+/// What several sagas share may not be guessed.
+#[test]
+fn a_shared_row_that_cannot_be_read_stops_the_process_with_its_place() {
+    let (rig, _) = two_orders();
+    let mut store = rig.core.store().clone();
+    let scan = crate::store::Scan {
+        table: Table::StartKey,
+        prefix: &[],
+        beyond: None,
+        is_backward: false,
+        limit: usize::MAX,
+    };
+    for (key, _) in store.rows(&scan).unwrap() {
+        spoil_row(&mut store, Table::StartKey, &key);
+    }
+    let mut rig = Rig::over(store).unwrap();
+    let arrival = Arrival {
+        ticket: 1,
+        name: "shop.placed".to_owned(),
+        id: "again".to_owned(),
+        source: "shop".to_owned(),
+        key: None,
+        body: Payload::of(&json!({ "order": "o1" })).unwrap(),
+        at: Time(1_000),
+    };
+    let err = rig.core.handle(Time(1_000), Input::Arrived(arrival)).unwrap_err();
+    assert!(err.is_damage() && err.reason.starts_with("a row of StartKey, key "), "{err}");
+}

@@ -1,0 +1,185 @@
+//! What twice as much costs, in counts: rows and records that are written and read, and journals
+//! that are read. Nothing grows faster than n log n.
+
+use super::{
+    counting::Counting,
+    fixtures::{DAY, Reserve, holds_for, saga},
+};
+use crate::{
+    abort::Abort,
+    core::{Core, HeadQuery, Limits},
+    ctx::Ctx,
+    effect::{Effect, Request, RequestId},
+    fold::Status,
+    id::Time,
+    input::{Answer, Answered, Command, Input},
+    payload::Payload,
+    saga::{Declared, Registry, Saga},
+    store::MemoryStore,
+    testing::admin,
+};
+use serde_json::json;
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+/// Declares a saga that starts from a number of calls.
+macro_rules! calls {
+    ($name:ident($ctx:ident, $calls:ident) $body:block) => {
+        struct $name;
+        impl Saga for $name {
+            const NAME: &'static str = stringify!($name);
+            type Input = u32;
+            type Output = ();
+            type Settings = ();
+            fn events() -> Vec<Declared> {
+                holds_for()
+            }
+            async fn run($ctx: Ctx, $calls: u32) -> Result<(), Abort> $body
+        }
+    };
+}
+
+calls!(FansOut(ctx, calls) {
+    let calls = (0..calls).map(|it| ctx.call(Reserve::of(&it.to_string())));
+    ctx.join_all(calls).await.map(drop)
+});
+calls!(Loops(ctx, calls) {
+    for it in 0..calls {
+        ctx.call(Reserve::of(&it.to_string())).await?;
+    }
+    Ok(())
+});
+saga!(Parked(ctx) -> () { ctx.sleep(DAY).await });
+
+/// What was done since the count began.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Cost {
+    written: usize,
+    read: usize,
+    journals: usize,
+}
+
+struct Rig {
+    core: Core<Counting>,
+    asked: VecDeque<Request>,
+    written: usize,
+    tickets: u64,
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<FansOut>(&()).unwrap();
+    registry.register::<Loops>(&()).unwrap();
+    registry.register::<Parked>(&()).unwrap();
+    registry
+}
+
+impl Rig {
+    fn new(limits: Limits) -> Rig {
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        let core = Core::open(store, registry(), limits, Time(1_000)).unwrap();
+        Rig { core, asked: VecDeque::new(), written: 0, tickets: 0 }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.core.handle(Time(1_000), input).unwrap();
+        for effect in self.core.commit().unwrap() {
+            if let Effect::Send(it) = effect {
+                self.asked.push_back(it);
+            }
+        }
+        let store = self.core.store();
+        self.written += store.records + store.rows;
+    }
+
+    fn start(&mut self, definition: &str, input: serde_json::Value) {
+        self.tickets += 1;
+        let (ticket, key) = (self.tickets, Some(format!("k{}", self.tickets)));
+        let (definition, input) = (definition.to_owned(), Payload::of(&input).unwrap());
+        let command = Command::Start { definition, key, input };
+        self.input(Input::Asked { ticket, actor: admin(), command });
+    }
+
+    fn answer_all(&mut self) {
+        while let Some(Request { id: RequestId { saga, step, is_undo }, .. }) =
+            self.asked.pop_front()
+        {
+            let answer = Answer::Ok(Payload::null());
+            self.input(Input::Answered(Answered { saga, epoch: 0, step, is_undo, answer }));
+        }
+    }
+
+    fn begin(&mut self) {
+        self.written = 0;
+        self.core.store().forget_reads();
+    }
+
+    fn cost(&self) -> Cost {
+        let (written, store) = (self.written, self.core.store());
+        Cost { written, read: store.rows_read(), journals: store.journals_read() }
+    }
+
+    fn completed(&self) -> usize {
+        let status = Some(Status::Completed);
+        let query = HeadQuery { status, limit: usize::MAX, ..HeadQuery::default() };
+        self.core.heads(&query).unwrap().len()
+    }
+}
+
+/// Holds the figures of twice as much against those of once.
+fn grows_at_most_n_log_n(shape: &str, n: usize, cost: impl Fn(usize) -> Cost) {
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let allowed = |it: usize| {
+        let (n, it) = (n as f64, it as f64);
+        it * 2.0 * (2.0 * n).log2() / n.log2()
+    };
+    let (once, twice) = (cost(n), cost(2 * n));
+    for (once, twice) in
+        [(once.written, twice.written), (once.read, twice.read), (once.journals, twice.journals)]
+    {
+        // What is counted once however much there is may be a few.
+        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+        let is_bounded = twice as f64 <= allowed(once) + 4.0;
+        assert!(is_bounded, "{shape}: {n} cost {once}, {} cost {twice}", 2 * n);
+    }
+}
+
+#[test]
+fn calls_beside_each_other_and_one_after_the_other_cost_as_much_as_there_are() {
+    for definition in ["FansOut", "Loops"] {
+        grows_at_most_n_log_n(definition, 100, |calls| {
+            let mut rig = Rig::new(Limits::default());
+            rig.start(definition, json!(calls));
+            rig.answer_all();
+            assert_eq!(rig.completed(), 1);
+            rig.cost()
+        });
+    }
+}
+
+/// A saga that is busy is not read again in each of its turns, however many others came later.
+#[test]
+fn the_state_of_a_busy_old_saga_stays_in_memory() {
+    let limits = Limits { states_max: 20, ..Limits::default() };
+    let mut rig = Rig::new(limits);
+    rig.start("Loops", json!(200));
+    (0..40).for_each(|_| rig.start("Parked", json!(null)));
+    rig.begin();
+    rig.answer_all();
+    assert_eq!(rig.completed(), 1);
+    assert!(rig.cost().journals <= 2, "{:?}", rig.cost());
+}
+
+#[test]
+fn a_start_reads_one_journal_for_each_saga_that_owes_something_and_no_other() {
+    grows_at_most_n_log_n("a start", 50, |sagas| {
+        let mut rig = Rig::new(Limits::default());
+        (0..sagas).for_each(|_| rig.start("Loops", json!(5)));
+        (0..sagas).for_each(|_| rig.start("Parked", json!(null)));
+        let store = Counting::over(rig.core.store().store.clone());
+        let core = Core::open(store, registry(), Limits::default(), Time(1_000)).unwrap();
+        let journals = core.store().journals_read();
+        assert_eq!(journals, sagas);
+        Cost { written: 0, read: core.store().rows_read(), journals }
+    });
+}

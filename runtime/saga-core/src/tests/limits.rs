@@ -1,0 +1,363 @@
+//! Nothing that an author or a service hands over ends the process, and what is over a limit says
+//! what it is, how large, and how much is allowed. The store in memory refuses what any store does.
+
+use super::fixtures::{
+    BookCourier, DAY, Paid, Release, Reserve, Session, holds_for, saga, started,
+};
+use crate::{
+    abort::{Abort, AbortKind},
+    codec::encoded_bytes,
+    core::{HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX},
+    ctx::Ctx,
+    fold::Status,
+    input::{Action, Answer},
+    journal::{Decision, Ends},
+    message::{Event, Request},
+    saga::{Declared, Registry, Saga, event, events},
+    testing::Desk,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Whatever the definition below is told to do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Wants {
+    key: String,
+    subject: String,
+    title: String,
+    shown: String,
+    filters: usize,
+    compared: String,
+    patch: String,
+    output: String,
+    undo: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Words(String);
+impl Request for Words {
+    const SUBJECT: &'static str = "mail.words";
+    type Reply = Session;
+}
+
+struct Asks;
+impl Saga for Asks {
+    const NAME: &'static str = "Asks";
+    type Input = Wants;
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+    async fn run(ctx: Ctx, it: Wants) -> Result<String, Abort> {
+        // The least that each may be is what the others ask for.
+        let or =
+            |text: &str, other: &str| if text.is_empty() { other.into() } else { text.to_owned() };
+        ctx.publish(&or(&it.subject, "shop.told"), or(&it.key, "o1"), &it.undo);
+        ctx.undo(Words(it.undo.clone()));
+        _ = ctx.patched(&or(&it.patch, "p"));
+        if !it.output.is_empty() {
+            return Ok(it.output);
+        }
+        if !(it.title.is_empty() && it.shown.is_empty()) {
+            let ask = ctx.when::<super::fixtures::Approved>("o1").ask(it.title, &it.shown);
+            ask.forever().await?;
+        }
+        let mut wait = ctx.when::<Paid>(or(&it.key, "o1"));
+        for _ in 0..it.filters {
+            wait = wait.filter(Paid::session().eq(&it.compared));
+        }
+        wait.within(DAY).await?;
+        Ok(String::new())
+    }
+}
+
+fn stuck(wants: &Wants) -> Option<String> {
+    let mut desk = Desk::of::<Asks>(&());
+    desk.start("Asks", "o1", json!(wants));
+    let head = desk.head();
+    (head.status == Status::Attention).then(|| head.reason.unwrap())
+}
+
+#[test]
+fn what_is_over_a_limit_is_held_and_says_what_how_large_and_how_much_is_allowed() {
+    let long = |size: usize| "x".repeat(size);
+    let of = |change: &dyn Fn(&mut Wants)| {
+        let mut wants = Wants::default();
+        change(&mut wants);
+        wants
+    };
+    let table: [(Wants, Wants, &str); 9] = [
+        (
+            of(&|it| it.key = long(256)),
+            of(&|it| it.key = long(257)),
+            "bytes of the key of shop.told that is published: 257, and 256 are allowed",
+        ),
+        (
+            of(&|it| it.subject = long(255)),
+            of(&|it| it.subject = long(256)),
+            "` is no subject of a message",
+        ),
+        (
+            of(&|it| it.subject = "a.b-c.d_e".to_owned()),
+            of(&|it| it.subject = "a.*".to_owned()),
+            "`a.*` is no subject of a message",
+        ),
+        (
+            of(&|it| it.title = long(1_000)),
+            of(&|it| it.title = long(1_001)),
+            "bytes of the title that asks for shop.approved: 1001, and 1000 are allowed",
+        ),
+        (
+            of(&|it| it.shown = long((64 << 10) - 2)),
+            of(&|it| it.shown = long(64 << 10)),
+            "bytes of what is shown to whoever decides shop.approved: 65538, and 65536 are",
+        ),
+        (
+            of(&|it| it.filters = 32),
+            of(&|it| it.filters = 33),
+            "comparisons of a wait for pay.completed: 33, and 32 are allowed",
+        ),
+        (
+            of(&|it| (it.filters, it.compared) = (1, long(10_000))),
+            of(&|it| (it.filters, it.compared) = (1, long(20_000))),
+            "bytes of the comparisons of a wait for pay.completed: ",
+        ),
+        (
+            of(&|it| it.patch = long(255)),
+            of(&|it| it.patch = long(256)),
+            "bytes of the name of a patch: 256, and 255 are allowed",
+        ),
+        (
+            of(&|it| it.output = long(PAYLOAD_BYTES_MAX - 2)),
+            of(&|it| it.output = long(PAYLOAD_BYTES_MAX)),
+            "bytes of the output: ",
+        ),
+    ];
+    for (fits, exceeds, told) in &table {
+        assert_eq!(stuck(fits), None, "{told}");
+        let reason = stuck(exceeds).unwrap_or_else(|| panic!("not held: {told}"));
+        assert!(reason.contains(told) && reason.len() < 400, "{reason}");
+    }
+    let undo = Wants { undo: long(PAYLOAD_BYTES_MAX), ..Wants::default() };
+    let reason = stuck(&undo).unwrap();
+    assert!(reason.starts_with("bytes of the body for shop.told: 786434, and"), "{reason}");
+}
+
+/// No answer of a service ends the process, again and again.
+#[test]
+fn a_key_that_a_service_made_too_long_holds_its_saga() {
+    saga!(ByAnswer(ctx) -> () {
+        let told = ctx.call(Words("o1".to_owned())).await?;
+        ctx.when::<Paid>(&told.session).within(DAY).await?;
+        Ok(())
+    });
+    let mut desk = started::<ByAnswer>();
+    desk.reply("mail.words", json!({ "session": "x".repeat(700 << 10) }));
+    let reason = desk.head().reason.unwrap();
+    assert!(
+        reason.contains("the key of pay.completed that is awaited: 716800, and 256"),
+        "{reason}"
+    );
+    desk.restart();
+    desk.moved(Action::Retry);
+    assert_eq!(desk.status(), Status::Attention);
+    desk.moved(Action::Cancel);
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Twelve {}
+impl Event for Twelve {
+    const SUBJECTS: &'static [&'static str] = &[
+        "a.trigger.order-was-placed",
+        "a.trigger.order-was-paid",
+        "a.trigger.order-was-packed",
+        "a.trigger.order-was-shipped",
+        "a.trigger.order-was-found",
+        "a.trigger.order-was-returned",
+        "a.trigger.order-was-refunded",
+        "a.trigger.order-was-lost",
+        "a.trigger.order-was-changed",
+        "a.trigger.order-was-split",
+        "a.trigger.order-was-merged",
+        "a.trigger.order-was-closed",
+    ];
+    const KEY: &'static str = "/order";
+}
+
+/// Holds for very much, and, once a service has answered, for as much again.
+struct Grows;
+impl Saga for Grows {
+    const NAME: &'static str = "Grows";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Twelve>()])
+    }
+    async fn run(ctx: Ctx, waits: u32) -> Result<(), Abort> {
+        let key = |it: u32| format!("{it:0250}");
+        let hold = |from: u32| {
+            ctx.join_all((from..from + waits).map(|it| ctx.when::<Twelve>(key(it)).within(DAY)))
+        };
+        let more = async {
+            ctx.call(Reserve::of("o1")).undo(Release::of("o1")).await?;
+            hold(waits).await
+        };
+        ctx.join(hold(0), more).await?;
+        Ok(())
+    }
+}
+
+/// Neither the turn that asks for too much, nor an operator's retry of it.
+#[test]
+fn no_number_of_waits_and_no_retry_makes_a_row_that_the_store_refuses() {
+    for waits in [20, 300, 700] {
+        let mut desk = Desk::of::<Grows>(&());
+        desk.start("Grows", "k", json!(waits));
+        let is_asked = !desk.requests().is_empty();
+        if is_asked {
+            desk.reply("stock.reserve", Value::Null);
+        }
+        assert_eq!(is_asked, waits < 700, "{:?}", desk.head().reason);
+        let is_held = desk.status() == Status::Attention;
+        assert_eq!(is_held, 20 < waits, "{waits}: {:?}", desk.head().reason);
+        desk.make(Action::Retry).ok();
+        assert_eq!(desk.status() == Status::Attention, is_held, "{waits}");
+        assert!(encoded_bytes(&desk.head()) <= HEAD_BYTES_MAX + 10_000);
+        desk.moved(Action::Cancel);
+        if is_asked {
+            desk.undone("stock.release");
+        }
+        assert_eq!(desk.status(), Status::Cancelled, "a person has a way out");
+    }
+}
+
+/// A call more than may be open, with the longest reason at each of the others.
+#[test]
+fn as_many_calls_as_may_be_open_have_room_for_their_reasons() {
+    struct Many;
+    impl Saga for Many {
+        const NAME: &'static str = "Many";
+        type Input = u32;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            holds_for()
+        }
+        async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+            let calls = (0..calls).map(|it| ctx.call(Reserve::of(&it.to_string())));
+            ctx.join_all(calls).await.map(drop)
+        }
+    }
+    let mut registry = Registry::new("test");
+    registry.register::<Many>(&()).unwrap();
+    let mut desk = Desk::new(registry);
+    desk.start("Many", "one more", json!(2_001));
+    let reason = desk.head().reason.unwrap();
+    assert!(reason.contains("open at once: 2001, and 2000 are allowed"), "{reason}");
+    assert_eq!(desk.requests().len(), 0);
+    desk.start("Many", "some", json!(40));
+    for id in desk.requests().into_iter().map(|it| it.id).collect::<Vec<_>>() {
+        desk.answer(&id, Answer::Useless { reason: "\u{1}".repeat(100_000) });
+    }
+    let bytes = encoded_bytes(&desk.head());
+    assert!(bytes < 40 * 1_500 + 10_000, "{bytes}: of 2,000 less than the 7 MiB of a row");
+}
+
+/// An undo that is owed can be sent, whatever a service said.
+#[test]
+fn an_undo_with_the_words_of_a_service_fits_into_a_message() {
+    saga!(Unwinds(ctx) -> () {
+        ctx.call(Reserve::of("o1")).undo(Release::of("o1")).await?;
+        ctx.call(BookCourier::of("o1")).await?;
+        Ok(())
+    });
+    let mut desk = started::<Unwinds>();
+    desk.reply("stock.reserve", Value::Null);
+    let id = desk.find("courier.book", false);
+    let (code, reason) = ("c".repeat(70_000), "no such strasse: ß ".repeat(40_000));
+    desk.answer(&id, Answer::Rejected { code, reason });
+    let undo = desk.requests().into_iter().next().unwrap();
+    let told = undo.undo.unwrap().abort.reason;
+    assert_eq!((told.chars().count(), told.chars().last()), (1_000, Some('…')), "{told}");
+    assert!(told.starts_with("courier.book rejected: no such strasse: ß no such"));
+    assert!(encoded_bytes(&desk.head()) < 10_000);
+    let journal = desk.text();
+    assert!(journal.len() < 10_000, "{} bytes", journal.len());
+}
+
+/// What differs is told in a line, by place and kind, and without what a customer has told us.
+#[test]
+fn a_divergence_is_told_in_a_line_without_what_stands_in_bodies() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Letter {
+        text: String,
+        to: Vec<String>,
+        copies: u8,
+    }
+    impl Request for Letter {
+        const SUBJECT: &'static str = "mail.letter";
+        type Reply = ();
+    }
+    struct Writes<const NEW: bool>;
+    impl<const NEW: bool> Saga for Writes<NEW> {
+        const NAME: &'static str = "Writes";
+        type Input = ();
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            holds_for()
+        }
+        async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+            let text = format!("{NEW} {}", "x".repeat(700 << 10));
+            let to = if NEW { "ada@example.com" } else { "eva@example.com" };
+            let copies = if NEW { 10 } else { 1 };
+            ctx.call(Letter { text, to: vec![to.to_owned()], copies }).await?;
+            Ok(())
+        }
+    }
+    let mut desk = Desk::of::<Writes<false>>(&());
+    desk.start("Writes", "k", Value::Null);
+    let mut registry = Registry::new("new");
+    registry.register::<Writes<true>>(&()).unwrap();
+    desk.deploy(registry);
+    desk.reply("mail.letter", Value::Null);
+    assert_eq!(
+        desk.head().reason.unwrap(),
+        "diverged in turn 0: recorded: 0 call mail.letter; asked: the same with other /copies \
+         (a number of 2 characters, recorded: a number of 1 characters), /text (a text of 716805 \
+         characters, recorded: a text of 716806 characters), /to/0 (a text of 15 characters, \
+         recorded: a text of 15 characters); put the old code back, or guard the new one with \
+         ctx.patched"
+    );
+}
+
+/// What a decoder says quotes what it read.
+#[test]
+fn an_answer_that_cannot_be_read_is_told_without_what_stands_in_it() {
+    saga!(Reads(ctx) -> String { Ok(ctx.call(Words(String::new())).await?.session) });
+    for (body, told) in [
+        (json!("ada@example.com"), "invalid type: string \"…\", expected struct Session"),
+        (json!({ "session": 5 }), "invalid type: integer `5`, expected a string"),
+    ] {
+        let mut desk = started::<Reads>();
+        desk.reply("mail.words", body);
+        let reason = desk.head().reason.unwrap();
+        assert!(reason.contains(told) && !reason.contains("ada@"), "{reason}");
+    }
+}
+
+/// A long reason that an older build recorded is the same as the one that is cut today.
+#[test]
+fn a_reason_of_an_older_build_replays() {
+    let long = Abort { kind: AbortKind::Failed, reason: "x".repeat(5_000) };
+    let ends = Ends::Cancelled;
+    let recorded = Decision::Abort { abort: long.clone(), ends };
+    let asked = Decision::Abort { abort: long.cut(), ends };
+    assert!(recorded.is_same(&asked, &[]));
+    let other = Decision::Abort { abort: Abort::failed("y"), ends };
+    assert!(!recorded.is_same(&other, &[]));
+}

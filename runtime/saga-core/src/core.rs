@@ -29,7 +29,7 @@ use crate::{
     effect::{Effect, RequestId},
     id::{Lane, Path, SagaId, Time},
     input::Input,
-    journal::Fact,
+    journal::{Fact, Patience},
     lanes::Waits,
     saga::Registry,
     store::{Store, StoreError},
@@ -53,6 +53,8 @@ pub struct Limits {
     pub entries_max: u32,
     /// How long an ended saga answers for its lanes.
     pub late_for_ms: u64,
+    /// How long silence is borne before a person is told.
+    pub patience: Patience,
 }
 
 impl Default for Limits {
@@ -64,6 +66,7 @@ impl Default for Limits {
             lane_events_max: 1000,
             entries_max: 50_000,
             late_for_ms: 120 * 24 * 3600 * 1000,
+            patience: Patience::default(),
         }
     }
 }
@@ -128,6 +131,9 @@ impl<S: Store> Core<S> {
             Input::Answered(answered) => self.answered(now, answered)?,
             Input::Published { saga, step } => {
                 self.offer(now, saga, Fact::Published { step })?;
+            }
+            Input::PublishRefused { saga, step, reason } => {
+                self.offer(now, saga, Fact::PublishRefused { step, reason })?;
             }
             Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
             Input::Tick { watermark } => self.tick(now, watermark)?,

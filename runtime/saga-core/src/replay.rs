@@ -51,6 +51,13 @@ pub enum ReplayError {
     Stalled,
     /// Its code panicked.
     Panicked(String),
+    /// A subject to which the broker takes nothing, from nobody.
+    BadSubject {
+        /// The subject.
+        subject: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// A body is larger than a message may be.
     TooLarge {
         /// The subject to which it would go.

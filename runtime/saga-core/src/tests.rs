@@ -10,6 +10,7 @@ mod moves;
 mod mutations;
 mod offers;
 mod orders;
+mod owed;
 mod quarantine;
 mod reads;
 mod replays;

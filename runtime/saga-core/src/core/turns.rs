@@ -311,12 +311,16 @@ impl<S: Store> Core<S> {
 
     fn follow_effects(&mut self, before: &Facets, after: &Facets) {
         for effect in before.wanted.iter().filter(|it| !after.wanted.contains(it)) {
-            let Effect::Send(request) = effect else { continue };
-            // What has not left yet need not be called back.
-            if self.sends.remove(&request.id) {
-                self.effects.retain(|it| it != effect);
-            } else {
-                self.effects.push(Effect::Forget(request.id.clone()));
+            match effect {
+                // What has not left yet need not be called back.
+                Effect::Send(request) if self.sends.remove(&request.id) => {
+                    self.effects.retain(|it| it != effect);
+                }
+                Effect::Send(request) => self.effects.push(Effect::Forget(request.id.clone())),
+                Effect::Publish { saga, step, .. } => {
+                    self.effects.push(Effect::Withdraw { saga: *saga, step: step.clone() });
+                }
+                _ => (),
             }
         }
         for effect in after.wanted.iter().filter(|it| !before.wanted.contains(it)) {
@@ -375,7 +379,8 @@ fn stuck(error: &ReplayError) -> Turn {
 /// What the code may not ask for: it could never come to an end.
 fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
     let undeclared = decisions.iter().find_map(|it| undeclared(definition, it));
-    undeclared.or_else(|| too_large(decisions)).or_else(|| too_much(decisions))
+    let bad_subject = || commands(decisions).find_map(bad_subject);
+    undeclared.or_else(bad_subject).or_else(|| too_large(decisions)).or_else(|| too_much(decisions))
 }
 
 fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayError> {
@@ -399,14 +404,26 @@ fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayErro
     })
 }
 
-fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
+/// Everything that would be sent.
+fn commands(decisions: &[Decision]) -> impl Iterator<Item = &Command> {
     let commands = decisions.iter().flat_map(|decision| match decision {
         Decision::Call { command, undo, .. } => [Some(command), undo.as_ref()],
         Decision::Publish { command, .. } | Decision::Undo { command, .. } => [Some(command), None],
         _ => [None, None],
     });
+    commands.flatten()
+}
+
+fn bad_subject(command: &Command) -> Option<ReplayError> {
+    let fault = crate::subject::fault(&command.subject)?;
+    // Whoever reads the message needs the beginning of a long one.
+    let subject = command.subject.chars().take(80).collect();
+    Some(ReplayError::BadSubject { subject, fault })
+}
+
+fn too_large(decisions: &[Decision]) -> Option<ReplayError> {
     let is_too_large = |it: &&Command| PAYLOAD_BYTES_MAX < it.body.text().len();
-    let command = commands.flatten().find(is_too_large)?;
+    let command = commands(decisions).find(is_too_large)?;
     let (subject, bytes) = (command.subject.clone(), command.body.text().len());
     Some(ReplayError::TooLarge { subject, bytes })
 }

@@ -347,7 +347,7 @@ saga!(AsksOddly(ctx) -> () {
 fn a_request_without_a_json_form_is_named_and_for_a_person() {
     let desk = started::<AsksOddly>();
     let held = "= held: the request odd.ask has no JSON form: key must be a string; \
-                retry with a binary that writes it, or cancel the saga";
+                retry with a binary that writes it, or end the saga";
     assert_eq!((desk.last().as_str(), desk.owed().len()), (held, 0));
 }
 
@@ -358,7 +358,7 @@ fn a_reply_that_does_not_decode_is_for_a_person_and_waits_for_other_code() {
     assert_eq!(desk.status(), Status::Attention);
     let held = format!(
         "= held: the answer of pay.open for {}/0/0 cannot be read as today's type: missing field \
-         `session` at line 1 column 8; retry with a binary that reads it, or cancel the saga",
+         `session` at line 1 column 8; retry with a binary that reads it, or end the saga",
         desk.saga()
     );
     assert_eq!(desk.last(), held);

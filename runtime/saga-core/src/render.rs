@@ -144,6 +144,7 @@ impl fmt::Display for ReplayError {
                 write!(f, "{what} cannot be read as today's type: {error}; ")?;
                 f.write_str("retry with a binary that reads it, or end the saga")
             }
+            ReplayError::UselessAnswer { error } => write!(f, "its answer cannot be read: {error}"),
             ReplayError::Unwritable { what, error } => {
                 write!(f, "{what} has no JSON form: {error}; ")?;
                 f.write_str("retry with a binary that writes it, or end the saga")

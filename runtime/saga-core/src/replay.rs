@@ -6,6 +6,7 @@ use crate::{
     fold::State,
     id::Time,
     journal::{Decision, Ends, Entry, Fact, Start, Turn},
+    message::Request,
     payload::Payload,
     saga::Saga,
 };
@@ -35,6 +36,11 @@ pub enum ReplayError {
     Unreadable {
         /// What it is: with its subject, and the key of the step that it settles.
         what: String,
+        /// In the words of the decoder.
+        error: String,
+    },
+    /// An answer that the call's type does not read. It was not taken: the call is open as before.
+    UselessAnswer {
         /// In the words of the decoder.
         error: String,
     },
@@ -208,6 +214,12 @@ impl Live {
         stored: Option<&[Decision]>,
     ) -> Result<Applied, ReplayError> {
         let engine = &self.ctx.0;
+        // In a stored turn the answer has counted.
+        if stored.is_none()
+            && let Some(error) = engine.unreadable(fact)
+        {
+            return Err(ReplayError::UselessAnswer { error });
+        }
         if !engine.begin(at, turn_at, fact, stored) {
             // A stored fact that settled nothing decided nothing.
             return engine.finish().map(|_| Applied::NotOpen);
@@ -312,4 +324,9 @@ impl Wake for WakerProbe {
 /// Checks that a body is what a saga type starts from.
 pub(crate) fn reads_input<S: Saga>(input: &Payload) -> Result<(), String> {
     guarded(|| input.decode::<S::Input>())
+}
+
+/// Checks that a body is what a call is answered with.
+pub(crate) fn reads_reply<R: Request>(body: &Payload) -> Result<(), String> {
+    guarded(|| body.decode::<R::Reply>())
 }

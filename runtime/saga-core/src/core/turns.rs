@@ -123,38 +123,46 @@ impl<S: Store> Core<S> {
         folded: Folded,
     ) -> Result<(), StoreError> {
         let at = now.max(folded.state.updated_at);
-        let turn = self.turn(&folded, at, &fact)?;
+        let (fact, turn) = match self.turn(&folded, at, &fact)? {
+            Ok(turn) => (fact, turn),
+            Err(err) => settled(fact, &err, at),
+        };
         self.append(saga, folded, Entry { position: self.txn.next(), at, fact, turn })
     }
 
     /// What the code, or the core in its place, decides on a fact that the state accepts.
-    fn turn(&mut self, folded: &Folded, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
+    fn turn(
+        &mut self,
+        folded: &Folded,
+        at: Time,
+        fact: &Fact,
+    ) -> Result<Result<Turn, ReplayError>, StoreError> {
         let state = &folded.state;
         if !fact.is_for_code() {
-            return Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) });
+            return Ok(Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) }));
         }
         if state.paused {
-            return Ok(Turn::Held(Hold::Paused));
+            return Ok(Ok(Turn::Held(Hold::Paused)));
         }
         if !state.held.is_empty() {
-            return Ok(Turn::Held(Hold::Behind));
+            return Ok(Ok(Turn::Held(Hold::Behind)));
         }
         let start = match fact {
             Fact::Started(start) => Some(start),
             _ => state.start.as_ref(),
         };
-        let Some(start) = start else { return Ok(Turn::Held(Hold::Behind)) };
+        let Some(start) = start else { return Ok(Ok(Turn::Held(Hold::Behind))) };
         if self.limits.entries_max <= state.entries {
-            return Ok(stuck(&ReplayError::Full));
+            return Ok(Err(ReplayError::Full));
         }
         if HEAD_BYTES_MAX < folded.head_bytes {
-            return Ok(stuck(&ReplayError::TooMuchOpen { bytes: folded.head_bytes }));
+            return Ok(Err(ReplayError::TooMuchOpen { bytes: folded.head_bytes }));
         }
-        match self.apply(start, state.entries, fact, at, at)? {
-            Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
-            Ok(Applied::NotOpen) => Ok(Turn::Done { at, decisions: Vec::new() }),
-            Err(err) => Ok(stuck(&err)),
-        }
+        let applied = self.apply(start, state.entries, fact, at, at)?;
+        Ok(applied.map(|applied| match applied {
+            Applied::Decided(decisions) => Turn::Done { at, decisions },
+            Applied::NotOpen => Turn::Done { at, decisions: Vec::new() },
+        }))
     }
 
     /// Lets the driver make a turn.
@@ -232,13 +240,17 @@ impl<S: Store> Core<S> {
                 }
                 fact => self.apply(&start, seq, fact, entry.at, now)?,
             };
-            let is_done = applied.is_ok();
             let is_unseen = applied == Ok(Applied::NotOpen);
             entry.turn = match applied {
                 Ok(Applied::Decided(decisions)) => Turn::Done { at: now, decisions },
                 Ok(Applied::NotOpen) => Turn::Done { at: now, decisions: Vec::new() },
-                Err(err) => stuck(&err),
+                Err(err) => {
+                    let (fact, turn) = settled(entry.fact.clone(), &err, now);
+                    entry.fact = fact;
+                    turn
+                }
             };
+            let is_done = !matches!(entry.turn, Turn::Held(_));
             entry.position = self.txn.next();
             self.index_abandoned(saga, start.epoch, entry)?;
             let size = self.txn.put_entry(saga, seq, entry.clone())?;
@@ -372,8 +384,16 @@ pub(super) fn key_of_saga(key: &str, saga: SagaId) -> Vec<u8> {
     [&short_hash(&[key])[..], &saga.as_bytes()[..]].concat()
 }
 
-fn stuck(error: &ReplayError) -> Turn {
-    Turn::Held(Hold::Stuck { message: error.to_string() })
+/// What is recorded when no turn could be made of a fact: it is held; or, for an answer that its
+/// code cannot read, the call has no answer yet, and a person has to look before it is asked again.
+fn settled(fact: Fact, error: &ReplayError, at: Time) -> (Fact, Turn) {
+    match (fact, error) {
+        (Fact::Replied { step, .. }, ReplayError::UselessAnswer { .. }) => {
+            let useless = Fact::Exhausted { step, reason: error.to_string(), abort: false };
+            (useless, Turn::Done { at, decisions: Vec::new() })
+        }
+        (fact, error) => (fact, Turn::Held(Hold::Stuck { message: error.to_string() })),
+    }
 }
 
 /// What the code may not ask for: it could never come to an end.

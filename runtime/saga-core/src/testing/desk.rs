@@ -143,12 +143,12 @@ impl Desk {
                 Effect::Withdraw { saga, step } => {
                     self.published.remove(&(*saga, step.clone()));
                 }
-                Effect::Note(Note::Started { saga, .. }) => {
-                    self.looks_at = Some(*saga);
+                Effect::Note(note) => {
+                    if let Note::Started { saga, .. } = note {
+                        self.looks_at = Some(*saga);
+                    }
                 }
-                Effect::Hurry(_) | Effect::Ack { .. } | Effect::Answer { .. } | Effect::Note(_) => {
-                    ()
-                }
+                Effect::Hurry(_) | Effect::Ack { .. } | Effect::Answer { .. } => (),
             }
         }
     }

@@ -41,7 +41,6 @@ use crate::{
     telemetry::Telemetry,
 };
 use acks::Acks;
-use backlog::Backlog;
 use chassis::{
     db::Db,
     http::{Health, Metrics, Tokens},
@@ -194,14 +193,7 @@ impl Bus {
             schedule: Schedule::default(),
             recovered: 0,
         };
-        let publisher = Publisher {
-            nats: nats.clone(),
-            engine,
-            telemetry,
-            questions: of_events,
-            backlog: Backlog::default(),
-            teller: Teller::default(),
-        };
+        let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let no_more = || stop_intake.clone();
         let tasks = vec![

@@ -146,6 +146,10 @@ impl<S: Store> Core<S> {
         if action == Action::Retry {
             self.lift_saga(saga)?;
         }
+        // What is asked anew because of the fact leaves at once anyway, and once.
+        if action == Action::Retry && !paused {
+            self.effects.push(Effect::Hurry(saga));
+        }
         self.offer(now, saga, fact)?;
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
         if held && goes_on {
@@ -153,9 +157,6 @@ impl<S: Store> Core<S> {
         }
         if action == Action::Resume {
             self.exhaust(now, saga)?;
-        }
-        if action == Action::Retry && !paused {
-            self.effects.push(Effect::Hurry(saga));
         }
         Ok(Ok(Reply::Accepted(saga)))
     }

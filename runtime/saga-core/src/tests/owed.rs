@@ -280,6 +280,17 @@ fn a_retry_hurries_a_call_that_waits_for_its_next_attempt() {
 }
 
 #[test]
+fn what_a_retry_asks_anew_is_not_hurried_as_well() {
+    let mut desk = started::<RacesThenWorks>();
+    let call = desk.find("mail.send", false);
+    desk.answer(&call, crate::input::Answer::Useless { reason: "too large".to_owned() });
+    desk.moved(Action::Retry);
+    let hurry = desk.effects().iter().position(|it| matches!(it, Effect::Hurry(_)));
+    let send = desk.effects().iter().position(|it| matches!(it, Effect::Send(_)));
+    assert!(hurry < send && hurry.is_some(), "it would be sent twice: {:?}", desk.effects());
+}
+
+#[test]
 fn no_text_advises_what_is_refused() {
     let mut desk = beside_a_dead_service();
     desk.wait_s(patience_s());

@@ -30,15 +30,25 @@ const SOURCE: &str = "/fermata";
 
 /// Publishes what the core owes.
 pub(super) struct Publisher {
-    pub(super) nats: Nats,
-    pub(super) engine: Handle,
-    pub(super) telemetry: Telemetry,
-    pub(super) questions: Inbox,
-    pub(super) backlog: Backlog,
-    pub(super) teller: Teller,
+    nats: Nats,
+    engine: Handle,
+    telemetry: Telemetry,
+    questions: Inbox,
+    backlog: Backlog,
+    teller: Teller,
 }
 
 impl Publisher {
+    pub(super) fn new(
+        nats: Nats,
+        engine: Handle,
+        telemetry: Telemetry,
+        questions: Inbox,
+    ) -> Publisher {
+        let (backlog, teller) = (Backlog::default(), Teller::default());
+        Publisher { nats, engine, telemetry, questions, backlog, teller }
+    }
+
     pub(super) async fn run(
         mut self,
         mut owed: mpsc::UnboundedReceiver<OwedEvent>,

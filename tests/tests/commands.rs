@@ -595,7 +595,7 @@ async fn moved(api: &Api, shell: &Shell) -> Result<(), Failure> {
     shell.fails(
         &["retry", &kim, "--reason", "x"],
         6,
-        &["nothing of it has failed", "open moves"],
+        &["nothing of it has failed or is under way", "open moves"],
     )?;
     shell.fails(&["retry", "ORD-none", "--reason", "x"], 5, &["ORD-none"])?;
     shell.fails(&["cancel", &kim, "--reason", ""], 1, &["/reason"])?;

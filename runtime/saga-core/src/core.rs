@@ -28,7 +28,6 @@ mod turns;
 mod upgrade;
 mod wanted;
 
-pub use limits::SUBJECT_BYTES_MAX;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::OpenError;
 pub use struck::STRIKES_MAX;
@@ -39,7 +38,7 @@ use crate::{
     effect::{Effect, RequestId},
     id::{Lane, Path, Position, SagaId, Time},
     input::Input,
-    journal::Fact,
+    journal::{Fact, Patience},
     lanes::Waits,
     saga::Registry,
     store::{Store, StoreError},
@@ -63,6 +62,8 @@ pub struct Limits {
     pub entries_max: u32,
     /// How long an ended saga answers for its lanes.
     pub late_for_ms: u64,
+    /// How long silence is borne before a person is told.
+    pub patience: Patience,
 }
 
 impl Default for Limits {
@@ -74,6 +75,7 @@ impl Default for Limits {
             lane_events_max: 1000,
             entries_max: 50_000,
             late_for_ms: 120 * 24 * 3600 * 1000,
+            patience: Patience::default(),
         }
     }
 }
@@ -179,6 +181,9 @@ impl<S: Store> Core<S> {
             Input::Answered(answered) => self.answered(now, answered)?,
             Input::Published { saga, step } => {
                 self.offer(now, saga, Fact::Published { step })?;
+            }
+            Input::PublishRefused { saga, step, reason } => {
+                self.offer(now, saga, Fact::PublishRefused { step, reason })?;
             }
             Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
             Input::Tick { watermark } => self.tick(now, watermark)?,

@@ -7,6 +7,7 @@ use crate::{
     journal::{Command, Decision},
     message::{Event, Request, Retry},
     payload::{Same, same},
+    replay::reads_reply,
     wait::When,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -155,6 +156,7 @@ impl<R: Request> IntoFuture for Call<R> {
             let (undo, undo_type) = undo.unzip();
             let types: Vec<Same> = std::iter::once(same::<R> as Same).chain(undo_type).collect();
             let retry = retry.into();
+            engine.expects(&step, reads_reply::<R>);
             engine.decide(Decision::Call { step: step.clone(), command, undo, retry }, &types);
             let body = loop {
                 // Only a reply or a rejection is accepted for a call.

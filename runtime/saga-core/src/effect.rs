@@ -16,7 +16,8 @@ pub enum Effect {
     Send(Request),
     /// Ask no more: answered, abandoned, paused, exhausted.
     Forget(RequestId),
-    /// Give an event to the broker until it has it; then say [`Input::Published`].
+    /// Give an event to the broker until it has it, or until [`Effect::Withdraw`]; then say
+    /// [`Input::Published`]. Events of one saga on one subject and key go in order.
     ///
     /// [`Input::Published`]: crate::input::Input::Published
     Publish {
@@ -33,6 +34,15 @@ pub enum Effect {
         /// Its body.
         body: Payload,
     },
+    /// Give it to the broker no more: it has it, or the saga is paused or terminated.
+    Withdraw {
+        /// The saga that publishes.
+        saga: SagaId,
+        /// Its step.
+        step: Path,
+    },
+    /// Try now what waits to be tried again for this saga: an operator wants it.
+    Hurry(SagaId),
     /// The event is durable, with these verdicts: acknowledge it, and receipt it.
     Ack {
         /// As the arrival gave it.

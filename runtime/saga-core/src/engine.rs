@@ -21,6 +21,9 @@ use std::{
 /// How long the arms of a failed join may settle.
 pub(crate) const SETTLE_MS: u64 = 30_000;
 
+/// Tells whether a body is what a type reads.
+pub(crate) type Reads = fn(&Payload) -> Result<(), String>;
+
 #[derive(Clone, Default)]
 pub(crate) struct Engine(Rc<RefCell<Inner>>);
 
@@ -29,6 +32,8 @@ struct Inner {
     state: State,
     /// How steps ended that the code has not looked at yet.
     outcomes: BTreeMap<Path, Outcome>,
+    /// How the answers of open calls are read, as their types are today.
+    replies: BTreeMap<Path, Reads>,
     /// The number of this turn.
     turn: usize,
     /// The time of the fact that is applied.
@@ -78,9 +83,21 @@ impl Engine {
         }
         inner.state.learn(at, fact);
         if let Some((step, outcome)) = Outcome::of(fact) {
+            inner.replies.remove(&step);
             inner.outcomes.insert(step, outcome);
         }
         true
+    }
+
+    /// Why an answer that would settle a call is of no use to its code. To be asked before it is
+    /// taken: from then on it counts.
+    pub(crate) fn unreadable(&self, fact: &Fact) -> Option<String> {
+        let Fact::Replied { step, body } = fact else { return None };
+        let reads = {
+            let inner = self.0.borrow();
+            *inner.replies.get(step).filter(|_| inner.state.accepts(fact))?
+        };
+        reads(body).err()
     }
 
     /// Takes a fact that the code does not see.
@@ -187,6 +204,11 @@ impl Engine {
             self.stick(ReplayError::Unwritable { what, error: err.to_string() });
             Payload::null()
         })
+    }
+
+    /// How the answer of a call will be read.
+    pub(crate) fn expects(&self, step: &Path, reads: Reads) {
+        self.0.borrow_mut().replies.insert(step.clone(), reads);
     }
 
     pub(crate) async fn outcome(&self, step: &Path) -> Outcome {

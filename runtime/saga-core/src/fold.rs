@@ -3,9 +3,12 @@
 //! The sequencer keeps this state for the sagas that it works on, and a live saga keeps the same
 //! one beside its future. Who wins is decided when a fact is appended, not when the code looks.
 
+mod attention;
 mod decide;
 mod learn;
+mod owed;
 mod state;
+mod timers;
 
 pub use state::{
     Asked, Attention, Closing, Decided, End, OpenCall, OpenPublish, OpenSleep, OpenWait, Problem,
@@ -23,7 +26,7 @@ pub fn fold(journal: &[Entry]) -> State {
     state
 }
 
-/// The undos that must run now, newest first.
+/// The undos that are owed, the newest of each chain first.
 pub fn unwind(journal: &[Entry]) -> Vec<Undo> {
     fold(journal).owed
 }

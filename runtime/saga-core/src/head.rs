@@ -57,6 +57,9 @@ pub struct Head {
     pub asked: Vec<Asked>,
     /// Something has to be sent for it.
     pub owes: bool,
+    /// Its code has given up, or was ended; older rows do not tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aborted: bool,
     /// What it left behind.
     pub output: Option<Payload>,
 }
@@ -68,12 +71,18 @@ pub struct HeadCall {
     pub step: Path,
     /// Whether it is the step's undo.
     pub is_undo: bool,
+    /// Whether it is an event for the broker; older rows do not tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_publish: bool,
     /// Where it goes.
     pub subject: String,
     /// Since when.
     pub since: Time,
     /// Why it is not asked again by itself.
     pub stopped: Option<String>,
+    /// Why a person should look, though it is asked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warned: Option<String>,
 }
 
 impl Head {
@@ -111,6 +120,7 @@ impl Head {
             timers: state.timers(),
             asked: state.asked.clone(),
             owes: !(state.calls.is_empty() && state.owed.is_empty() && state.publishes.is_empty()),
+            aborted: matches!(state.end, Some(End::Aborted(..))),
             output: match &state.end {
                 Some(End::Completed(output)) => Some(output.clone()),
                 _ => None,
@@ -123,27 +133,31 @@ fn calls(state: &State) -> Vec<HeadCall> {
     let calls = state.calls.iter().map(|(step, it)| HeadCall {
         step: step.clone(),
         is_undo: false,
+        is_publish: false,
         subject: it.command.subject.clone(),
         since: it.since,
         stopped: it.exhausted.as_deref().map(short),
+        warned: None,
     });
-    let undo = state.owed.first().map(|it| HeadCall {
+    let undos = state.owed.iter().filter(|it| it.is_asked).map(|it| HeadCall {
         step: it.step.clone(),
         is_undo: true,
+        is_publish: false,
         subject: it.command.subject.clone(),
         since: it.since,
         stopped: it.failed.as_deref().map(short),
+        warned: it.silent.clone(),
     });
-    // Shown only when nothing else says what the saga is busy with.
-    let is_only = state.calls.is_empty() && state.waits.is_empty() && state.owed.is_empty();
-    let publishes = state.publishes.iter().filter(|_| is_only).map(|it| HeadCall {
+    let publishes = state.publishes.iter().map(|it| HeadCall {
         step: it.step.clone(),
         is_undo: false,
+        is_publish: true,
         subject: it.command.subject.clone(),
-        since: state.updated_at,
+        since: it.since,
         stopped: None,
+        warned: it.failed.clone(),
     });
-    calls.chain(undo).chain(publishes).collect()
+    calls.chain(undos).chain(publishes).collect()
 }
 
 /// The journal has all of it; a head has as many of them as requests are open.

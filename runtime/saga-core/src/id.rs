@@ -118,7 +118,7 @@ impl FromStr for SagaId {
 pub struct Path(String);
 
 impl Path {
-    fn numbers(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
         // A path is only ever made of numbers.
         self.0.split('.').filter_map(|it| it.parse().ok())
     }

@@ -26,6 +26,15 @@ pub enum Input {
         /// Its step.
         step: Path,
     },
+    /// The broker has not taken an event that we publish for some time, and says why.
+    PublishRefused {
+        /// The saga that publishes.
+        saga: SagaId,
+        /// Its step.
+        step: Path,
+        /// In the broker's words.
+        reason: String,
+    },
     /// Somebody wants something.
     Asked {
         /// Who waits for the answer.
@@ -177,6 +186,15 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Give an undo up.
+    Waive {
+        /// Of which saga.
+        saga: SagaId,
+        /// The step of the undo; may be left out when only one needs a person.
+        step: Option<Path>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A person's decision. It is a command, never an event: whoever makes it has been authenticated.
@@ -221,6 +239,8 @@ pub enum Action {
     Cancel,
     /// End without undos.
     Terminate,
-    /// Try again what failed.
+    /// Try now whatever waits to be tried again.
     Retry,
+    /// Give up an undo that fails, or is not answered.
+    Waive,
 }

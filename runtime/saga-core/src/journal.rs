@@ -79,6 +79,13 @@ pub enum Fact {
     Undone { step: Path },
     /// A service refused an undo, or did not answer for too long: a person decides.
     UndoRejected { step: Path, code: String, reason: String },
+    /// A service has not answered an undo for so long that a person should know; it is asked on.
+    UndoSilent { step: Path, reason: String },
+    /// A person gave an undo up.
+    UndoWaived { step: Path, by: String, reason: String },
+    /// The broker does not take what the step publishes, for so long that a person should know; it
+    /// is tried on.
+    PublishRefused { step: Path, reason: String },
     /// An operator stopped turns and sends.
     Paused { by: String, reason: String },
     /// An operator let the saga go on.
@@ -114,6 +121,27 @@ pub struct Start {
     pub origin: Option<SagaId>,
     /// The event that started it, if one did.
     pub event: Option<EventRef>,
+    /// How long silence is borne.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+/// How long silence is borne before a person is told. A saga keeps what was set when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// A service does not answer an undo.
+    pub undo_ms: u64,
+    /// The broker does not take an event.
+    pub publish_ms: u64,
+}
+
+impl Default for Patience {
+    /// Longer than a service takes to start anew, and shorter than money and goods should lie about
+    /// unnoticed.
+    fn default() -> Patience {
+        let half_an_hour = 30 * 60 * 1000;
+        Patience { undo_ms: half_an_hour, publish_ms: half_an_hour }
+    }
 }
 
 /// An event by its identity.
@@ -300,6 +328,9 @@ impl Fact {
             | Fact::Published { .. }
             | Fact::Undone { .. }
             | Fact::UndoRejected { .. }
+            | Fact::UndoSilent { .. }
+            | Fact::UndoWaived { .. }
+            | Fact::PublishRefused { .. }
             | Fact::Paused { .. }
             | Fact::Resumed { .. }
             | Fact::Terminated { .. }
@@ -318,8 +349,11 @@ impl Fact {
             | Fact::TimerFired { step }
             | Fact::Exhausted { step, .. }
             | Fact::Published { step }
+            | Fact::PublishRefused { step, .. }
             | Fact::Undone { step }
-            | Fact::UndoRejected { step, .. } => step.as_str(),
+            | Fact::UndoRejected { step, .. }
+            | Fact::UndoSilent { step, .. }
+            | Fact::UndoWaived { step, .. } => step.as_str(),
             Fact::Started(_)
             | Fact::Paused { .. }
             | Fact::Resumed { .. }

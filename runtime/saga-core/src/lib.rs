@@ -47,6 +47,7 @@ pub mod saga;
 pub mod scope;
 pub mod search;
 pub mod store;
+mod subject;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

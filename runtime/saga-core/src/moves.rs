@@ -3,6 +3,7 @@
 use crate::{
     effect::{Refusal, RefusalKind},
     fold::{End, Problem, State},
+    head::{Head, HeadCall},
     input::Action,
 };
 
@@ -20,8 +21,11 @@ pub enum Move {
 pub struct Phase {
     /// How far it is.
     pub stage: Stage,
-    /// Something of it has failed and can be tried again: a turn, a call or an undo.
-    pub has_failed: bool,
+    /// Something of it has failed or is under way, and can be tried now: a turn, a call, an undo or
+    /// a publish.
+    pub retries: bool,
+    /// An undo of it fails or is not answered, and can be given up.
+    pub waives: bool,
 }
 
 /// How far a saga is.
@@ -55,7 +59,7 @@ impl Stage {
 
 impl Phase {
     /// That of every saga that has ended.
-    pub const ENDED: Phase = Phase { stage: Stage::Ended, has_failed: false };
+    pub const ENDED: Phase = Phase { stage: Stage::Ended, retries: false, waives: false };
 
     /// The phase of a saga.
     pub fn of(state: &State) -> Phase {
@@ -67,8 +71,27 @@ impl Phase {
             None if state.committed => Stage::Committed,
             None => Stage::Forward,
         };
-        let problem = state.attention().map(|it| it.problem);
-        Phase { stage, has_failed: problem.is_some_and(|it| it != Problem::FailedAfterCommit) }
+        let owed = state.owed.iter().any(|it| it.is_asked);
+        let retries = state.stuck.is_some()
+            || owed
+            || !(state.calls.is_empty() && state.publishes.is_empty());
+        Phase { stage, retries, waives: state.waivable().next().is_some() }
+    }
+
+    /// The same, as its head tells.
+    pub fn of_head(head: &Head) -> Phase {
+        let stage = match head.aborted {
+            _ if head.ended_at.is_some() => return Phase::ENDED,
+            _ if head.output.is_some() => Stage::Closing,
+            true if head.committed => Stage::FailedAfterCommit,
+            true => Stage::Compensating,
+            false if head.committed => Stage::Committed,
+            false => Stage::Forward,
+        };
+        let is_stuck = head.attention.as_ref().is_some_and(|it| it.problem == Problem::Stuck);
+        let needs_a_person = |it: &HeadCall| it.stopped.is_some() || it.warned.is_some();
+        let waives = head.calls.iter().any(|it| it.is_undo && needs_a_person(it));
+        Phase { stage, retries: is_stuck || !head.calls.is_empty(), waives }
     }
 }
 
@@ -89,9 +112,11 @@ pub fn allowed(phase: Phase, paused: bool, action: Action) -> Result<Move, Refus
         (Action::Cancel, Stage::Committed | Stage::FailedAfterCommit) => {
             no("it has passed its commit")
         }
-        (Action::Retry, _) if phase.has_failed => Ok(Move::Do),
+        (Action::Retry, _) if phase.retries => Ok(Move::Do),
         (Action::Retry, Stage::FailedAfterCommit) => no("its code has ended"),
-        (Action::Retry, _) => no("nothing of it has failed"),
+        (Action::Retry, _) => no("nothing of it has failed or is under way"),
+        (Action::Waive, _) if phase.waives => Ok(Move::Do),
+        (Action::Waive, _) => no("no undo of it fails, or is without an answer for long"),
     }
 }
 
@@ -111,15 +136,22 @@ pub fn open_moves(phase: Phase, paused: bool) -> Vec<&'static str> {
         Action::Resume => paused,
         Action::Terminate => true,
         Action::Cancel => phase.stage == Stage::Forward,
-        Action::Retry => phase.has_failed,
+        Action::Retry => phase.retries,
+        Action::Waive => phase.waives,
     };
     Action::ALL.into_iter().filter(|it| is_open(*it)).map(Action::as_str).collect()
 }
 
 impl Action {
     /// All of them, in the order in which people think of them.
-    pub const ALL: [Action; 5] =
-        [Action::Pause, Action::Resume, Action::Cancel, Action::Terminate, Action::Retry];
+    pub const ALL: [Action; 6] = [
+        Action::Pause,
+        Action::Resume,
+        Action::Cancel,
+        Action::Terminate,
+        Action::Retry,
+        Action::Waive,
+    ];
 
     /// As the API spells it.
     pub fn as_str(self) -> &'static str {
@@ -129,6 +161,7 @@ impl Action {
             Action::Cancel => "cancel",
             Action::Terminate => "terminate",
             Action::Retry => "retry",
+            Action::Waive => "waive",
         }
     }
 }

@@ -50,6 +50,11 @@ impl fmt::Display for Fact {
             Fact::UndoRejected { step, code, reason } => {
                 write!(f, "{step} undo rejected {code}: {reason}")
             }
+            Fact::UndoSilent { step, reason } => write!(f, "{step} undo silent: {reason}"),
+            Fact::UndoWaived { step, by, reason } => {
+                write!(f, "{step} undo waived by {by}: {reason}")
+            }
+            Fact::PublishRefused { step, reason } => write!(f, "{step} publish refused: {reason}"),
             Fact::Paused { by, reason } => write!(f, "paused by {by}: {reason}"),
             Fact::Resumed { by, reason } => write!(f, "resumed by {by}: {reason}"),
             Fact::CancelAsked { by, reason } => write!(f, "cancel asked by {by}: {reason}"),
@@ -135,11 +140,12 @@ impl fmt::Display for ReplayError {
             }
             ReplayError::Unreadable { what, error } => {
                 write!(f, "{what} cannot be read as today's type: {error}; ")?;
-                f.write_str("retry with a binary that reads it, or cancel the saga")
+                f.write_str("retry with a binary that reads it, or end the saga")
             }
+            ReplayError::UselessAnswer { error } => write!(f, "its answer cannot be read: {error}"),
             ReplayError::Unwritable { what, error } => {
                 write!(f, "{what} has no JSON form: {error}; ")?;
-                f.write_str("retry with a binary that writes it, or cancel the saga")
+                f.write_str("retry with a binary that writes it, or end the saga")
             }
             ReplayError::ForeignFuture => f.write_str(
                 "awaits a future that is not ours (a timer, a channel, a socket, a combinator \
@@ -148,6 +154,9 @@ impl fmt::Display for ReplayError {
             ),
             ReplayError::Stalled => f.write_str("stalled: it awaits something, nothing is open"),
             ReplayError::Panicked(message) => write!(f, "its code panicked: {message}"),
+            ReplayError::BadSubject { subject, fault } => {
+                write!(f, "no message can go to the subject {subject:?}: {fault}; mend the code")
+            }
             ReplayError::TooMuch { bytes } => {
                 write!(f, "one turn asks for {bytes} bytes at once, more than {TURN_BYTES_MAX}: ")?;
                 f.write_str("let it ask for less, or one after the other")
@@ -155,10 +164,6 @@ impl fmt::Display for ReplayError {
             ReplayError::OverLimit { what, size, max } => {
                 write!(f, "{what}: {size}, and {max} are allowed; ")?;
                 f.write_str("retry with a binary that asks for less, or cancel the saga")
-            }
-            ReplayError::NoSubject { subject } => {
-                write!(f, "`{subject}` is no subject of a message; ")?;
-                f.write_str("retry with a binary that names one, or cancel the saga")
             }
             ReplayError::Undeclared { message } => f.write_str(message),
             ReplayError::Quarantined { message } => {

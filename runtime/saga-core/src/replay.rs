@@ -6,6 +6,7 @@ use crate::{
     fold::State,
     id::Time,
     journal::{Decision, Ends, Entry, Fact, Start, Turn},
+    message::Request,
     payload::Payload,
     saga::Saga,
     text::masked,
@@ -39,6 +40,11 @@ pub enum ReplayError {
         /// In the words of the decoder.
         error: String,
     },
+    /// An answer that the call's type does not read. It was not taken: the call is open as before.
+    UselessAnswer {
+        /// In the words of the decoder.
+        error: String,
+    },
     /// What the code asks for has no JSON form.
     Unwritable {
         /// What it is, with its subject where it has one.
@@ -52,6 +58,13 @@ pub enum ReplayError {
     Stalled,
     /// Its code panicked.
     Panicked(String),
+    /// A subject to which the broker takes nothing, from nobody.
+    BadSubject {
+        /// The subject.
+        subject: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// A turn that asks for more than one record of the store holds.
     TooMuch {
         /// What its decisions weigh.
@@ -65,11 +78,6 @@ pub enum ReplayError {
         size: usize,
         /// What is allowed.
         max: usize,
-    },
-    /// A subject that no message can be sent to.
-    NoSubject {
-        /// The subject.
-        subject: String,
     },
     /// A wait that no event could ever end: its definition does not declare the event, or not so.
     Undeclared {
@@ -204,6 +212,12 @@ impl Live {
         stored: Option<&[Decision]>,
     ) -> Result<Applied, ReplayError> {
         let engine = &self.ctx.0;
+        // In a stored turn the answer has counted.
+        if stored.is_none()
+            && let Some(error) = engine.unreadable(fact)
+        {
+            return Err(ReplayError::UselessAnswer { error });
+        }
         if !engine.begin(at, turn_at, fact, stored) {
             // A stored fact that settled nothing decided nothing.
             return engine.finish().map(|_| Applied::NotOpen);
@@ -311,4 +325,9 @@ impl Wake for WakerProbe {
 /// Checks that a body is what a saga type starts from.
 pub(crate) fn reads_input<S: Saga>(input: &Payload) -> Result<(), String> {
     guarded(|| input.decode::<S::Input>())
+}
+
+/// Checks that a body is what a call is answered with.
+pub(crate) fn reads_reply<R: Request>(body: &Payload) -> Result<(), String> {
+    guarded(|| body.decode::<R::Reply>())
 }

@@ -15,6 +15,7 @@ mod mutations;
 mod numbers;
 mod offers;
 mod orders;
+mod owed;
 mod quarantine;
 mod reads;
 mod replays;

@@ -8,7 +8,10 @@ use chassis::{
     log::LogConfig,
     nats::{NatsConfig, trigger_subjects},
 };
-use saga_core::saga::{Registry, RegistryError};
+use saga_core::{
+    journal::Patience,
+    saga::{Registry, RegistryError},
+};
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::PathBuf,
@@ -110,8 +113,16 @@ fn read_all(
 fn read_core_limits(source: &mut Source) -> Option<saga_core::core::Limits> {
     let default = saga_core::core::Limits::default();
     let expected = "how many live sagas stay in memory; 0 replays each turn";
-    let futures_max = source.or("FERMATA_FUTURES_MAX", default.futures_max, expected)?;
-    Some(saga_core::core::Limits { futures_max, ..default })
+    let futures_max = source.or("FERMATA_FUTURES_MAX", default.futures_max, expected);
+    let mut patience = |name: &str, default_ms: u64| {
+        let read = source.milliseconds(name, Duration::from_millis(default_ms))?;
+        u64::try_from(read.as_millis()).ok()
+    };
+    let Patience { undo_ms, publish_ms } = default.patience;
+    let undo_ms = patience("FERMATA_UNDO_PATIENCE_MS", undo_ms);
+    let publish_ms = patience("FERMATA_PUBLISH_PATIENCE_MS", publish_ms);
+    let patience = Patience { undo_ms: undo_ms?, publish_ms: publish_ms? };
+    Some(saga_core::core::Limits { futures_max: futures_max?, patience, ..default })
 }
 
 fn read_turn_time_max(source: &mut Source) -> Option<Duration> {

@@ -96,6 +96,19 @@ pub(crate) enum Owed {
     Send(Request),
     /// Ask no more.
     Forget(RequestId),
+    /// Ask now what waits to be asked again for this saga.
+    Hurry(SagaId),
+}
+
+/// What the publisher is told.
+#[derive(Debug)]
+pub(crate) enum OwedEvent {
+    /// Give it to the broker until it has it.
+    Publish(Publication),
+    /// No more.
+    Withdraw(SagaId, Path),
+    /// Try now what rests of this saga.
+    Hurry(SagaId),
 }
 
 /// An event for the broker.
@@ -112,7 +125,7 @@ pub(crate) struct Publication {
 /// Where effects go.
 pub(crate) struct Outlets {
     pub(crate) requests: mpsc::UnboundedSender<Owed>,
-    pub(crate) publications: mpsc::UnboundedSender<Publication>,
+    pub(crate) publications: mpsc::UnboundedSender<OwedEvent>,
     pub(crate) telemetry: Telemetry,
     /// Who watches journals.
     pub(crate) feed: Feed,
@@ -414,7 +427,14 @@ impl Loop {
             Effect::Publish { saga, step, id, subject, key, body } => {
                 let body = body.text().to_owned();
                 let publication = Publication { saga, step, id, subject, key, body };
-                let _gone = self.outlets.publications.send(publication);
+                let _gone = self.outlets.publications.send(OwedEvent::Publish(publication));
+            }
+            Effect::Withdraw { saga, step } => {
+                let _gone = self.outlets.publications.send(OwedEvent::Withdraw(saga, step));
+            }
+            Effect::Hurry(saga) => {
+                let _gone = self.outlets.requests.send(Owed::Hurry(saga));
+                let _gone = self.outlets.publications.send(OwedEvent::Hurry(saga));
             }
             Effect::Ack { ticket, verdicts } => {
                 self.outlets.telemetry.verdicts(&verdicts);

@@ -20,7 +20,7 @@ mod stream;
 mod tasks;
 mod view;
 
-use crate::{engine::Handle, feed::Readers, nats_bus::CourierHandle};
+use crate::{engine::Handle, feed::Readers, nats_bus::UnderWay};
 use aide::{
     axum::{
         ApiRouter,
@@ -39,7 +39,7 @@ const LOOKED_FOR_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) engine: Handle,
-    pub(crate) courier: CourierHandle,
+    pub(crate) under_way: UnderWay,
     pub(crate) readers: Readers,
 }
 

@@ -8,16 +8,19 @@
 //! | `acks` | acknowledges and receipts what is durable |
 //! | `tide`, `timers` | how far intake has come; fires timers when it has passed them |
 //! | `courier`, `schedule`, `reply` | requests until they are answered, and the answers |
-//! | `publisher` | the core's own events, until the broker has them |
+//! | `publisher`, `backlog` | the core's own events, until the broker has them |
+//! | `told`, `failure` | what can be told of both, and what the log tells of them |
 //! | `decide` | decisions that services forward |
 //!
 //! Each part is a task that owns its state. Channels that the engine fills have no bounds (see
 //! [`engine`](crate::engine)); into the engine everything waits its turn.
 
 mod acks;
+mod backlog;
 mod courier;
 mod decide;
 mod event;
+mod failure;
 mod illegible;
 mod intake;
 mod publisher;
@@ -26,15 +29,16 @@ mod schedule;
 mod stream;
 mod tide;
 mod timers;
+mod told;
 mod waiting;
 
-pub(crate) use courier::CourierHandle;
 pub(crate) use decide::procedure;
 pub(crate) use event::{KEY, Kept};
+pub(crate) use told::{Attempts, UnderWay};
 
 use crate::{
     config::StreamConfig,
-    engine::{Handle, Owed, Publication},
+    engine::{Handle, Owed, OwedEvent},
     telemetry::Telemetry,
 };
 use acks::Acks;
@@ -45,9 +49,11 @@ use chassis::{
 };
 use courier::{Courier, Replies};
 use decide::Decisions;
+use failure::Teller;
 use futures::FutureExt as _;
 use intake::Intake;
 use publisher::Publisher;
+use rand::Rng as _;
 use saga_core::id::Time;
 use schedule::Schedule;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
@@ -110,7 +116,7 @@ pub(crate) struct Parts {
     pub(crate) stream: StreamConfig,
     pub(crate) tokens: Tokens,
     pub(crate) owed: mpsc::UnboundedReceiver<Owed>,
-    pub(crate) publications: mpsc::UnboundedReceiver<Publication>,
+    pub(crate) publications: mpsc::UnboundedReceiver<OwedEvent>,
     pub(crate) telemetry: Telemetry,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -126,7 +132,8 @@ pub(crate) struct Bus {
     /// The parts that end on either.
     tasks: Vec<JoinHandle<()>>,
     acks: JoinHandle<()>,
-    pub(crate) courier: CourierHandle,
+    /// Tells of requests and events that are under way.
+    pub(crate) under_way: UnderWay,
     /// Gives the error that ends the process.
     pub(crate) failed: mpsc::UnboundedReceiver<BusError>,
 }
@@ -142,7 +149,7 @@ impl Bus {
         let (flow, flowing) = mpsc::unbounded_channel();
         let (settled, settling) = mpsc::unbounded_channel();
         let (heard, hearing) = mpsc::unbounded_channel();
-        let (courier, questions) = CourierHandle::new();
+        let (under_way, of_requests, of_events) = UnderWay::new();
         let (fail, failed) = mpsc::unbounded_channel();
         // Before the first request leaves, so that no answer comes to nobody.
         let subscriber = Replies::subscribe(&nats).await?;
@@ -181,12 +188,13 @@ impl Bus {
             nats: nats.clone(),
             owed,
             heard: hearing,
-            questions,
+            questions: of_requests,
+            teller: Teller::default(),
             telemetry: telemetry.clone(),
             schedule: Schedule::default(),
             recovered: 0,
         };
-        let publisher = Publisher { nats: nats.clone(), engine, telemetry };
+        let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let no_more = || stop_intake.clone();
         let tasks = vec![
@@ -198,7 +206,7 @@ impl Bus {
             spawn("publisher", endless(publisher.run(publications, stop.clone()))),
         ];
         let acks = spawn("acks", endless(acks.run(settling)));
-        Ok(Bus { nats, tasks, acks, stop_intake, stop, courier, failed })
+        Ok(Bus { nats, tasks, acks, stop_intake, stop, under_way, failed })
     }
 
     /// Takes no more events and decisions; what is under way goes on.
@@ -228,6 +236,17 @@ fn endless(task: impl Future<Output = ()> + Send + 'static) -> Task {
         task.await;
         Ok(())
     })
+}
+
+/// Ends when there is a connection; never for one that is closed or of no use.
+async fn up(nats: &Nats) {
+    if nats.ready().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn random(max: u64) -> u64 {
+    rand::rng().random_range(0..=max)
 }
 
 /// A part that fails, or panics, ends the process: it would be missed in silence.

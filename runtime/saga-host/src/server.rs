@@ -142,7 +142,7 @@ pub async fn serve_on(
         metrics: metrics.clone(),
     };
     let mut bus = Bus::start(parts).await?;
-    let app = App { engine: engine.handle.clone(), courier: bus.courier.clone(), readers };
+    let app = App { engine: engine.handle.clone(), under_way: bus.under_way.clone(), readers };
     let door = Door {
         title: "Fermata",
         description: "Runs sagas: what they wait for, what they did, and what people decide.",

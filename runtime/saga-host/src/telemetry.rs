@@ -46,6 +46,8 @@ pub(crate) struct Telemetry {
     pub(crate) retries: Counter<u64, AtomicU64>,
     /// Calls that have no answer yet.
     pub(crate) calls_open: Gauge<i64, AtomicI64>,
+    /// Attempts to give an event to the broker that it did not take.
+    pub(crate) refused: Counter<u64, AtomicU64>,
     /// Events that the broker has taken from us.
     pub(crate) published: Counter<u64, AtomicU64>,
 }
@@ -89,6 +91,8 @@ impl Telemetry {
             requests: metrics.counter("requests_sent", "Requests sent to services"),
             retries: metrics.counter("requests_repeated", "Requests sent again without an answer"),
             calls_open: metrics.gauge("calls_open", "Requests that have no answer yet"),
+            refused: metrics
+                .counter("events_refused", "Times that the broker did not take an event"),
             published: metrics.counter("events_published", "Events given to the broker"),
         };
         metrics.register("sagas_started", "Sagas begun", it.started.clone());

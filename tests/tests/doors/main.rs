@@ -149,7 +149,7 @@ fn json_doors(shop: &Shop) -> Vec<JsonDoor> {
         ),
         ("fermata POST /api/events/1/offer".to_owned(), As::Operator, reason.to_owned()),
     ];
-    for action in ["pause", "resume", "cancel", "terminate", "retry"] {
+    for action in ["pause", "resume", "cancel", "terminate", "retry", "waive"] {
         let door = format!("fermata POST /api/sagas/{saga}/{action}");
         doors.push((door, As::Operator, reason.to_owned()));
     }

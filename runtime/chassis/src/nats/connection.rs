@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
-use super::watch::{ECHO, Link, Watcher};
+use super::watch::{ECHO, Link, Refused, Watcher};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
 use crate::percent;
@@ -105,6 +105,8 @@ pub struct Nats {
     link: watch::Receiver<Link>,
     /// The number of the newest echo that the server has refused us.
     refused: watch::Receiver<u64>,
+    /// The subjects that it has refused us.
+    refused_subjects: watch::Receiver<Refused>,
     /// Counts the echoes of this connection.
     echoes: Arc<AtomicU64>,
     /// Begins the subjects on which [`Nats::arrived`] hears itself.
@@ -146,8 +148,9 @@ impl Nats {
         }
         let client = options.connect(config.url.expose()).await?;
         let gate = health.gate("nats");
-        let (link, refused) = Watcher::start(client.clone(), inbox, gate, metrics);
-        Ok(Nats { client, link, refused, echoes: Arc::default(), echo_prefix })
+        let (link, refused, refused_subjects) =
+            Watcher::start(client.clone(), inbox, gate, metrics);
+        Ok(Nats { client, link, refused, refused_subjects, echoes: Arc::default(), echo_prefix })
     }
 
     /// The client, for core messages.
@@ -182,6 +185,24 @@ impl Nats {
             }
             Ok(Link::Closed | Link::Down) | Err(_) => Err(NatsError::Closed),
         }
+    }
+
+    /// Waits until the server refuses us to publish on this subject; what was refused before does
+    /// not count.
+    pub async fn refused(&self, subject: &str) {
+        let mut refused = self.refused_subjects.clone();
+        let before = refused.borrow().get(subject).copied();
+        let is_new = |refused: &Refused| refused.get(subject).copied() > before;
+        if refused.wait_for(is_new).await.is_err() {
+            // The connection is closed: nothing is refused any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How often the server has refused us to publish on this subject, as far as it is remembered.
+    #[must_use]
+    pub fn refusals(&self, subject: &str) -> u64 {
+        self.refused_subjects.borrow().get(subject).copied().unwrap_or_default()
     }
 
     /// Waits until the connection is closed for good. When that is not our doing, the process can

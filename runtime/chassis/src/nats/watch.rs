@@ -1,6 +1,6 @@
 //! Turns the client's asynchronous events into state, counts and log lines.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_nats::{Client, Event, ServerError};
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +36,16 @@ pub(super) enum Link {
     Closed,
 }
 
+/// Answers of services go to subjects that begin so. The broker lets a service answer each request
+/// once, so one that was asked again while it slept is refused what it says again.
+const REPLIES: &str = "fermata.reply.";
+
+/// Refused subjects that are remembered; beyond it all are forgotten.
+const REFUSED_MAX: usize = 256;
+
+/// How often the broker refused us to publish on each subject.
+pub(super) type Refused = BTreeMap<String, u64>;
+
 /// Owns what the events change.
 pub(super) struct Watcher {
     client: Client,
@@ -43,6 +53,8 @@ pub(super) struct Watcher {
     link: watch::Sender<Link>,
     /// The number of the newest echo that the server has refused.
     refused: watch::Sender<u64>,
+    refused_subjects: watch::Sender<Refused>,
+    repeats: Counter,
     reconnects: Counter,
     slow_consumers: Counter,
     refusals: Counter,
@@ -57,15 +69,21 @@ impl Watcher {
         mut events: mpsc::Receiver<Event>,
         gate: Gate,
         metrics: &Metrics,
-    ) -> (watch::Receiver<Link>, watch::Receiver<u64>) {
+    ) -> (watch::Receiver<Link>, watch::Receiver<u64>, watch::Receiver<Refused>) {
         let (link, link_receiver) = watch::channel(Link::Down);
         let (refused, refused_receiver) = watch::channel(0);
+        let (refused_subjects, subjects_receiver) = watch::channel(Refused::new());
         gate.close("not connected yet");
         let mut watcher = Watcher {
             client,
             gate,
             link,
             refused,
+            refused_subjects,
+            repeats: metrics.counter(
+                "nats_repeated_answers",
+                "Answers that the broker did not take, as the request was answered before",
+            ),
             reconnects: metrics.counter("nats_connects", "Connections made to the broker"),
             slow_consumers: metrics
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
@@ -78,7 +96,7 @@ impl Watcher {
             }
             watcher.ended();
         });
-        (link_receiver, refused_receiver)
+        (link_receiver, refused_receiver, subjects_receiver)
     }
 
     async fn on(&mut self, event: Event) {
@@ -163,11 +181,28 @@ impl Watcher {
             tracing::warn!(error = text, "NATS");
         } else if let Some(number) = echo_number(text) {
             self.refused.send_replace(number);
+        } else if published_on(text).is_some_and(|it| it.starts_with(REPLIES)) {
+            self.repeats.inc();
+            tracing::info!("NATS did not take an answer: it was given before");
         } else {
             self.refusals.inc();
             tracing::error!(refusal = text, "NATS refuses a subject: see this user's permissions");
+            if let Some(subject) = published_on(text) {
+                self.refused_subjects.send_modify(|refused| {
+                    if REFUSED_MAX <= refused.len() {
+                        refused.clear();
+                    }
+                    *refused.entry(subject.to_owned()).or_default() += 1;
+                });
+            }
         }
     }
+}
+
+/// The subject of a refused publish: `… for Publish to "shop.told"`.
+fn published_on(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("for Publish to \"")?;
+    rest.strip_suffix('"')
 }
 
 /// The number of the echo that the server refuses: `… for Publish to "_INBOX_order.echo.5"`.

@@ -10,7 +10,7 @@ use crate::{
     fold::{Attention, Problem, Status, fold},
     head::Head,
     id::SagaId,
-    journal::{Entry, Fact, Start, Turn},
+    journal::{Entry, Fact, Patience, Start, Turn},
     payload::Payload,
     store::{Store, StoreError, Table},
 };
@@ -133,6 +133,7 @@ fn unreadable_start(saga: SagaId) -> Entry {
         settings: Payload::null(),
         origin: None,
         event: None,
+        patience: Patience::default(),
     };
     let turn = Turn::Done { at, decisions: Vec::new() };
     Entry { position: 0, at, fact: Fact::Started(start), turn }

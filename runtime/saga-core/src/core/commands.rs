@@ -7,6 +7,7 @@ use super::{
 use crate::{
     codec::{AuditRecord, StartKeyRow},
     effect::{Effect, Refusal, RefusalKind, Reply},
+    fold::{State, Undo},
     id::{Path, SagaId, Time, short_hash},
     input::{Action, Actor, Command, Role, Target, Ticket},
     journal::Fact,
@@ -40,7 +41,10 @@ impl<S: Store> Core<S> {
                 self.offer_again(now, actor, position, &reason, reread.map(|it| *it))?
             }
             Command::Move { saga, action, reason } => {
-                self.make_move(now, actor, saga, action, &reason)?
+                self.make_move(now, actor, saga, action, None, &reason)?
+            }
+            Command::Waive { saga, step, reason } => {
+                self.make_move(now, actor, saga, Action::Waive, step, &reason)?
             }
         };
         let outcome = match &reply {
@@ -111,6 +115,7 @@ impl<S: Store> Core<S> {
         actor: &Actor,
         saga: SagaId,
         action: Action,
+        undo: Option<Path>,
         reason: &str,
     ) -> Result<Answered, StoreError> {
         if actor.role < Role::Operator {
@@ -147,9 +152,17 @@ impl<S: Store> Core<S> {
             Action::Cancel => Fact::CancelAsked { by, reason },
             Action::Terminate => Fact::Terminated { by, reason, abandoned },
             Action::Retry => Fact::Retried { by, reason },
+            Action::Waive => match waived(state, undo) {
+                Ok(step) => Fact::UndoWaived { step, by, reason },
+                Err(refusal) => return Ok(Err(refusal)),
+            },
         };
         if action == Action::Retry {
             self.lift_saga(saga)?;
+        }
+        // What is asked anew because of the fact leaves at once anyway, and once.
+        if action == Action::Retry && !paused {
+            self.effects.push(Effect::Hurry(saga));
         }
         self.offer(now, saga, fact)?;
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
@@ -164,6 +177,21 @@ impl<S: Store> Core<S> {
         }
         Ok(Ok(Reply::Accepted(saga)))
     }
+}
+
+/// The undo that is given up: the one that is named, or the only one that needs a person.
+fn waived(state: &State, named: Option<Path>) -> Result<Path, Refusal> {
+    let all: Vec<&Undo> = state.waivable().collect();
+    let chosen = match (&named, &all[..]) {
+        (Some(step), all) => all.iter().find(|it| it.step == *step),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    chosen.map(|it| it.step.clone()).ok_or_else(|| {
+        let shown = all.iter().map(|it| format!("{} ({})", it.step, it.command.subject));
+        let shown: Vec<String> = shown.collect();
+        refusal(RefusalKind::Conflict, &format!("say which undo: step {}", shown.join(", or ")))
+    })
 }
 
 /// What an audit says of a command: never its bodies.
@@ -186,6 +214,10 @@ fn described(command: &Command) -> (String, String, Option<String>) {
         }
         Command::Move { saga, action, reason } => {
             (action.as_str().to_owned(), saga.to_string(), Some(reason.clone()))
+        }
+        Command::Waive { saga, step, reason } => {
+            let step = step.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
+            ("waive".to_owned(), format!("{saga}{step}"), Some(reason.clone()))
         }
     }
 }

@@ -9,11 +9,9 @@ use crate::{
     journal::{Ask, Command, Decision},
     replay::ReplayError,
     saga::Definition,
+    subject,
     text::cut,
 };
-
-/// A subject stands in rows, headers and metrics; ours have some 30 bytes.
-pub const SUBJECT_BYTES_MAX: usize = 255;
 
 /// One line in a list of tasks.
 const TITLE_BYTES_MAX: usize = 1_000;
@@ -102,19 +100,12 @@ fn wrong_key(how: &str, event: &str, key: &str) -> Option<ReplayError> {
 
 fn sendable(command: &Command) -> Option<ReplayError> {
     let Command { subject, body } = command;
-    if !is_subject(subject) {
+    if let Some(fault) = subject::fault(subject) {
         const SHOWN_CHARS_MAX: usize = 80;
         let subject = cut(subject, SHOWN_CHARS_MAX).into_owned();
-        return Some(ReplayError::NoSubject { subject });
+        return Some(ReplayError::BadSubject { subject, fault });
     }
     limit(format!("bytes of the body for {subject}"), body.text().len(), PAYLOAD_BYTES_MAX)
-}
-
-/// Whether a message can be sent there: words with dots between them, and no pattern.
-pub(crate) fn is_subject(text: &str) -> bool {
-    let is_word =
-        |it: &str| !it.is_empty() && !it.contains(|it: char| it.is_control() || it.is_whitespace());
-    text.len() <= SUBJECT_BYTES_MAX && text.split('.').all(is_word) && !text.contains(['*', '>'])
 }
 
 fn undeclared(definition: &Definition, decision: &Decision) -> Option<ReplayError> {

@@ -160,7 +160,9 @@ impl<S: Store> Core<S> {
         {
             // What is too old to be sent again leaves with the next tick.
             let is_over = |it: &Effect| match it {
-                Effect::Send(request) => state.due(&request.id.step, now).is_some(),
+                Effect::Send(request) => {
+                    state.due(&request.id.step, now).is_some_and(|it| it.ends_asking())
+                }
                 _ => false,
             };
             let owed: Vec<Effect> = wanted(state).into_iter().filter(|it| !is_over(it)).collect();

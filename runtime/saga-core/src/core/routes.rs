@@ -228,6 +228,7 @@ impl<S: Store> Core<S> {
             settings: definition.settings.clone(),
             origin: None,
             event: None,
+            patience: self.limits.patience,
         }
     }
 

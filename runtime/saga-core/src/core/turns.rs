@@ -132,34 +132,42 @@ impl<S: Store> Core<S> {
         folded: Folded,
     ) -> Result<(), StoreError> {
         let at = now.max(folded.state.updated_at);
-        let turn = self.turn(&folded.state, at, &fact)?;
+        let (fact, turn) = match self.turn(&folded.state, at, &fact)? {
+            Ok(turn) => (fact, turn),
+            Err(err) => settled(fact, &err, at),
+        };
         self.append(saga, folded, Entry { position: self.txn.next(), at, fact, turn })
     }
 
     /// What the code, or the core in its place, decides on a fact that the state accepts.
-    fn turn(&mut self, state: &State, at: Time, fact: &Fact) -> Result<Turn, StoreError> {
+    fn turn(
+        &mut self,
+        state: &State,
+        at: Time,
+        fact: &Fact,
+    ) -> Result<Result<Turn, ReplayError>, StoreError> {
         if !fact.is_for_code() {
-            return Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) });
+            return Ok(Ok(Turn::Done { at, decisions: state.decisions_of_core(fact) }));
         }
         if state.paused {
-            return Ok(Turn::Held(Hold::Paused));
+            return Ok(Ok(Turn::Held(Hold::Paused)));
         }
         if !state.held.is_empty() {
-            return Ok(Turn::Held(Hold::Behind));
+            return Ok(Ok(Turn::Held(Hold::Behind)));
         }
         let start = match fact {
             Fact::Started(start) => Some(start),
             _ => state.start.as_ref(),
         };
-        let Some(start) = start else { return Ok(Turn::Held(Hold::Behind)) };
+        let Some(start) = start else { return Ok(Ok(Turn::Held(Hold::Behind))) };
         if self.limits.entries_max <= state.entries {
-            return Ok(stuck(&ReplayError::Full));
+            return Ok(Err(ReplayError::Full));
         }
-        match self.apply(start, state.entries, fact, at, at)? {
-            Ok(Applied::Decided(decisions)) => Ok(Turn::Done { at, decisions }),
-            Ok(Applied::NotOpen) => Ok(Turn::Done { at, decisions: Vec::new() }),
-            Err(err) => Ok(stuck(&err)),
-        }
+        let applied = self.apply(start, state.entries, fact, at, at)?;
+        Ok(applied.map(|applied| match applied {
+            Applied::Decided(decisions) => Turn::Done { at, decisions },
+            Applied::NotOpen => Turn::Done { at, decisions: Vec::new() },
+        }))
     }
 
     /// Lets the driver make a turn.
@@ -259,17 +267,19 @@ impl<S: Store> Core<S> {
                 fact => self.apply(&start, *seq, fact, entry.at, now)?,
             };
             let is_unseen = applied == Ok(Applied::NotOpen);
-            let decisions = match applied {
-                Ok(Applied::Decided(decisions)) => Ok(decisions),
-                Ok(Applied::NotOpen) => Ok(Vec::new()),
-                Err(err) => Err(err),
+            entry.turn = match applied {
+                Ok(Applied::Decided(decisions)) => {
+                    unweighed += encoded_bytes(&decisions);
+                    Turn::Done { at: now, decisions }
+                }
+                Ok(Applied::NotOpen) => Turn::Done { at: now, decisions: Vec::new() },
+                Err(err) => {
+                    let (fact, turn) = settled(entry.fact.clone(), &err, now);
+                    entry.fact = fact;
+                    turn
+                }
             };
-            unweighed += decisions.as_ref().map_or(0, encoded_bytes);
             entry.position = self.txn.next();
-            entry.turn = match decisions {
-                Ok(decisions) => Turn::Done { at: now, decisions },
-                Err(err) => stuck(&err),
-            };
             if UNWEIGHED_BYTES_MAX < unweighed || state.held.last() == Some(seq) {
                 unweighed = 0;
                 self.weigh(saga, &mut journal, at)?;
@@ -380,12 +390,16 @@ impl<S: Store> Core<S> {
             }
         }
         for effect in gone(&before.wanted, &after.wanted, place) {
-            let Effect::Send(request) = effect else { continue };
-            // What has not left yet need not be called back.
-            if self.sends.remove(&request.id) {
-                self.effects.retain(|it| it != effect);
-            } else {
-                self.effects.push(Effect::Forget(request.id.clone()));
+            match effect {
+                // What has not left yet need not be called back.
+                Effect::Send(request) if self.sends.remove(&request.id) => {
+                    self.effects.retain(|it| it != effect);
+                }
+                Effect::Send(request) => self.effects.push(Effect::Forget(request.id.clone())),
+                Effect::Publish { saga, step, .. } => {
+                    self.effects.push(Effect::Withdraw { saga: *saga, step: step.clone() });
+                }
+                _ => (),
             }
         }
         for effect in gone(&after.wanted, &before.wanted, place) {
@@ -448,11 +462,26 @@ pub(super) fn key_of_saga(key: &str, saga: SagaId) -> Vec<u8> {
     [&short_hash(&[key])[..], &saga.as_bytes()[..]].concat()
 }
 
+/// What is recorded when no turn could be made of a fact: it is held; or, for an answer that its
+/// code cannot read, the call has no answer yet, and a person has to look before it is asked again.
+fn settled(fact: Fact, error: &ReplayError, at: Time) -> (Fact, Turn) {
+    match (fact, error) {
+        (Fact::Replied { step, .. }, ReplayError::UselessAnswer { .. }) => {
+            let useless = Fact::Exhausted { step, reason: shown(error), abort: false };
+            (useless, Turn::Done { at, decisions: Vec::new() })
+        }
+        (fact, error) => (fact, stuck(error)),
+    }
+}
+
 fn stuck(error: &ReplayError) -> Turn {
-    /// A message is for a list: what an author's panic says may be of any length.
-    const MESSAGE_CHARS_MAX: usize = 2000;
-    let message = cut(&error.to_string(), MESSAGE_CHARS_MAX).into_owned();
-    Turn::Held(Hold::Stuck { message })
+    Turn::Held(Hold::Stuck { message: shown(error) })
+}
+
+/// A message is for a list: what an author's panic says may be of any length.
+fn shown(error: &ReplayError) -> String {
+    const CHARS_MAX: usize = 2000;
+    cut(&error.to_string(), CHARS_MAX).into_owned()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -26,8 +26,8 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             saga_key: start.key.clone(),
         })
     });
-    let undo = state.owed.first().filter(|it| it.failed.is_none());
-    let undo = undo.and_then(|undo| {
+    let undos = state.owed.iter().filter(|it| it.is_asked && it.failed.is_none());
+    let undos = undos.filter_map(|undo| {
         let call_key = undo.of_call.then(|| call_key(saga, epoch, &undo.step));
         Some(Effect::Send(Request {
             id: RequestId { saga, step: undo.step.clone(), is_undo: true },
@@ -50,5 +50,5 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
         key: it.key.clone(),
         body: it.command.body.clone(),
     });
-    calls.chain(undo).chain(publishes).collect()
+    calls.chain(undos).chain(publishes).collect()
 }

@@ -1,8 +1,8 @@
 //! What a decision does to the state.
 
-use super::state::{Closing, End, OpenCall, OpenPublish, OpenSleep, OpenWait, State, Undo};
+use super::state::{Closing, End, OpenCall, OpenPublish, OpenSleep, OpenWait, State};
 use crate::{
-    abort::{Abort, AbortKind},
+    abort::AbortKind,
     id::{Path, Position, Time},
     journal::{CloseMode, Command, Decision, Ends, Fact},
 };
@@ -48,7 +48,7 @@ impl State {
             }
             Decision::Publish { step, command, key } => {
                 let (step, command, key) = (step.clone(), command.clone(), key.clone());
-                self.publishes.push(OpenPublish { step, command, key });
+                self.publish(at, step, command, key);
             }
             Decision::Undo { step, command } => self.register(step, command, false),
             Decision::Commit => {
@@ -59,7 +59,8 @@ impl State {
             Decision::Close { scope, mode } => self.close(at, scope, *mode),
             Decision::Abandoned { step } => {
                 self.calls.remove(step);
-                self.owe(at, step, &AbortKind::Lost.because("it was left without an answer"));
+                let why = AbortKind::Lost.because("it was left without an answer");
+                self.owe(at, step, &why, None);
                 self.closing.retain(|it| !it.is_over || !it.scope.contains(step));
             }
             Decision::Complete { output } => {
@@ -72,7 +73,7 @@ impl State {
                 self.held.clear();
                 self.stuck = None;
                 if !self.committed {
-                    self.owe(at, &Path::root(), abort);
+                    self.owe(at, &Path::root(), abort, None);
                 }
                 self.end = Some(End::Aborted(abort.clone(), *ends));
             }
@@ -103,16 +104,9 @@ impl State {
         self.calls.keys().rev().filter(|step| scope.contains(step)).cloned().collect()
     }
 
-    fn register(&mut self, step: &Path, command: &Command, of_call: bool) {
-        self.undos.push(Undo {
-            step: step.clone(),
-            command: command.clone(),
-            of_call,
-            why: None,
-            since: Time::default(),
-            failed: None,
-            attempt_class: 1,
-        });
+    pub(super) fn publish(&mut self, at: Time, step: Path, command: Command, key: String) {
+        let (since, limit_from, failed) = (at, at, None);
+        self.publishes.push(OpenPublish { step, command, key, since, limit_from, failed });
     }
 
     fn close(&mut self, at: Time, scope: &Path, mode: CloseMode) {
@@ -125,7 +119,8 @@ impl State {
                 }
             }
             CloseMode::Lost => {
-                self.owe(at, scope, &AbortKind::Lost.because(format!("arm {scope} lost a race")));
+                let why = AbortKind::Lost.because(format!("arm {scope} lost a race"));
+                self.owe(at, scope, &why, Some(scope));
             }
         }
     }
@@ -135,17 +130,5 @@ impl State {
         self.waits.retain(|it| !scope.contains(&it.step));
         self.sleeps.retain(|it| !scope.contains(&it.step));
         self.closing.retain(|it| !scope.contains(&it.scope));
-    }
-
-    /// Moves the scope's undos to the work that is owed now, newest first.
-    fn owe(&mut self, at: Time, scope: &Path, why: &Abort) {
-        let mut owed: Vec<Undo> =
-            self.undos.extract_if(.., |it| scope.contains(&it.step)).collect();
-        owed.reverse();
-        self.owed.extend(owed.into_iter().map(|it| Undo {
-            why: Some(why.clone()),
-            since: at,
-            ..it
-        }));
     }
 }

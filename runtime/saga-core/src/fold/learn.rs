@@ -1,6 +1,6 @@
 //! What a fact does to the state. A fact for a step that is settled does nothing.
 
-use super::state::{Asked, Attention, Decided, End, OpenPublish, Problem, State};
+use super::state::{Asked, Attention, Decided, End, Problem, State};
 use crate::{
     id::{Path, Time},
     journal::{Command, Fact, Hold},
@@ -32,7 +32,7 @@ impl State {
                 }
                 self.settle_call(step);
             }
-            Fact::Received { step, event, body, .. } => self.receive(step, event, body),
+            Fact::Received { step, event, body, .. } => self.receive(at, step, event, body),
             Fact::TimerFired { step } => {
                 self.waits.retain(|it| it.step != *step);
                 self.sleeps.retain(|it| it.step != *step);
@@ -45,20 +45,22 @@ impl State {
                 }
             }
             Fact::Published { step } => self.publishes.retain(|it| it.step != *step),
-            Fact::Undone { step } => {
-                if self.owed.first().is_some_and(|it| it.step == *step) {
-                    self.owed.remove(0);
-                }
-                // The next one is asked for from here on.
-                self.owed.iter_mut().take(1).for_each(|it| it.since = at);
+            Fact::PublishRefused { step, reason } => {
+                let publish = self.publishes.iter_mut().find(|it| it.step == *step);
+                publish.into_iter().for_each(|it| it.failed = Some(reason.clone()));
             }
+            Fact::Undone { step } => drop(self.settle_undo(at, step)),
+            Fact::UndoWaived { step, by, reason } => self.waive(at, step, by, reason),
             Fact::UndoRejected { step, reason, .. } => {
-                if let Some(undo) = self.owed.first_mut().filter(|it| it.step == *step) {
-                    undo.failed = Some(reason.clone());
-                }
+                let undo = self.asked_undo_mut(step).into_iter();
+                undo.for_each(|it| it.failed = Some(reason.clone()));
+            }
+            Fact::UndoSilent { step, reason } => {
+                let undo = self.asked_undo_mut(step).into_iter();
+                undo.for_each(|it| it.silent = Some(reason.clone()));
             }
             Fact::Paused { .. } => self.paused = true,
-            Fact::Resumed { .. } => self.paused = false,
+            Fact::Resumed { .. } => self.resume(at),
             Fact::CancelAsked { .. } => (),
             Fact::Terminated { reason, .. } => self.terminate(reason),
             Fact::Retried { .. } => self.retry(at),
@@ -94,9 +96,9 @@ impl State {
         self.closing = closing;
     }
 
-    fn receive(&mut self, step: &Path, event: &str, body: &Payload) {
-        let Some(at) = self.waits.iter().position(|it| it.step == *step) else { return };
-        let wait = self.waits.remove(at);
+    fn receive(&mut self, at: Time, step: &Path, event: &str, body: &Payload) {
+        let Some(place) = self.waits.iter().position(|it| it.step == *step) else { return };
+        let wait = self.waits.remove(place);
         if wait.ask.is_none() {
             return;
         }
@@ -108,7 +110,7 @@ impl State {
         }
         // The world hears of a decision from us alone.
         let command = Command { subject: event, body: body.clone() };
-        self.publishes.push(OpenPublish { step: step.clone(), command, key });
+        self.publish(at, step.clone(), command, key);
     }
 
     fn terminate(&mut self, reason: &str) {
@@ -123,17 +125,39 @@ impl State {
         self.end = Some(End::Terminated(reason.to_owned()));
     }
 
+    /// What was not sent while the saga was paused was not missed.
+    fn resume(&mut self, at: Time) {
+        self.paused = false;
+        self.owed.iter_mut().for_each(|it| it.limit_from = at);
+        self.publishes.iter_mut().for_each(|it| it.limit_from = at);
+    }
+
+    /// What has failed is asked again; what is still asked gets its full time again.
     fn retry(&mut self, at: Time) {
         for call in self.calls.values_mut().filter(|it| it.exhausted.is_some()) {
             call.exhausted = None;
             call.limit_from = at;
             call.attempt_class += 1;
         }
-        if let Some(undo) = self.owed.first_mut().filter(|it| it.failed.is_some()) {
-            undo.failed = None;
-            undo.since = at;
-            undo.attempt_class += 1;
+        for undo in self.owed.iter_mut().filter(|it| it.is_asked) {
+            (undo.silent, undo.limit_from) = (None, at);
+            if undo.failed.take().is_some() {
+                undo.since = at;
+                undo.attempt_class += 1;
+            }
         }
+        for publish in &mut self.publishes {
+            (publish.failed, publish.limit_from) = (None, at);
+        }
+    }
+
+    fn waive(&mut self, at: Time, step: &Path, by: &str, reason: &str) {
+        let Some(undo) = self.settle_undo(at, step) else { return };
+        let said = format!("undo {} was waived by {by}: {reason}", undo.command.subject);
+        self.waived = Some(match self.waived.take() {
+            Some(before) => format!("{before}; {said}"),
+            None => said,
+        });
     }
 
     pub(super) fn note_asked(&mut self, step: &Path, event: &str, key: &str) {

@@ -37,8 +37,10 @@ pub struct State {
     pub closing: Vec<Closing>,
     /// Registered, oldest first: they run only if the saga aborts or their scope loses.
     pub undos: Vec<Undo>,
-    /// To be run now, one after the other, the first one first.
+    /// To be run now, the newest first of each chain; see [`Undo::is_asked`].
     pub owed: Vec<Undo>,
+    /// What was given up by a person, in words.
+    pub waived: Option<String>,
     /// Everything that a person was asked.
     pub asked: Vec<Asked>,
     /// Every (event, key) on which it ever waited or from which it started.
@@ -111,6 +113,12 @@ pub struct OpenPublish {
     pub command: Command,
     /// Its business key.
     pub key: String,
+    /// When it was decided.
+    pub since: Time,
+    /// From when the patience with the broker counts: the decision, a resume, or a retry.
+    pub limit_from: Time,
+    /// Why a person should look, though it is tried on.
+    pub failed: Option<String>,
 }
 
 /// An arm of a join that waits for the answers of its calls.
@@ -135,12 +143,21 @@ pub struct Undo {
     pub of_call: bool,
     /// Why it is owed; set when it is.
     pub why: Option<Abort>,
-    /// Since when it is owed.
+    /// Since when it is owed; once it is asked, since then.
     pub since: Time,
     /// Why the service refused it.
     pub failed: Option<String>,
     /// 1, and one more with each retry of an operator.
     pub attempt_class: u32,
+    /// The arm that lost a race, whose undos run behind the saga; nothing for one that is undone
+    /// with the saga.
+    pub lost_with: Option<Path>,
+    /// It is asked for: nothing that must be undone before it is left.
+    pub is_asked: bool,
+    /// From when the patience with its service counts: the first request, a resume, or a retry.
+    pub limit_from: Time,
+    /// Why a person should look, though it is asked on.
+    pub silent: Option<String>,
 }
 
 /// A question to a person, and its answer.
@@ -184,8 +201,10 @@ pub enum Problem {
     Stuck,
     /// A call is not asked again by itself.
     CallExhausted,
-    /// A compensation failed.
+    /// A compensation failed, or is not answered.
     UndoFailed,
+    /// The broker does not take an event.
+    PublishRefused,
     /// It gave up after its pivot.
     FailedAfterCommit,
 }
@@ -250,6 +269,8 @@ impl State {
         match &self.end {
             Some(End::Terminated(_)) => return Status::Terminated,
             Some(_) if self.ended_at.is_none() => (),
+            // What a person gave up was not undone, however well the code did.
+            Some(_) if self.waived.is_some() => return Status::Failed,
             Some(End::Completed(_)) => return Status::Completed,
             Some(End::Aborted(_, Ends::Cancelled)) => return Status::Cancelled,
             Some(End::Aborted(_, Ends::Failed)) => return Status::Failed,
@@ -266,47 +287,6 @@ impl State {
         }
     }
 
-    /// Why a person has to look.
-    pub fn attention(&self) -> Option<Attention> {
-        if self.stuck.is_some() {
-            return self.stuck.clone();
-        }
-        let undo = self.owed.first().and_then(|it| Some((it, it.failed.as_ref()?)));
-        if let Some((undo, why)) = undo {
-            let message =
-                format!("undo {} failed: {why}; retry or terminate", undo.command.subject);
-            let (problem, since) = (Problem::UndoFailed, undo.since);
-            return Some(Attention { problem, message, since });
-        }
-        let settling = self.settling();
-        let exhausted = self.calls.iter().filter(|it| it.1.exhausted.is_some());
-        let mut calls = exhausted.filter(|it| !settles(&settling, it.0));
-        let call = calls.find_map(|it| Some((it.1, it.1.exhausted.as_ref()?)));
-        if let Some((call, why)) = call {
-            let message = format!("call {}: {why}; retry or cancel", call.command.subject);
-            let (problem, since) = (Problem::CallExhausted, call.since);
-            return Some(Attention { problem, message, since });
-        }
-        match &self.end {
-            Some(End::Aborted(abort, _)) if self.committed => Some(Attention {
-                problem: Problem::FailedAfterCommit,
-                message: format!("gave up after its commit: {abort}; mend by hand, then terminate"),
-                since: self.updated_at,
-            }),
-            _ => None,
-        }
-    }
-
-    /// The reason of its end, or of the person's attention.
-    pub fn reason(&self) -> Option<String> {
-        match (&self.end, self.attention()) {
-            (Some(End::Terminated(reason)), _) => Some(reason.clone()),
-            (_, Some(attention)) => Some(attention.message),
-            (Some(End::Aborted(abort, _)), None) => Some(abort.reason.clone()),
-            _ => None,
-        }
-    }
-
     /// Whether its code could be woken by anything that is open.
     pub(crate) fn is_idle(&self) -> bool {
         self.calls.is_empty()
@@ -316,7 +296,7 @@ impl State {
     }
 
     /// The arms that settle.
-    fn settling(&self) -> BTreeSet<&str> {
+    pub(super) fn settling(&self) -> BTreeSet<&str> {
         self.closing.iter().map(|it| it.scope.as_str()).collect()
     }
 
@@ -357,9 +337,18 @@ impl State {
                     || self.closing.iter().any(|it| it.scope == *step && !it.is_over)
             }
             Fact::Published { step } => self.publishes.iter().any(|it| it.step == *step),
-            Fact::Undone { step } => self.owed.first().is_some_and(|it| it.step == *step),
+            Fact::PublishRefused { step, .. } => {
+                self.publishes.iter().any(|it| it.step == *step && it.failed.is_none())
+            }
+            Fact::Undone { step } => self.asked_undo(step).is_some(),
             Fact::UndoRejected { step, .. } => {
-                self.owed.first().is_some_and(|it| it.step == *step && it.failed.is_none())
+                self.asked_undo(step).is_some_and(|it| it.failed.is_none())
+            }
+            Fact::UndoSilent { step, .. } => {
+                self.asked_undo(step).is_some_and(|it| it.failed.is_none() && it.silent.is_none())
+            }
+            Fact::UndoWaived { step, .. } => {
+                self.asked_undo(step).is_some_and(Undo::needs_a_person)
             }
             Fact::CancelAsked { .. } => self.end.is_none(),
             Fact::Paused { .. } => !self.paused,
@@ -367,62 +356,11 @@ impl State {
             Fact::Terminated { .. } | Fact::Retried { .. } => true,
         }
     }
-
-    /// Everything that time will bring, by step.
-    pub fn timers(&self) -> Vec<(Time, Path)> {
-        let waits = self.waits.iter().filter_map(|it| Some((it.due?, it.step.clone())));
-        let sleeps = self.sleeps.iter().map(|it| (it.due, it.step.clone()));
-        let closing = self.closing.iter().filter(|it| !it.is_over);
-        let closing = closing.map(|it| (it.due, it.scope.clone()));
-        // What is not sent while the saga is paused is not missed either.
-        let asks = !self.paused;
-        let settling = self.settling();
-        let has_limit = |step: &Path, call: &OpenCall| {
-            asks && call.exhausted.is_none() && !settles(&settling, step)
-        };
-        let calls = self.calls.iter().filter(|it| has_limit(it.0, it.1));
-        let calls = calls.map(|(step, it)| (it.limit(), step.clone()));
-        let undo = self.owed.first().filter(|it| asks && it.failed.is_none());
-        let undo = undo.map(|it| (it.since.after_ms(RetryMs::undo().limit_ms), it.step.clone()));
-        waits.chain(sleeps).chain(closing).chain(calls).chain(undo).collect()
-    }
-
-    /// The first request that is too old at this time to be sent again.
-    pub(crate) fn exhausted_at(&self, now: Time) -> Option<Fact> {
-        let owed = self.owed.first().map(|it| &it.step);
-        let mut facts = self.calls.keys().chain(owed).filter_map(|step| self.due(step, now));
-        facts.find(|it| matches!(it, Fact::Exhausted { .. } | Fact::UndoRejected { .. }))
-    }
-
-    /// The fact that the timer of this step makes at this time, if it is due.
-    pub fn due(&self, step: &Path, now: Time) -> Option<Fact> {
-        if !self.timers().iter().any(|(due, it)| it == step && *due <= now) {
-            return None;
-        }
-        if let Some(call) = self.calls.get(step) {
-            let seconds = call.retry.limit_ms / 1000;
-            let reason = format!("no answer for {seconds} s");
-            return Some(Fact::Exhausted { step: step.clone(), reason, abort: call.retry.abort });
-        }
-        let timer = Fact::TimerFired { step: step.clone() };
-        if self.accepts(&timer) {
-            return Some(timer);
-        }
-        let (code, reason) = ("exhausted".to_owned(), "no answer for too long".to_owned());
-        Some(Fact::UndoRejected { step: step.clone(), code, reason })
-    }
 }
 
 /// Whether the step is in an arm whose time to settle is its only limit.
-fn settles(settling: &BTreeSet<&str>, step: &Path) -> bool {
+pub(super) fn settles(settling: &BTreeSet<&str>, step: &Path) -> bool {
     let step = step.as_str();
     let dots = step.match_indices('.').map(|it| it.0).chain([0, step.len()]);
     !settling.is_empty() && dots.into_iter().any(|end| settling.contains(&step[..end]))
-}
-
-impl OpenCall {
-    /// When it is exhausted.
-    pub fn limit(&self) -> Time {
-        self.limit_from.after_ms(self.retry.limit_ms)
-    }
 }

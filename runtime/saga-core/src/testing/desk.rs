@@ -155,10 +155,15 @@ impl Desk {
                 Effect::Publish { saga, step, .. } => {
                     self.published.insert((*saga, step.clone()), effect.clone());
                 }
-                Effect::Note(Note::Started { saga, .. }) => {
-                    self.looks_at = Some(*saga);
+                Effect::Withdraw { saga, step } => {
+                    self.published.remove(&(*saga, step.clone()));
                 }
-                Effect::Ack { .. } | Effect::Answer { .. } | Effect::Note(_) => (),
+                Effect::Note(note) => {
+                    if let Note::Started { saga, .. } = note {
+                        self.looks_at = Some(*saga);
+                    }
+                }
+                Effect::Hurry(_) | Effect::Ack { .. } | Effect::Answer { .. } => (),
             }
         }
     }
@@ -351,6 +356,11 @@ impl Desk {
         self.input(Input::Published { saga, step });
     }
 
+    /// The broker does not take this event, and says why.
+    pub fn broker_refuses(&mut self, saga: SagaId, step: Path, reason: &str) {
+        self.input(Input::PublishRefused { saga, step, reason: reason.to_owned() });
+    }
+
     /// The subject of the call under way with this step.
     pub fn asked_for(&self, step: &str) -> &str {
         &self.asked[&self.find(step, false)].subject
@@ -384,6 +394,13 @@ impl Desk {
     pub fn moved(&mut self, action: Action) {
         let reply = self.make(action);
         assert!(reply.is_ok(), "{action:?}: {reply:?}\n{}", self.text());
+    }
+
+    /// An operator gives an undo up.
+    pub fn waive(&mut self, step: Option<&str>) -> Result<Reply, Refusal> {
+        let step = step.map(|it| it.parse().expect("a step"));
+        let (saga, reason) = (self.saga(), "settled by hand".to_owned());
+        self.ask(admin(), Command::Waive { saga, step, reason })
     }
 
     /// A manager decides the saga's only open task.

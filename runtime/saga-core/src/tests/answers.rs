@@ -18,11 +18,12 @@ use crate::{
     journal::RESEND_MAX,
     message::{OnExhausted, Request, Retry},
     payload::Payload,
+    saga::Registry,
     testing::Desk,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, future::IntoFuture, time::Duration};
 
 fn ok() -> Answer {
     Answer::Ok(Payload::null())
@@ -347,28 +348,84 @@ saga!(AsksOddly(ctx) -> () {
 fn a_request_without_a_json_form_is_named_and_for_a_person() {
     let desk = started::<AsksOddly>();
     let held = "= held: the request odd.ask has no JSON form: key must be a string; \
-                retry with a binary that writes it, or cancel the saga";
+                retry with a binary that writes it, or end the saga";
     assert_eq!((desk.last().as_str(), desk.owed().len()), (held, 0));
 }
 
 #[test]
-fn a_reply_that_does_not_decode_is_for_a_person_and_waits_for_other_code() {
+fn an_answer_that_the_code_cannot_read_is_none_and_a_retry_asks_again() {
+    let mut desk = started::<Opens>();
+    for class in 2..4 {
+        desk.reply("pay.open", json!({ "id": 5 }));
+        let reason = "call pay.open: its answer cannot be read: missing field `session` at line 1 \
+                      column 8; retry or cancel";
+        assert_eq!(
+            (desk.status(), desk.head().reason.as_deref()),
+            (Status::Attention, Some(reason))
+        );
+        assert_eq!(desk.owed(), [""; 0], "the same answer would come again");
+        desk.moved(Action::Retry);
+        let again = desk.requests().remove(0);
+        assert_eq!((again.subject.as_str(), again.attempt_class), ("pay.open", class));
+    }
+    desk.reply("pay.open", json!({ "session": "s1" }));
+    assert_eq!(desk.last(), r#"> complete "s1""#);
+}
+
+#[test]
+fn an_answer_that_the_code_cannot_read_can_be_cancelled_and_its_call_undone() {
     let mut desk = started::<Opens>();
     desk.reply("pay.open", json!({ "id": 5 }));
-    assert_eq!(desk.status(), Status::Attention);
-    let held = format!(
-        "= held: the answer of pay.open for {}/0/0 cannot be read as today's type: missing field \
-         `session` at line 1 column 8; retry with a binary that reads it, or cancel the saga",
-        desk.saga()
-    );
-    assert_eq!(desk.last(), held);
-    assert_eq!(desk.head().reason, held.strip_prefix("= held: ").map(str::to_owned));
-    desk.moved(Action::Retry);
-    assert!(desk.last().starts_with("2 +0s < retried"));
-    assert_eq!(desk.status(), Status::Attention);
     desk.moved(Action::Cancel);
     desk.undone("pay.void");
-    assert_eq!(desk.status(), Status::Cancelled, "it can be undone all the same");
+    assert_eq!(desk.status(), Status::Cancelled);
+}
+
+#[test]
+fn an_answer_that_came_while_nobody_could_read_it_is_judged_when_somebody_can() {
+    let mut desk = started::<Opens>();
+    let call = desk.find("pay.open", false);
+    desk.moved(Action::Pause);
+    desk.answer(&call, Answer::Ok(Payload::of(&json!({ "id": 5 })).unwrap()));
+    assert_eq!(desk.last(), "= held: paused");
+    desk.moved(Action::Resume);
+    assert_eq!((desk.status(), desk.owed().len()), (Status::Attention, 0));
+    desk.moved(Action::Retry);
+    assert_eq!(desk.owed(), ["0 pay.open"]);
+
+    // Without its code nothing can be told of the answer; with it a retry asks again at once.
+    let whole = desk.registry().clone();
+    desk.deploy(Registry::new("without"));
+    desk.reply("pay.open", json!({ "id": 5 }));
+    assert_eq!(desk.status(), Status::Attention);
+    desk.deploy(whole);
+    desk.moved(Action::Retry);
+    assert_eq!(desk.owed(), ["0 pay.open"]);
+    desk.reply("pay.open", json!({ "session": "s1" }));
+    assert_eq!(desk.status(), Status::Completed);
+}
+
+saga!(
+    /// Looks at the answer only after another one, and has passed its pivot.
+    LooksAtAnswerLater(ctx) -> String {
+        ctx.commit();
+        let mut open = ctx.call(OpenSession::of("o1")).into_future();
+        poll_once(&mut open).await;
+        ctx.call(Mail::of("o1")).await?;
+        Ok(open.await?.session)
+    }
+);
+
+#[test]
+fn an_answer_is_judged_when_it_comes_not_when_the_code_looks_and_the_advice_is_possible() {
+    let mut desk = started::<LooksAtAnswerLater>();
+    desk.reply("pay.open", json!({ "id": 5 }));
+    let reason = desk.head().reason.unwrap();
+    assert!(reason.ends_with("retry or terminate"), "{reason}");
+    desk.moved(Action::Retry);
+    desk.reply("pay.open", json!({ "session": "s1" }));
+    desk.reply("mail.send", Value::Null);
+    assert_eq!(desk.status(), Status::Completed);
 }
 
 saga!(TooBig(ctx) -> () {

@@ -16,48 +16,72 @@ use crate::{
 };
 use serde_json::{Value, json};
 
+/// What can be tried now, what can be given up, and whether the saga is paused. An undo that can be
+/// given up can also be tried.
+const PHASES: [(bool, bool, bool); 6] = [
+    (false, false, false),
+    (false, false, true),
+    (true, false, false),
+    (true, false, true),
+    (true, true, false),
+    (true, true, true),
+];
+
 #[test]
 fn the_table_of_moves_is_this_one() {
-    let mut table = String::from("stage failed paused | pause resume cancel terminate retry\n");
+    let mut table =
+        String::from("stage retries waives paused | pause resume cancel terminate retry waive\n");
     for stage in Stage::ALL {
-        for (has_failed, paused) in [(false, false), (false, true), (true, false), (true, true)] {
-            let phase = Phase { stage, has_failed };
+        for (retries, waives, paused) in PHASES {
+            let phase = Phase { stage, retries, waives };
             let cell = |action| match allowed(phase, paused, action) {
                 Ok(Move::Do) => "do",
                 Ok(Move::Already) => "already",
                 Err(_) => "-",
             };
             let cells = Action::ALL.map(cell).join(" ");
-            let marks = [has_failed, paused].map(|it| if it { "yes" } else { "no" }).join(" ");
+            let marks = [retries, waives, paused].map(|it| if it { "yes" } else { "no" }).join(" ");
             table.push_str(&format!("{stage:?} {marks} | {cells}\n"));
         }
     }
     let expected = "\
-stage failed paused | pause resume cancel terminate retry
-Forward no no | do already do do -
-Forward no yes | already do do do -
-Forward yes no | do already do do do
-Forward yes yes | already do do do do
-Committed no no | do already - do -
-Committed no yes | already do - do -
-Committed yes no | do already - do do
-Committed yes yes | already do - do do
-FailedAfterCommit no no | do already - do -
-FailedAfterCommit no yes | already do - do -
-FailedAfterCommit yes no | do already - do do
-FailedAfterCommit yes yes | already do - do do
-Compensating no no | do already already do -
-Compensating no yes | already do already do -
-Compensating yes no | do already already do do
-Compensating yes yes | already do already do do
-Closing no no | do already - do -
-Closing no yes | already do - do -
-Closing yes no | do already - do do
-Closing yes yes | already do - do do
-Ended no no | - - - - -
-Ended no yes | - - - - -
-Ended yes no | - - - - -
-Ended yes yes | - - - - -
+stage retries waives paused | pause resume cancel terminate retry waive
+Forward no no no | do already do do - -
+Forward no no yes | already do do do - -
+Forward yes no no | do already do do do -
+Forward yes no yes | already do do do do -
+Forward yes yes no | do already do do do do
+Forward yes yes yes | already do do do do do
+Committed no no no | do already - do - -
+Committed no no yes | already do - do - -
+Committed yes no no | do already - do do -
+Committed yes no yes | already do - do do -
+Committed yes yes no | do already - do do do
+Committed yes yes yes | already do - do do do
+FailedAfterCommit no no no | do already - do - -
+FailedAfterCommit no no yes | already do - do - -
+FailedAfterCommit yes no no | do already - do do -
+FailedAfterCommit yes no yes | already do - do do -
+FailedAfterCommit yes yes no | do already - do do do
+FailedAfterCommit yes yes yes | already do - do do do
+Compensating no no no | do already already do - -
+Compensating no no yes | already do already do - -
+Compensating yes no no | do already already do do -
+Compensating yes no yes | already do already do do -
+Compensating yes yes no | do already already do do do
+Compensating yes yes yes | already do already do do do
+Closing no no no | do already - do - -
+Closing no no yes | already do - do - -
+Closing yes no no | do already - do do -
+Closing yes no yes | already do - do do -
+Closing yes yes no | do already - do do do
+Closing yes yes yes | already do - do do do
+Ended no no no | - - - - - -
+Ended no no yes | - - - - - -
+Ended yes no no | - - - - - -
+Ended yes no yes | - - - - - -
+Ended yes yes no | - - - - - -
+Ended yes yes yes | - - - - - -
 ";
     assert_eq!(table, expected, "\n{table}");
 }
@@ -65,8 +89,8 @@ Ended yes yes | - - - - -
 #[test]
 fn a_refusal_names_the_moves_that_are_open_and_those_are_what_the_table_does() {
     for stage in Stage::ALL {
-        for (has_failed, paused) in [(false, false), (false, true), (true, false), (true, true)] {
-            let phase = Phase { stage, has_failed };
+        for (retries, waives, paused) in PHASES {
+            let phase = Phase { stage, retries, waives };
             let open: Vec<&str> = Action::ALL
                 .into_iter()
                 .filter(|it| allowed(phase, paused, *it) == Ok(Move::Do))
@@ -203,7 +227,7 @@ fn a_cancel_after_the_commit_is_refused_with_what_is_open() {
     tracked(&mut desk, "sent");
     let refusal = desk.make(Action::Cancel).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Conflict);
-    assert_eq!(refusal.detail, "it has passed its commit; open moves: pause, terminate");
+    assert_eq!(refusal.detail, "it has passed its commit; open moves: pause, terminate, retry");
 }
 
 #[test]
@@ -267,7 +291,7 @@ fn what_fails_after_its_commit_unwinds_nothing_and_asks_for_a_person() {
 fn every_move_is_audited_with_its_outcome_and_its_reason() {
     let mut desk = started::<Steps>();
     desk.moved(Action::Pause);
-    desk.make(Action::Retry).unwrap_err();
+    desk.make(Action::Waive).unwrap_err();
     let audits: Vec<String> = desk
         .audits()
         .into_iter()
@@ -278,8 +302,8 @@ fn every_move_is_audited_with_its_outcome_and_its_reason() {
         [
             "ann start None: accepted",
             r#"ann pause Some("pause please"): accepted"#,
-            "ann retry Some(\"retry please\"): nothing of it has failed; \
-             open moves: resume, cancel, terminate",
+            "ann waive Some(\"waive please\"): no undo of it fails, or is without an answer for \
+             long; open moves: resume, cancel, terminate, retry",
         ]
     );
 }

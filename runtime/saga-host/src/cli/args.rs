@@ -58,7 +58,8 @@ pub(super) enum Command {
     /// May have FERMATA_HTTP_ADDR (127.0.0.1:3000), the tokens FERMATA_VIEWER_TOKEN,
     /// FERMATA_APPROVER_TOKEN, FERMATA_OPERATOR_TOKEN and FERMATA_ADMIN_TOKEN,
     /// FERMATA_NATS_CA_FILE, FERMATA_EVENT_PREFIXES (shop,depot), FERMATA_STREAM_BYTES_MAX,
-    /// FERMATA_STREAM_REPLICAS, FERMATA_CACHE_BYTES, FERMATA_LOG, FERMATA_LOG_FORMAT,
+    /// FERMATA_STREAM_REPLICAS, FERMATA_CACHE_BYTES, FERMATA_UNDO_PATIENCE_MS,
+    /// FERMATA_PUBLISH_PATIENCE_MS, FERMATA_LOG, FERMATA_LOG_FORMAT,
     /// FERMATA_HTTP_BODY_BYTES_MAX, FERMATA_HTTP_REQUESTS_PER_S, FERMATA_HTTP_TIMEOUT_MS, and
     /// FERMATA_ENV=development where it is no production.
     Serve,
@@ -91,8 +92,16 @@ pub(super) enum Command {
     Cancel(Move),
     /// End a saga and undo nothing.
     Terminate(Move),
-    /// Try again what failed.
+    /// Try now what failed, or waits to be tried again.
     Retry(Move),
+    /// Give up an undo that fails or is not answered; the saga goes on with the rest, and fails.
+    Waive {
+        #[command(flatten)]
+        of: Move,
+        /// The step of the undo, as `show` gives it; needed where more than one needs a person.
+        #[arg(long)]
+        step: Option<String>,
+    },
     /// List what waits for people.
     Tasks {
         #[command(flatten)]
@@ -218,11 +227,12 @@ fn age(text: &str) -> Result<Duration, String> {
 
 /// The commands under the name of the binary, with examples that can be typed as they stand.
 pub(super) fn named(command: clap::Command, program: &str) -> clap::Command {
-    let examples: [(&str, &[&str]); 8] = [
+    let examples: [(&str, &[&str]); 9] = [
         ("sagas", &["--status waiting --older-than 2h", "--search ann@example.com --json"]),
         ("show", &["ORD-1", "ORD-1 --watch"]),
         ("start", &[r#"thank-you --input '{"number":"P-1"}'"#, "thank-you --input @parcel.json"]),
         ("cancel", &["ORD-1 --reason 'the customer asked'"]),
+        ("waive", &["ORD-1 --reason 'refunded by hand'", "ORD-1 --step 3 --reason 'refunded'"]),
         ("tasks", &["--watch"]),
         ("events", &["--verdict dead_letter", "--watch --json"]),
         ("completions", &["bash > ~/.local/share/bash-completion/completions/PROGRAM"]),

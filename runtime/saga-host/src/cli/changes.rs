@@ -43,15 +43,22 @@ pub(super) const TERMINATE: Moving =
 pub(super) const RETRY: Moving =
     Moving { action: "retry", done: "tried again", before: "is being tried again already" };
 
+pub(super) const WAIVE: Moving =
+    Moving { action: "waive", done: "given up", before: "was given up already" };
+
 /// Makes a move.
 pub(super) async fn make_move(
     asker: &Asker,
     client: &Client,
     moving: &Moving,
     Move { saga, reason }: &Move,
+    step: Option<&str>,
 ) -> Result<(), CliError> {
     let found = the_one(asker, client, saga).await?.saga;
-    let body = json!({ "reason": reason });
+    let mut body = json!({ "reason": reason });
+    if let Some(step) = step {
+        body["step"] = step.into();
+    }
     let answer = client.post(&["sagas", &found.id, moving.action], &body).await;
     let (status, raw) =
         answer.map_err(|it| it.advise(StatusCode::CONFLICT, || shows(asker, &found.id)))?;

@@ -57,12 +57,13 @@ impl Asker {
 
     /// What takes more than looking.
     async fn change(&self, command: Command) -> Result<(), CliError> {
-        let (moving, what) = match command {
-            Command::Pause(what) => (changes::PAUSE, what),
-            Command::Resume(what) => (changes::RESUME, what),
-            Command::Cancel(what) => (changes::CANCEL, what),
-            Command::Terminate(what) => (changes::TERMINATE, what),
-            Command::Retry(what) => (changes::RETRY, what),
+        let (moving, what, step) = match command {
+            Command::Pause(what) => (changes::PAUSE, what, None),
+            Command::Resume(what) => (changes::RESUME, what, None),
+            Command::Cancel(what) => (changes::CANCEL, what, None),
+            Command::Terminate(what) => (changes::TERMINATE, what, None),
+            Command::Retry(what) => (changes::RETRY, what, None),
+            Command::Waive { of, step } => (changes::WAIVE, of, step),
             Command::Start { definition, input, key } => {
                 let client = self.client(Needs::Operator)?;
                 return changes::start(self, &client, &definition, &input, key.as_deref()).await;
@@ -83,7 +84,8 @@ impl Asker {
             }
             _ => return Ok(()),
         };
-        changes::make_move(self, &self.client(Needs::Operator)?, &moving, &what).await
+        let client = self.client(Needs::Operator)?;
+        changes::make_move(self, &client, &moving, &what, step.as_deref()).await
     }
 
     async fn list(&self, list: lists::List, which: &Which) -> Result<(), CliError> {

@@ -20,6 +20,7 @@ pub(super) struct Saga {
     pub(super) ended_at: Option<String>,
     pub(super) waits: Vec<Wait>,
     pub(super) calls: Vec<Call>,
+    pub(super) moves: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +52,20 @@ pub(super) struct Call {
     pub(super) attempts: u32,
     pub(super) since: String,
     pub(super) next_attempt_at: Option<String>,
+    pub(super) kind: String,
+    pub(super) step: String,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) stopped: Option<String>,
+    pub(super) warned: Option<String>,
+}
+
+/// What went wrong last.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Failure {
+    pub(super) at: String,
+    pub(super) reason: String,
+    pub(super) times: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -155,6 +170,13 @@ pub(super) struct Record {
 #[serde(default)]
 pub(super) struct Undo {
     pub(super) subject: String,
+}
+
+impl Call {
+    /// An undo that an operator may give up.
+    pub(super) fn is_waivable(&self) -> bool {
+        self.kind == "undo" && (self.stopped.is_some() || self.warned.is_some())
+    }
 }
 
 impl Saga {

@@ -67,24 +67,52 @@ fn wait(lines: &mut Lines, wait: &Wait, program: &str, now: DateTime<Utc>) {
 }
 
 fn call(lines: &mut Lines, call: &Call, now: DateTime<Utc>) {
-    lines.add("calls", &call.subject);
+    let (name, verb) = match call.kind.as_str() {
+        "undo" => ("undoes", "sent"),
+        "publish" => ("publishes", "tried"),
+        _ => ("calls", "sent"),
+    };
+    lines.add(name, &call.subject);
+    lines.add("  step", &call.step);
     lines.add("  since", &since(&call.since, now));
     let next = match &call.next_attempt_at {
         Some(at) => format!("again at {}", until(at, now)),
-        None => "not sent again by itself for now".to_owned(),
+        None => format!("not {verb} again by itself for now"),
     };
-    lines.add("  sent", &format!("{} times, {next}", call.attempts));
+    // Who counts forgets what is sent no more.
+    let count = match call.attempts {
+        0 => String::new(),
+        attempts => format!("{attempts} times, "),
+    };
+    lines.add(&format!("  {verb}"), &(count + &next));
+    if let Some(it) = &call.last_failure {
+        let times = if it.times == 1 { String::new() } else { format!(", {} times", it.times) };
+        lines.add("  failed", &format!("{}{times}: {}", since(&it.at, now), it.reason));
+    }
+    lines.add("  look", call.stopped.as_ref().or(call.warned.as_ref()).map_or("", |it| it));
 }
 
-/// What an operator can do about a saga that does not go on by itself.
+/// What an operator can do about a saga that does not go on by itself: no more than is possible.
 fn unblock(saga: &Saga, program: &str) -> String {
-    let move_of = |name: &str| format!("{program} {name} {} --reason '…'", saga.id);
-    match saga.status.as_str() {
-        _ if saga.has_ended() => String::new(),
-        _ if saga.paused => move_of("resume"),
-        "attention" => format!("{} once it is mended, or terminate it", move_of("retry")),
-        _ => String::new(),
-    }
+    let offered: &[&str] = match saga.status.as_str() {
+        _ if saga.has_ended() => &[],
+        _ if saga.paused => &["resume"],
+        "attention" => &["retry", "waive", "cancel", "terminate"],
+        _ => &[],
+    };
+    let is_open = |it: &&&str| saga.moves.iter().any(|open| open == **it);
+    let undos: Vec<&Call> = saga.calls.iter().filter(|it| it.is_waivable()).collect();
+    let lines = offered.iter().filter(is_open).flat_map(|name| {
+        let steps: Vec<String> = match (*name, &undos[..]) {
+            ("waive", [_, _, ..]) => {
+                undos.iter().map(|it| format!(" --step {}", it.step)).collect()
+            }
+            _ => vec![String::new()],
+        };
+        let line = |step| format!("{program} {name} {}{step} --reason '…'", saga.id);
+        steps.into_iter().map(line).collect::<Vec<String>>()
+    });
+    lines.collect::<Vec<String>>().join("\n")
 }
 
 /// An event, and what became of it.
@@ -154,7 +182,10 @@ mod tests {
             }, {
                 "event": "orders.trigger.approved", "taskId": "s1.0", "seen": "a1", "until": null,
             }],
-            "calls": [{"subject": "a.b", "attempts": 3, "since": "x", "nextAttemptAt": null}],
+            "calls": [{"kind": "undo", "step": "2", "subject": "a.b", "attempts": 3, "since": "x",
+                "nextAttemptAt": null, "lastFailure": {"at": "2026-01-02T03:13:05Z",
+                "reason": "nobody listens", "times": 3}}],
+            "moves": ["resume", "cancel", "terminate"],
         }))
         .expect("a saga");
         let expected = [
@@ -167,10 +198,37 @@ mod tests {
             "  unblock   own-saga approve s1.0 --seen a1\n",
             "  or        own-saga reject s1.0 --seen a1 --reason '…'\n",
             "  until     without a deadline\n",
+            "undoes      a.b\n",
             "  sent      3 times, not sent again",
+            "  failed    2026-01-02 03:13:05Z (1m ago), 3 times: nobody listens\n",
             "\nunblock     own-saga resume s1 --reason '…'\n",
         ];
         assert_told(&saga(&found, "own-saga", now()), &expected);
+    }
+
+    #[test]
+    fn what_needs_a_person_says_what_a_person_can_do_and_nothing_else() {
+        let undo = |step: &str, stopped: Option<&str>| Call {
+            kind: "undo".into(),
+            step: step.into(),
+            stopped: stopped.map(str::to_owned),
+            ..Call::default()
+        };
+        let mut it = Saga {
+            id: "s1".into(),
+            status: "attention".into(),
+            calls: vec![undo("2", Some("refused")), undo("3", None)],
+            moves: ["pause", "terminate", "retry", "waive"].map(str::to_owned).to_vec(),
+            ..Saga::default()
+        };
+        let told = saga(&it, "fermata", now());
+        let lines = "unblock     fermata retry s1 --reason '…'\n            \
+                     fermata waive s1 --reason '…'\n            fermata terminate s1";
+        assert_told(&told, &[lines, "  look      refused\n"]);
+        assert!(!told.contains("cancel"), "{told}");
+        it.calls.push(undo("4", Some("silent")));
+        let of_each = ["waive s1 --step 2 --reason", "waive s1 --step 4 --reason"];
+        assert_told(&saga(&it, "fermata", now()), &of_each);
     }
 
     #[test]

@@ -346,6 +346,7 @@ async fn a_call_that_a_start_abandons_is_not_asked_beside_its_undo() {
         match it {
             Owed::Recovered(request) | Owed::Send(request) => drop(asked.insert(request.id)),
             Owed::Forget(id) => drop(asked.remove(&id)),
+            Owed::Hurry(_) => (),
         }
     }
     let asked: Vec<bool> = asked.into_iter().map(|it| it.is_undo).collect();

@@ -25,9 +25,10 @@ pub(crate) struct RecordView {
     /// that was held is told again under the same number when it is applied.
     entry: u32,
     at: String,
-    /// A fact: `started replied rejected received timer_fired exhausted published undone
-    /// undo_rejected paused resumed cancel_asked terminated retried`. A decision: `call wait sleep
-    /// publish undo patch close abandoned commit complete abort`.
+    /// A fact: `started replied rejected received timer_fired exhausted published publish_refused
+    /// undone undo_rejected undo_silent undo_waived paused resumed cancel_asked terminated
+    /// retried`. A decision: `call wait sleep publish undo patch close abandoned commit complete
+    /// abort`.
     kind: &'static str,
     /// The scope path as text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +155,10 @@ fn moved(name: &'static str, by: &str, reason: &str) -> RecordView {
     RecordView { by: Some(by.to_owned()), reason: Some(reason.to_owned()), ..kind(name) }
 }
 
+fn because(name: &'static str, step: &Path, reason: &str) -> RecordView {
+    RecordView { reason: Some(reason.to_owned()), ..at_step(name, step) }
+}
+
 fn refused(name: &'static str, step: &Path, code: &str, reason: &str) -> RecordView {
     let (code, reason) = (Some(code.to_owned()), Some(reason.to_owned()));
     RecordView { code, reason, ..at_step(name, step) }
@@ -179,8 +184,11 @@ fn fact(fact: &Fact) -> RecordView {
             ..at_step("received", step)
         },
         Fact::TimerFired { step } => at_step("timer_fired", step),
-        Fact::Exhausted { step, reason, .. } => {
-            RecordView { reason: Some(reason.clone()), ..at_step("exhausted", step) }
+        Fact::Exhausted { step, reason, .. } => because("exhausted", step, reason),
+        Fact::PublishRefused { step, reason } => because("publish_refused", step, reason),
+        Fact::UndoSilent { step, reason } => because("undo_silent", step, reason),
+        Fact::UndoWaived { step, by, reason } => {
+            RecordView { step: Some(step.as_str().to_owned()), ..moved("undo_waived", by, reason) }
         }
         Fact::Published { step } => at_step("published", step),
         Fact::Undone { step } => at_step("undone", step),

@@ -19,7 +19,7 @@ use saga_core::{
     effect::RequestId,
     fold::Status,
     head::Head,
-    id::{SagaId, Time},
+    id::{NotAPath, SagaId, Time},
     input::{Action, Command},
     payload::Payload,
 };
@@ -89,6 +89,7 @@ enum ActionName {
     Cancel,
     Terminate,
     Retry,
+    Waive,
 }
 
 /// Why a saga is moved.
@@ -99,6 +100,10 @@ pub(super) struct MoveBody {
     #[validate(length(min = 1, max = 1000, message = "must have 1 to 1000 characters"))]
     #[schemars(length(min = 1, max = 1000))]
     reason: String,
+    /// Of `waive`: the step of the undo, where more than one needs a person.
+    #[validate(length(min = 1, max = 200, message = "must have 1 to 200 characters"))]
+    #[schemars(length(min = 1, max = 200))]
+    step: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -192,11 +197,25 @@ pub(super) async fn make_move(
         ActionName::Cancel => Action::Cancel,
         ActionName::Terminate => Action::Terminate,
         ActionName::Retry => Action::Retry,
+        ActionName::Waive => Action::Waive,
     };
-    let command = Command::Move { saga: SagaId(id), action, reason: body.reason };
+    let (saga, reason) = (SagaId(id), body.reason);
+    let command = match (action, body.step) {
+        (Action::Waive, step) => {
+            let step = step.map(|it| it.parse()).transpose();
+            let step = step.map_err(|error: NotAPath| wrong_step(error.to_string()))?;
+            Command::Waive { saga, step, reason }
+        }
+        (_, Some(_)) => return Err(wrong_step("only `waive` is about a step")),
+        (action, None) => Command::Move { saga, action, reason },
+    };
     let (is_new, saga) = say(app.engine.ask(actor_of(&caller), command).await)?;
     let view = view_of(&app, saga).await?;
     Ok(if is_new { Accepted(view).into_response() } else { Json(view).into_response() })
+}
+
+fn wrong_step(detail: impl Into<String>) -> Problem {
+    Problem::unprocessable("the request has a field that cannot be used").field("/step", detail)
 }
 
 /// 201 when it starts, 200 when this key has started with the same input already.
@@ -228,13 +247,13 @@ async fn views(app: &App, heads: &[Head]) -> Vec<SagaView> {
     let calling: Vec<SagaId> = calling.map(|it| it.id).collect();
     let told = match calling.is_empty() {
         true => Default::default(),
-        false => app.courier.told(calling).await,
+        false => app.under_way.told(calling).await,
     };
     let view = |head: &Head| {
         let saga = head.id;
         SagaView::of(head, &|call| {
             let id = RequestId { saga, step: call.step.clone(), is_undo: call.is_undo };
-            told.get(&id).copied().unwrap_or_default()
+            told.get(&id).cloned().unwrap_or_default()
         })
     };
     heads.iter().map(view).collect()

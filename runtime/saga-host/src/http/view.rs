@@ -2,7 +2,7 @@
 
 use crate::{
     clock::rfc3339,
-    nats_bus::{KEY, Kept},
+    nats_bus::{Attempts, KEY, Kept},
     telemetry::outcome_text,
 };
 use saga_core::{
@@ -11,6 +11,7 @@ use saga_core::{
     fold::OpenWait,
     head::{Head, HeadCall},
     id::{TaskId, Time},
+    moves::{Phase, open_moves},
     payload::Payload,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -73,8 +74,10 @@ pub(crate) struct SagaView {
     ended_at: Option<String>,
     /// What it holds for: one entry for each subject of a wait, and one for each sleep.
     waits: Vec<WaitView>,
-    /// Requests without an answer.
+    /// Requests without an answer, undos among them, and events that the broker has not taken.
     calls: Vec<CallView>,
+    /// The moves of an operator that would do something now.
+    moves: Vec<&'static str>,
 }
 
 /// One thing that a saga holds for.
@@ -114,10 +117,14 @@ pub(crate) struct TestView {
     value: Raw,
 }
 
-/// A request without an answer.
+/// A request without an answer, or an event that the broker has not taken.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CallView {
+    /// `call`, `undo` or `publish`.
+    kind: &'static str,
+    /// Its step.
+    step: String,
     /// Where it goes.
     subject: String,
     /// How often it was sent since this process started.
@@ -125,6 +132,26 @@ pub(crate) struct CallView {
     since: String,
     /// When it is sent again; null when it is not by itself, or while it waits for its turn.
     next_attempt_at: Option<String>,
+    /// What went wrong last, since this process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<FailureView>,
+    /// Why it is not sent again by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+    /// Why a person should look, though it is sent again by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warned: Option<String>,
+}
+
+/// The last failure of a request or an event.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailureView {
+    at: String,
+    /// In the words of whoever refused it.
+    reason: String,
+    /// How often it has failed since this process started.
+    times: u32,
 }
 
 /// What waits for a person.
@@ -146,11 +173,11 @@ pub(crate) struct TaskView {
     until: Option<String>,
 }
 
-/// How often a request was sent, and when it is sent again.
-pub(crate) type Sent<'a> = &'a dyn Fn(&HeadCall) -> (u32, Option<Time>);
+/// What is known of a request or an event that is under way.
+pub(crate) type Sent<'a> = &'a dyn Fn(&HeadCall) -> Attempts;
 
 impl SagaView {
-    /// `sent` tells what only the courier knows of a call.
+    /// `sent` tells what only the courier and the publisher know of a call.
     pub(crate) fn of(head: &Head, sent: Sent<'_>) -> SagaView {
         let waits = head.waits.iter().flat_map(|it| WaitView::of(head, it));
         let sleeps = head.sleeps.iter().map(|it| WaitView {
@@ -179,6 +206,7 @@ impl SagaView {
             ended_at: head.ended_at.map(rfc3339),
             waits: if ended { Vec::new() } else { waits.chain(sleeps).collect() },
             calls: head.calls.iter().map(|it| CallView::of(it, sent)).collect(),
+            moves: open_moves(Phase::of_head(head), head.paused),
         }
     }
 }
@@ -186,6 +214,8 @@ impl SagaView {
 impl WaitView {
     fn of<'a>(head: &'a Head, wait: &'a OpenWait) -> impl Iterator<Item = WaitView> + 'a {
         let task_id = wait.ask.as_ref().map(|_| task_id(head, wait));
+        // What comes meanwhile counts, but the code sees it later.
+        let behind = if head.paused { "; the saga goes on when it is resumed" } else { "" };
         wait.events.iter().map(move |event| WaitView {
             event: event.clone(),
             key: wait.key.clone(),
@@ -202,9 +232,11 @@ impl WaitView {
                 Some(task) => format!(
                     "as approver: POST /api/tasks/{task}/decision \
                      {{\"approved\":true|false,\"reason\":\"…\"}}, or approve {task} on the \
-                     command line"
+                     command line{behind}"
                 ),
-                None => format!("an event on {event} with the header Fermata-Key: {}", wait.key),
+                None => {
+                    format!("an event on {event} with the header Fermata-Key: {}{behind}", wait.key)
+                }
             },
         })
     }
@@ -212,13 +244,26 @@ impl WaitView {
 
 impl CallView {
     fn of(call: &HeadCall, sent: Sent<'_>) -> CallView {
-        let (attempts, next) = sent(call);
-        let next = next.filter(|_| call.stopped.is_none());
+        let Attempts { attempts, next_at, failure } = sent(call);
+        let next = next_at.filter(|_| call.stopped.is_none());
         CallView {
+            kind: match (call.is_undo, call.is_publish) {
+                (true, _) => "undo",
+                (false, true) => "publish",
+                (false, false) => "call",
+            },
+            step: call.step.to_string(),
             subject: call.subject.clone(),
             attempts,
             since: rfc3339(call.since),
             next_attempt_at: next.map(rfc3339),
+            last_failure: failure.map(|it| FailureView {
+                at: rfc3339(it.at),
+                reason: it.reason,
+                times: it.times,
+            }),
+            stopped: call.stopped.clone(),
+            warned: call.warned.clone(),
         }
     }
 }

@@ -2,8 +2,11 @@
 //! it no more. Nobody waits for an answer: it comes to the step's own subject whenever it comes.
 
 use super::{
+    failure::Teller,
+    random,
     reply::{self, Answers, Class, REPLIES},
-    schedule::{Attempts, Schedule},
+    schedule::{Attempts, NO_ANSWER, Schedule},
+    told::{Inbox, Told, times},
     waiting::Waiting,
 };
 use crate::{
@@ -14,65 +17,43 @@ use crate::{
 use async_nats::{HeaderMap, Message, Subscriber};
 use chassis::{nats::Nats, percent};
 use futures::StreamExt as _;
-use rand::Rng as _;
 use saga_core::{
     effect::{Request, RequestId},
-    id::{SagaId, Time},
-    input::{Answered, Input},
+    id::SagaId,
+    input::{Answer, Answered, Input},
 };
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
-use tokio::sync::{mpsc, oneshot};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// After a restart many calls leave over this time at most, fewer sooner.
 const RECOVERY_MS_MAX: u64 = 10_000;
 /// Calls per second at which a restart asks again.
 const RECOVERY_PER_S: u64 = 50;
-/// Questions of the HTTP door that wait.
-const QUESTIONS_MAX: usize = 64;
-/// Longer is no longer a look at a table.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
-/// What came for a request: why it is worth asking again, or nothing when the answer is on its way
-/// to the core.
-type Heard = (RequestId, Option<String>);
-type Question = (Vec<SagaId>, oneshot::Sender<Told>);
-/// What is known of open requests: attempts, and when the next one is due.
-pub(crate) type Told = BTreeMap<RequestId, (u32, Option<Time>)>;
+/// What came for a request.
+type Heard = (RequestId, What);
+
+/// Whether a request is to be sent again.
+pub(super) enum What {
+    /// The answer is on its way to the core.
+    Answered,
+    /// So is one that is of no use.
+    Useless(String),
+    /// The service could not, or there is none.
+    Failed(String),
+}
 
 /// Sends requests.
 pub(super) struct Courier {
     pub(super) nats: Nats,
     pub(super) owed: mpsc::UnboundedReceiver<Owed>,
     pub(super) heard: mpsc::UnboundedReceiver<Heard>,
-    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) questions: Inbox,
+    pub(super) teller: Teller,
     pub(super) telemetry: Telemetry,
     pub(super) schedule: Schedule,
     /// How many calls the restart has left open.
     pub(super) recovered: u64,
-}
-
-/// The way to ask the courier; clones share it.
-#[derive(Clone)]
-pub(crate) struct CourierHandle(mpsc::Sender<Question>);
-
-impl CourierHandle {
-    pub(super) fn new() -> (CourierHandle, mpsc::Receiver<Question>) {
-        let (questions, inbox) = mpsc::channel(QUESTIONS_MAX);
-        (CourierHandle(questions), inbox)
-    }
-
-    /// What is known of the requests of these sagas; nothing when the courier is too busy to say.
-    pub(crate) async fn told(&self, sagas: Vec<SagaId>) -> Told {
-        let (answer, answered) = oneshot::channel();
-        let asked = async {
-            self.0.send((sagas, answer)).await.ok()?;
-            answered.await.ok()
-        };
-        tokio::time::timeout(QUESTION_TIMEOUT, asked).await.ok().flatten().unwrap_or_default()
-    }
 }
 
 impl Courier {
@@ -103,7 +84,7 @@ impl Courier {
                 Some((sagas, answer)) = self.questions.recv() => {
                     let _gone = answer.send(self.tell(&sagas));
                 }
-                () = up(&self.nats), if !is_up => (),
+                () = super::up(&self.nats), if !is_up => (),
                 () = sleep => (),
             }
             if self.nats.is_up() {
@@ -118,6 +99,7 @@ impl Courier {
         match owed {
             Owed::Send(request) => self.schedule.add(request, Instant::now()),
             Owed::Forget(id) => self.schedule.forget(&id),
+            Owed::Hurry(saga) => self.schedule.hurry(saga, Instant::now()),
             Owed::Recovered(request) => {
                 self.recovered = self.recovered.saturating_add(1);
                 let over = self.recovered.saturating_mul(1_000 / RECOVERY_PER_S);
@@ -127,18 +109,32 @@ impl Courier {
         }
     }
 
-    fn hear(&mut self, (id, failure): Heard) {
-        match failure {
-            None => self.schedule.answered(&id, Instant::now()),
-            Some(why) => {
-                tracing::debug!(saga = %id.saga, step = %id.step, why, "a call failed");
-                self.schedule.failed(&id, Instant::now(), random);
+    fn hear(&mut self, (id, what): Heard) {
+        let now = Instant::now();
+        match what {
+            What::Answered => self.schedule.answered(&id, None, now),
+            What::Useless(why) => self.schedule.answered(&id, Some(&why), now),
+            What::Failed(why) => {
+                if let Some(subject) = self.schedule.failed(&id, &why, now, random) {
+                    self.warn(&id, &subject, &why);
+                }
             }
         }
     }
 
+    fn warn(&mut self, id: &RequestId, subject: &str, why: &str) {
+        if let Some(untold) = self.teller.tells(subject, Instant::now()) {
+            let (saga, step, is_undo) = (id.saga, &id.step, id.is_undo);
+            tracing::warn!(%saga, %step, is_undo, subject, why, untold, "a call failed");
+        }
+    }
+
     async fn send_ready(&mut self, stop: &CancellationToken) {
-        for (request, attempt) in self.schedule.ready(Instant::now(), random) {
+        let ready = self.schedule.ready(Instant::now(), random);
+        for (id, subject) in self.schedule.silent() {
+            self.warn(&id, &subject, NO_ANSWER);
+        }
+        for (request, attempt) in ready {
             self.telemetry.requests.inc();
             if attempt > 1 {
                 self.telemetry.retries.inc();
@@ -155,29 +151,18 @@ impl Courier {
             if let Err(error) = sent {
                 let (saga, step) = (request.id.saga, &request.id.step);
                 tracing::warn!(%saga, %step, %error, "a request did not leave; it is sent again");
-                self.schedule.failed(&request.id, Instant::now(), random);
+                self.schedule.failed(&request.id, &error.to_string(), Instant::now(), random);
             }
         }
     }
 
     fn tell(&self, sagas: &[SagaId]) -> Told {
-        let (instant, now) = (Instant::now(), clock::now());
-        let time = |at: Instant| now.after_ms(millis(at.saturating_duration_since(instant)));
+        let now = (Instant::now(), clock::now());
         let requests = sagas.iter().flat_map(|saga| self.schedule.attempts(*saga));
-        requests
-            .map(|(id, Attempts { attempts, next_at })| (id, (attempts, next_at.map(time))))
-            .collect()
-    }
-}
-
-fn random(max: u64) -> u64 {
-    rand::rng().random_range(0..=max)
-}
-
-/// Ends when there is a connection; never for one that is closed or of no use.
-async fn up(nats: &Nats) {
-    if nats.ready().await.is_err() {
-        std::future::pending::<()>().await;
+        let told = requests.map(|(id, Attempts { attempts, next_at, failure })| {
+            (id, times(now, attempts, next_at, failure.as_ref()))
+        });
+        told.collect()
     }
 }
 
@@ -239,7 +224,7 @@ impl Replies {
         } else if let Some((id, _)) = reply::step_of(&message.subject) {
             self.telemetry.dropped_answers.inc();
             // The courier ends before this does.
-            let _gone = self.heard.send((id, Some("too many answers wait".into())));
+            let _gone = self.heard.send((id, What::Failed("too many answers wait".into())));
         }
     }
 
@@ -249,9 +234,12 @@ impl Replies {
             return None;
         };
         let class = reply::classify(message.status, message.headers.as_ref(), &message.payload);
-        let (failure, answer) = match class {
-            Class::Failed(why) => (Some(why), None),
-            Class::Answer(answer) => (None, Some(answer)),
+        let (what, answer) = match class {
+            Class::Failed(why) => (What::Failed(why), None),
+            Class::Answer(Answer::Useless { reason }) => {
+                (What::Useless(reason.clone()), Some(Answer::Useless { reason }))
+            }
+            Class::Answer(answer) => (What::Answered, Some(answer)),
         };
         if let Some(answer) = &answer
             && self.answered.is_other(&id, answer)
@@ -261,12 +249,8 @@ impl Replies {
             tracing::warn!(%saga, %step, "a service answered a call again, not as before");
         }
         // The courier ends before this does.
-        let _gone = self.heard.send((id.clone(), failure));
+        let _gone = self.heard.send((id.clone(), what));
         let RequestId { saga, step, is_undo } = id;
         Some(Input::Answered(Answered { saga, epoch, step, is_undo, answer: answer? }))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,88 +1,170 @@
-//! Events out: each is given to the broker until it has it. What was given twice is one event to
-//! every reader that looks at its id.
+//! Events out: each is given to the broker until it has it, or until the core takes it back. What
+//! was given twice is one event to every reader that looks at its id.
 
+use super::{
+    backlog::{Backlog, EventId, Known},
+    failure::Teller,
+    told::{Inbox, Told, times},
+};
 use crate::{
     clock,
-    engine::{Handle, Publication},
+    engine::{Handle, OwedEvent, Publication},
     telemetry::Telemetry,
 };
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, jetstream::context::PublishErrorKind};
 use chassis::{nats::Nats, percent};
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use rand::Rng as _;
-use saga_core::{
-    id::{Path, SagaId},
-    input::Input,
+use saga_core::{effect::RequestId, id::SagaId, input::Input};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Publishes that wait for the broker's word at once.
-const UNDER_WAY_MAX: usize = 64;
-/// The first pause after a refusal: the stream may be full, or the broker just back.
-const PAUSE_MS_MIN: u64 = 100;
-/// The longest pause: a full stream is emptied by us, so it is worth looking often.
-const PAUSE_MS_MAX: u64 = 10_000;
+/// The broker stores an event within milliseconds, or is busy with its disk.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+const NO_ANSWER: &str = "the broker did not answer in time";
 /// Names us in CloudEvents.
 const SOURCE: &str = "/fermata";
 
 /// Publishes what the core owes.
 pub(super) struct Publisher {
-    pub(super) nats: Nats,
-    pub(super) engine: Handle,
-    pub(super) telemetry: Telemetry,
+    nats: Nats,
+    engine: Handle,
+    telemetry: Telemetry,
+    questions: Inbox,
+    backlog: Backlog,
+    teller: Teller,
 }
 
 impl Publisher {
+    pub(super) fn new(
+        nats: Nats,
+        engine: Handle,
+        telemetry: Telemetry,
+        questions: Inbox,
+    ) -> Publisher {
+        let (backlog, teller) = (Backlog::default(), Teller::default());
+        Publisher { nats, engine, telemetry, questions, backlog, teller }
+    }
+
     pub(super) async fn run(
-        self,
-        mut owed: mpsc::UnboundedReceiver<Publication>,
+        mut self,
+        mut owed: mpsc::UnboundedReceiver<OwedEvent>,
         stop: CancellationToken,
     ) {
-        // A saga that was paused and resumed owes again what is still under way.
-        let mut named: BTreeSet<(SagaId, Path)> = BTreeSet::new();
         let mut under_way = FuturesUnordered::new();
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                Some(it) = owed.recv(), if under_way.len() < UNDER_WAY_MAX => {
-                    if named.insert((it.saga, it.step.clone())) {
-                        under_way.push(self.publish(it));
-                    }
+            let is_up = self.nats.is_up();
+            let next = self.backlog.next().filter(|_| is_up);
+            let rest = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
                 }
-                Some((saga, step)) = under_way.next(), if !under_way.is_empty() => {
-                    named.remove(&(saga, step.clone()));
-                    self.telemetry.published.inc();
-                    if self.engine.tell(Input::Published { saga, step }).await.is_err() {
-                        return;
+            };
+            let told = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(it) = owed.recv() => {
+                    self.take(it);
+                    while let Ok(more) = owed.try_recv() {
+                        self.take(more);
                     }
+                    None
+                }
+                Some((id, given)) = under_way.next(), if !under_way.is_empty() => {
+                    self.heard(&id, given)
+                }
+                Some((sagas, answer)) = self.questions.recv() => {
+                    let _gone = answer.send(self.tell(&sagas));
+                    None
+                }
+                () = super::up(&self.nats), if !is_up => None,
+                () = rest => None,
+            };
+            if let Some(input) = told
+                && self.engine.tell(input).await.is_err()
+            {
+                return;
+            }
+            if self.nats.is_up() {
+                for (id, publication) in self.backlog.ready(Instant::now()) {
+                    under_way.push(give(self.nats.clone(), id, publication));
                 }
             }
         }
     }
 
-    /// Ends when the broker has the event, as new or as a repeat.
-    async fn publish(&self, publication: Publication) -> (SagaId, Path) {
-        let mut pause_ms = PAUSE_MS_MIN;
-        while let Err(error) = self.try_publish(&publication).await {
-            let (id, subject) = (&publication.id, &publication.subject);
-            tracing::warn!(id, subject, error, "an event is not with the broker; tried again");
-            let jittered = rand::rng().random_range(pause_ms / 2..=pause_ms);
-            tokio::time::sleep(Duration::from_millis(jittered)).await;
-            pause_ms = pause_ms.saturating_mul(2).min(PAUSE_MS_MAX);
+    fn take(&mut self, owed: OwedEvent) {
+        match owed {
+            OwedEvent::Publish(publication) => self.backlog.add(publication),
+            OwedEvent::Withdraw(saga, step) => self.backlog.forget(&(saga, step)),
+            OwedEvent::Hurry(saga) => self.backlog.hurry(saga, Instant::now()),
         }
-        (publication.saga, publication.step)
     }
 
-    async fn try_publish(&self, it: &Publication) -> Result<(), String> {
-        self.nats.ready().await.map_err(|error| error.to_string())?;
-        let body = it.body.clone().into();
-        let jetstream = self.nats.jetstream();
-        let ack = jetstream.publish_with_headers(it.subject.clone(), headers(it), body).await;
-        let ack = ack.map_err(|error| error.to_string())?;
-        ack.await.map(|_| ()).map_err(|error| error.to_string())
+    fn heard(&mut self, id: &EventId, given: Result<(), String>) -> Option<Input> {
+        let now = Instant::now();
+        let (saga, step) = id.clone();
+        let Err(reason) = given else {
+            self.telemetry.published.inc();
+            self.backlog.taken(id, now);
+            return Some(Input::Published { saga, step });
+        };
+        self.telemetry.refused.inc();
+        let subject = self.backlog.subject(id)?;
+        if let Some(untold) = self.teller.tells(&subject, now) {
+            tracing::warn!(%saga, %step, subject, reason, untold, "an event was not taken");
+        }
+        let told = self.backlog.refused(id, &reason, now, super::random)?;
+        tracing::warn!(%saga, %step, subject = told.subject, reason, "an event needs a person");
+        Some(Input::PublishRefused { saga, step, reason })
     }
+
+    fn tell(&self, sagas: &[SagaId]) -> Told {
+        let now = (Instant::now(), clock::now());
+        let known = sagas.iter().flat_map(|saga| self.backlog.known(*saga));
+        let told = known.map(|((saga, step), Known { attempts, next_at, failure })| {
+            let id = RequestId { saga, step, is_undo: false };
+            (id, times(now, attempts, next_at, failure.as_ref()))
+        });
+        told.collect()
+    }
+}
+
+/// Gives the event to the broker once.
+async fn give(
+    nats: Nats,
+    id: EventId,
+    publication: Arc<Publication>,
+) -> (EventId, Result<(), String>) {
+    let given = tokio::select! {
+        given = tokio::time::timeout(ACK_TIMEOUT, try_publish(&nats, &publication)) => {
+            given.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
+        }
+        () = nats.refused(&publication.subject) => {
+            Err("the broker does not permit this subject: see this user's permissions".to_owned())
+        }
+    };
+    (id, given)
+}
+
+async fn try_publish(nats: &Nats, it: &Publication) -> Result<(), String> {
+    let body = it.body.clone().into();
+    let jetstream = nats.jetstream();
+    let ack = jetstream.publish_with_headers(it.subject.clone(), headers(it), body).await;
+    let ack = match ack {
+        Ok(ack) => ack.await,
+        Err(error) => Err(error),
+    };
+    ack.map(|_| ()).map_err(|error| match error.kind() {
+        PublishErrorKind::StreamNotFound => {
+            "no stream takes this subject: see FERMATA_EVENT_PREFIXES".to_owned()
+        }
+        PublishErrorKind::TimedOut => NO_ANSWER.to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 /// CloudEvents 1.0 in binary mode, beside our own names.

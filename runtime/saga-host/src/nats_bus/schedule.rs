@@ -4,8 +4,10 @@
 //! (full jitter). After silence it is at least half of it: a service that is slow because it has
 //! much to do is not given more to do. Requests of one subject share a bounded number of places in
 //! flight: a service that comes back after a night is asked in order, not flooded. A place is given
-//! back when an answer comes, or when the request is due again.
+//! back when an answer comes, or when the request is due again. A service that answers again wakes
+//! some of what waits for it, and each of these answers wakes some more.
 
+use super::failure::Failure;
 use saga_core::{
     effect::{Request, RequestId},
     id::SagaId,
@@ -24,6 +26,14 @@ const ANSWERED_PAUSE: Duration = Duration::from_secs(10);
 /// Nothing that has failed is asked again sooner.
 const PAUSE_MS_MIN: u64 = 100;
 
+/// What is told of silence.
+pub(super) const NO_ANSWER: &str = "no answer in time";
+
+/// An answer wakes so many that have failed or were not answered.
+const WAKES: usize = 16;
+/// Failures that are remembered of requests that are sent no more: a person looks at them.
+const PAST_MAX: usize = 4096;
+
 /// All requests without an answer.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -33,6 +43,10 @@ pub(super) struct Schedule {
     lines: BTreeMap<String, Line>,
     /// Lines in which something may be sent.
     moving: BTreeSet<String>,
+    /// The last failures of requests that are sent no more without an answer.
+    past: BTreeMap<RequestId, Failure>,
+    /// What was not answered in time since somebody last asked, with its subject.
+    silent: Vec<(RequestId, String)>,
 }
 
 #[derive(Debug)]
@@ -42,6 +56,17 @@ struct Open {
     /// Its entry in `due`; nothing while it waits in its line.
     next_at: Option<Instant>,
     is_in_flight: bool,
+    failure: Option<Failure>,
+    wake: Wake,
+}
+
+/// Whether what has failed may be woken: once, and again when it has waited to the end since. One
+/// that fails for reasons of its own would be sent with every answer to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    May,
+    Woken,
+    Spent,
 }
 
 /// The requests of one subject.
@@ -50,6 +75,8 @@ struct Line {
     in_flight: usize,
     /// Due, but without a place. May name requests that are gone.
     waiting: VecDeque<RequestId>,
+    /// What has failed, or was not answered, and may be woken.
+    resting: BTreeSet<(Instant, RequestId)>,
 }
 
 /// What can be told of a request.
@@ -57,8 +84,10 @@ struct Line {
 pub(crate) struct Attempts {
     /// How often it was sent.
     pub(crate) attempts: u32,
-    /// When it is sent again; nothing while it waits for a place.
+    /// When it is sent again; nothing while it waits for a place, or is sent no more.
     pub(crate) next_at: Option<Instant>,
+    /// What went wrong last.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Schedule {
@@ -72,14 +101,20 @@ impl Schedule {
             attempts: 0,
             next_at: Some(at),
             is_in_flight: false,
+            failure: self.past.remove(&id),
+            wake: Wake::May,
         };
         self.open.insert(id, open);
     }
 
     pub(super) fn forget(&mut self, id: &RequestId) {
+        self.unrest(id);
         let Some(open) = self.open.remove(id) else { return };
-        if let Some(at) = open.next_at {
-            self.due.remove(&(at, id.clone()));
+        if let Some(failure) = open.failure {
+            if PAST_MAX <= self.past.len() {
+                self.past.clear();
+            }
+            self.past.insert(id.clone(), failure);
         }
         if open.is_in_flight {
             self.leave(&open.request.subject);
@@ -87,34 +122,81 @@ impl Schedule {
         self.tidy(&open.request.subject);
     }
 
-    /// The service has answered that it could not, or there is none.
-    pub(super) fn failed(&mut self, id: &RequestId, now: Instant, random: impl FnOnce(u64) -> u64) {
-        let Some(open) = self.open.get_mut(id).filter(|it| it.is_in_flight) else { return };
+    /// The service has answered that it could not, or there is none. Gives where it was sent.
+    pub(super) fn failed(
+        &mut self,
+        id: &RequestId,
+        reason: &str,
+        now: Instant,
+        random: impl FnOnce(u64) -> u64,
+    ) -> Option<String> {
+        let open = self.open.get_mut(id).filter(|it| it.is_in_flight)?;
         open.is_in_flight = false;
+        open.failure = Some(Failure::again(open.failure.as_ref(), reason, now));
         let longest_ms = longest_ms(&open.request.retry, open.attempts);
         let pause_ms = random(longest_ms).max(PAUSE_MS_MIN.min(longest_ms));
-        Self::put_off(&mut self.due, open, now + Duration::from_millis(pause_ms));
         let subject = open.request.subject.clone();
+        self.rest(id, now + Duration::from_millis(pause_ms));
         self.leave(&subject);
+        Some(subject)
     }
 
     /// An answer is on its way to the core, which then wants the request no more. Should it want it
-    /// still, it is asked again.
-    pub(super) fn answered(&mut self, id: &RequestId, now: Instant) {
+    /// still, it is asked again. One of no use says why. The service is awake: so wakes what waits
+    /// for it.
+    pub(super) fn answered(&mut self, id: &RequestId, useless: Option<&str>, now: Instant) {
         let Some(open) = self.open.get_mut(id) else { return };
-        Self::put_off(&mut self.due, open, now + ANSWERED_PAUSE);
-        if std::mem::take(&mut open.is_in_flight) {
-            let subject = open.request.subject.clone();
+        open.failure = useless.map(|it| Failure::again(open.failure.as_ref(), it, now));
+        let (subject, was_in_flight) = (open.request.subject.clone(), open.is_in_flight);
+        open.is_in_flight = false;
+        self.put_off(id, now + ANSWERED_PAUSE);
+        if was_in_flight {
             self.leave(&subject);
+        }
+        let resting = self.lines.get(&subject).map(|it| it.resting.iter().take(WAKES).cloned());
+        for (_, id) in resting.into_iter().flatten().collect::<Vec<_>>() {
+            self.wake(&id, now);
         }
     }
 
-    fn put_off(due: &mut BTreeSet<(Instant, RequestId)>, open: &mut Open, at: Instant) {
-        let id = &open.request.id;
-        if let Some(old) = open.next_at.replace(at) {
-            due.remove(&(old, id.clone()));
+    /// An operator wants what waits to be sent again for a saga sent now.
+    pub(super) fn hurry(&mut self, saga: SagaId, now: Instant) {
+        let ids: Vec<RequestId> = self.attempts(saga).map(|it| it.0).collect();
+        for id in ids {
+            if self.open.get(&id).is_some_and(|it| it.next_at.is_some()) {
+                self.wake(&id, now);
+            }
         }
-        due.insert((at, id.clone()));
+    }
+
+    fn wake(&mut self, id: &RequestId, now: Instant) {
+        self.unrest(id);
+        self.open.entry(id.clone()).and_modify(|it| it.wake = Wake::Woken);
+        self.put_off(id, now);
+    }
+
+    /// Waits until then, and may be woken before.
+    fn rest(&mut self, id: &RequestId, until: Instant) {
+        self.put_off(id, until);
+        let Some(open) = self.open.get(id).filter(|it| it.wake == Wake::May) else { return };
+        let line = self.lines.entry(open.request.subject.clone()).or_default();
+        line.resting.insert((until, id.clone()));
+    }
+
+    fn put_off(&mut self, id: &RequestId, at: Instant) {
+        self.unrest(id);
+        let Some(open) = self.open.get_mut(id) else { return };
+        open.next_at = Some(at);
+        self.due.insert((at, id.clone()));
+    }
+
+    fn unrest(&mut self, id: &RequestId) {
+        let Some(open) = self.open.get_mut(id) else { return };
+        let Some(at) = open.next_at.take() else { return };
+        self.due.remove(&(at, id.clone()));
+        if let Some(line) = self.lines.get_mut(&open.request.subject) {
+            line.resting.remove(&(at, id.clone()));
+        }
     }
 
     /// What is to be sent now. `random` gives numbers from 0 up to its argument.
@@ -135,14 +217,21 @@ impl Schedule {
                 open.is_in_flight = true;
                 let longest_ms = longest_ms(&open.request.retry, open.attempts);
                 let pause_ms = longest_ms - longest_ms / 2 + random(longest_ms / 2);
-                let at = now + Duration::from_millis(pause_ms);
-                open.next_at = Some(at);
-                self.due.insert((at, id));
                 sends.push((open.request.clone(), open.attempts));
+                let (at, is_silent) = (now + Duration::from_millis(pause_ms), open.attempts > 1);
+                match is_silent && open.failure.is_some() {
+                    true => self.rest(&id, at),
+                    false => self.put_off(&id, at),
+                }
             }
             self.tidy(&subject);
         }
         sends
+    }
+
+    /// What was not answered in time since this was asked last, with its subject.
+    pub(super) fn silent(&mut self) -> Vec<(RequestId, String)> {
+        std::mem::take(&mut self.silent)
     }
 
     /// When something is due next.
@@ -159,21 +248,32 @@ impl Schedule {
         &self,
         saga: SagaId,
     ) -> impl Iterator<Item = (RequestId, Attempts)> + '_ {
-        let is_ours = move |it: &(&RequestId, &Open)| it.0.saga == saga;
         let first = RequestId { saga, step: saga_core::id::Path::root(), is_undo: false };
-        self.open.range(first..).take_while(is_ours).map(|(id, open)| {
-            (id.clone(), Attempts { attempts: open.attempts, next_at: open.next_at })
-        })
+        let open = self.open.range(first.clone()..).take_while(move |it| it.0.saga == saga);
+        let open = open.map(|(id, it)| {
+            let (attempts, next_at) = (it.attempts, it.next_at);
+            (id.clone(), Attempts { attempts, next_at, failure: it.failure.clone() })
+        });
+        let past = self.past.range(first..).take_while(move |it| it.0.saga == saga);
+        let past = past.map(|(id, it)| {
+            (id.clone(), Attempts { attempts: 0, next_at: None, failure: Some(it.clone()) })
+        });
+        open.chain(past)
     }
 
     /// Moves what is due into its line; one that was in flight until now gives back its place.
     fn queue(&mut self, now: Instant) {
-        while let Some((at, id)) = self.due.first().cloned().filter(|it| it.0 <= now) {
-            self.due.remove(&(at, id.clone()));
+        while let Some((_, id)) = self.due.first().cloned().filter(|it| it.0 <= now) {
+            self.unrest(&id);
             let Some(open) = self.open.get_mut(&id) else { continue };
-            open.next_at = None;
+            let was_woken = open.wake == Wake::Woken;
+            open.wake = if was_woken { Wake::Spent } else { Wake::May };
             let subject = open.request.subject.clone();
             if std::mem::take(&mut open.is_in_flight) {
+                if !was_woken {
+                    open.failure = Some(Failure::again(open.failure.as_ref(), NO_ANSWER, now));
+                    self.silent.push((id.clone(), subject.clone()));
+                }
                 self.leave(&subject);
             }
             self.lines.entry(subject.clone()).or_default().waiting.push_back(id);
@@ -189,7 +289,8 @@ impl Schedule {
     }
 
     fn tidy(&mut self, subject: &str) {
-        let is_empty = |it: &Line| it.in_flight == 0 && it.waiting.is_empty();
+        let is_empty =
+            |it: &Line| it.in_flight == 0 && it.waiting.is_empty() && it.resting.is_empty();
         if self.lines.get(subject).is_some_and(is_empty) {
             self.lines.remove(subject);
         }
@@ -212,112 +313,4 @@ fn longest_ms(retry: &RetryMs, attempts: u32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use saga_core::{
-        id::{Path, Time},
-        message::Retry,
-        payload::Payload,
-    };
-    use uuid::Uuid;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    fn request(number: u32, subject: &str) -> Request {
-        let saga = SagaId(Uuid::nil());
-        Request {
-            id: RequestId { saga, step: Path::root().child(number), is_undo: false },
-            epoch: 0,
-            subject: subject.into(),
-            key: number.to_string(),
-            body: Payload::null(),
-            undo: None,
-            attempt_class: 1,
-            since: Time(0),
-            retry: Retry::DEFAULT.into(),
-            saga_key: "k".into(),
-        }
-    }
-
-    fn keys(sends: &[(Arc<Request>, u32)]) -> Vec<String> {
-        sends.iter().map(|it| it.0.key.clone()).collect()
-    }
-
-    #[test]
-    fn pauses_double_up_to_their_bound() {
-        let (start, mut schedule) = (Instant::now(), Schedule::default());
-        schedule.add(request(0, "a"), start);
-        let mut pauses = Vec::new();
-        let mut at = start;
-        for _ in 0..10 {
-            assert_eq!(schedule.ready(at, |max| max).len(), 1);
-            let next = schedule.next().expect("it is due again");
-            pauses.push((next - at).as_millis());
-            at = next;
-        }
-        assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
-        schedule.ready(at, |_| 0);
-        assert_eq!(schedule.next(), Some(at + 30_000 * MS), "silence is borne for half of it");
-    }
-
-    #[test]
-    fn what_has_failed_is_asked_again_soon_but_not_at_once() {
-        let (now, mut schedule) = (Instant::now(), Schedule::default());
-        schedule.add(request(0, "a"), now);
-        schedule.ready(now, |max| max);
-        schedule.failed(&request(0, "a").id, now, |_| 0);
-        assert_eq!(schedule.next(), Some(now + 100 * MS));
-        assert!(schedule.ready(now, |max| max).is_empty());
-        assert_eq!(schedule.ready(now + 100 * MS, |max| max).len(), 1);
-        assert_eq!(schedule.due.len(), 1);
-    }
-
-    #[test]
-    fn a_subject_has_so_many_places_and_gives_them_in_order() {
-        let (now, mut schedule) = (Instant::now(), Schedule::default());
-        let many = u32::try_from(IN_FLIGHT_MAX).expect("it fits") + 2;
-        (0..many).for_each(|it| schedule.add(request(it, "a"), now));
-        schedule.add(request(many, "b"), now);
-        assert_eq!(schedule.ready(now, |max| max).len(), IN_FLIGHT_MAX + 1, "b is not held up");
-        schedule.failed(&request(0, "a").id, now, |max| max);
-        assert_eq!(keys(&schedule.ready(now, |max| max)), ["256"]);
-        schedule.forget(&request(1, "a").id);
-        assert_eq!(keys(&schedule.ready(now, |max| max)), ["257"]);
-    }
-
-    #[test]
-    fn an_answer_that_is_on_its_way_gives_its_place_back_and_is_waited_for() {
-        let (now, mut schedule) = (Instant::now(), Schedule::default());
-        schedule.add(request(0, "a"), now);
-        schedule.ready(now, |max| max);
-        schedule.answered(&request(0, "a").id, now);
-        assert_eq!(schedule.next(), Some(now + ANSWERED_PAUSE));
-        assert_eq!(schedule.lines.get("a").map(|it| it.in_flight), Some(0));
-        assert_eq!(schedule.ready(now + ANSWERED_PAUSE, |max| max).len(), 1);
-    }
-
-    #[test]
-    fn what_is_forgotten_is_never_sent_and_leaves_nothing_behind() {
-        let (now, mut schedule) = (Instant::now(), Schedule::default());
-        (0..3).for_each(|it| schedule.add(request(it, "a"), now));
-        schedule.forget(&request(1, "a").id);
-        assert_eq!(keys(&schedule.ready(now, |max| max)), ["0", "2"]);
-        schedule.forget(&request(0, "a").id);
-        schedule.forget(&request(2, "a").id);
-        assert!(schedule.ready(now + 1000 * MS, |max| max).is_empty());
-        assert!(schedule.open.is_empty() && schedule.due.is_empty() && schedule.lines.is_empty());
-    }
-
-    #[test]
-    fn a_new_form_of_a_request_begins_anew() {
-        let (now, mut schedule) = (Instant::now(), Schedule::default());
-        schedule.add(request(0, "a"), now);
-        schedule.ready(now, |max| max);
-        schedule.add(request(0, "b"), now);
-        let sends = schedule.ready(now, |max| max);
-        assert_eq!((sends[0].0.subject.as_str(), sends[0].1), ("b", 1));
-        let told: Vec<_> = schedule.attempts(SagaId(Uuid::nil())).collect();
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].1.attempts, 1);
-    }
-}
+mod tests;

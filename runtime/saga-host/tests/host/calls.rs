@@ -87,21 +87,24 @@ async fn a_useless_answer_waits_for_a_person_and_a_retry_carries_the_next_class(
         Some(match number {
             0 => Said::with(&[], "{no json"),
             1 => reused,
+            // Of another type than the call's.
+            2 => Said::with(&[], r#"{"id":5}"#),
             _ => Said::ok(),
         })
     };
     let mut reserve = world.service("inventory.reserve", bad).await;
     world.order("o1").await;
     let mut classes = vec![header(&reserve.heard().await, "Attempt-Class")];
-    for _ in 0..2 {
+    for _ in 0..3 {
         let saga = world.until_status("o1", "attention").await;
         assert_eq!(saga["calls"][0]["nextAttemptAt"], json!(null), "{saga}");
+        assert!(saga["calls"][0]["stopped"].is_string(), "{saga}");
         let path = format!("/api/sagas/{}/retry", saga["id"].as_str().unwrap());
         let (status, body) = world.post(&path, OPERATOR, json!({ "reason": "mended" })).await;
         assert_eq!(status, 202, "{body}");
         classes.push(header(&reserve.heard().await, "Attempt-Class"));
     }
-    assert_eq!(classes, ["", "2", "3"]);
+    assert_eq!(classes, ["", "2", "3", "4"]);
     world.until_status("o1", "waiting").await;
 }
 

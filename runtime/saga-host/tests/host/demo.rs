@@ -145,6 +145,36 @@ impl Saga for Demo {
     }
 }
 
+/// Publishes what it is told to publish, where it is told to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shout {
+    pub name: String,
+    pub subject: String,
+}
+
+impl Event for Shout {
+    const SUBJECTS: &'static [&'static str] = &["orders.trigger.shout"];
+    const KEY: &'static str = "/name";
+}
+
+pub struct Shouter;
+
+impl Saga for Shouter {
+    const NAME: &'static str = "shouter";
+    type Input = Shout;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<Shout>().starts()])
+    }
+
+    async fn run(ctx: Ctx, shout: Shout) -> Result<(), Abort> {
+        ctx.publish(&shout.subject, &shout.name, &shout);
+        Ok(())
+    }
+}
+
 /// As a binary of its own would register it.
 pub fn registry(settings: &mut Settings<'_>) -> Result<Registry, RegistryError> {
     let day = 24 * 3600 * 1000;
@@ -156,5 +186,6 @@ pub fn registry(settings: &mut Settings<'_>) -> Result<Registry, RegistryError> 
     registry.register::<Demo>(&limits)?;
     registry.register::<crate::chat::Chat>(&())?;
     registry.register::<crate::evil::Evils>(&())?;
+    registry.register::<Shouter>(&())?;
     Ok(registry)
 }

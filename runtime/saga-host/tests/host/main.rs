@@ -12,6 +12,7 @@ mod figures;
 mod intake;
 mod moves;
 mod offers;
+mod owed;
 mod restarts;
 mod search;
 mod stream;

@@ -28,7 +28,7 @@ use world::World;
 /// Shrinking tries so many other scripts at most, for so long at most: one that is a little longer
 /// than it could be is of use as well.
 const SHRINKS_MAX: u32 = 4_000;
-const SHRINKS_MS_MAX: u32 = 30_000;
+const SHRINKS_MS_MAX: u32 = 120_000;
 /// Batches of at most so many inputs are compared with batches of one.
 const BATCH_MAX: usize = 20;
 
@@ -100,6 +100,8 @@ fn finding(kind: &'static Kind, (script, batch): &(Vec<Step>, usize)) -> Option<
         // By the start of each saga: a late arm is younger than its id tells.
         (0..=u8::MAX).for_each(|which| world.search(3, which));
         checks::at_the_end(&world, *batch);
+        world.goes_on_for_an_hour();
+        checks::after_an_hour(&world);
         world.comes_to_rest();
         checks::at_rest(&world);
     })

@@ -30,6 +30,8 @@ pub enum Step {
     Silence(u8),
     /// The broker has all that is being published, and gives it back as events.
     Publish,
+    /// The broker takes a subject no more that is being published, or takes it again.
+    RefuseSubject(u8),
     /// So many times six hours pass.
     Pass(u8),
     /// The clock is set back by a second.
@@ -69,6 +71,7 @@ pub struct Weights {
     pub again: u32,
     pub silence: u32,
     pub publish: u32,
+    pub refuse_subject: u32,
     pub pass: u32,
     pub fall: u32,
     pub behind: u32,
@@ -121,6 +124,7 @@ fn choices(weights: &Weights, sizes: Sizes) -> Vec<(u32, BoxedStrategy<Step>)> {
         (weights.again, number().prop_map(Step::Again).boxed()),
         (weights.silence, number().prop_map(Step::Silence).boxed()),
         (weights.publish, Just(Step::Publish).boxed()),
+        (weights.refuse_subject, number().prop_map(Step::RefuseSubject).boxed()),
         (weights.pass, (0..4u8).prop_map(Step::Pass).boxed()),
         (weights.fall, Just(Step::Fall).boxed()),
         (weights.behind, any::<bool>().prop_map(Step::Behind).boxed()),

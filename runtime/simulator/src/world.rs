@@ -30,14 +30,16 @@ pub(crate) struct World {
     /// Requests that were ever sent.
     seen: Vec<Request>,
     /// Subjects whose service answers nothing.
-    silent: BTreeSet<String>,
+    pub(crate) silent: BTreeSet<String>,
+    /// Subjects that the broker does not take.
+    pub(crate) refused: BTreeSet<String>,
     starts: u32,
     /// Messages that were no events, as a later build reads them.
     dead: Vec<(Position, Arrival)>,
     /// Some definitions were missing for a while.
     pub(crate) was_cut: bool,
-    /// The decision that was sent last.
-    sent: Option<Decide>,
+    /// The decision that was sent last, and whether it was accepted.
+    sent: Option<(Decide, bool)>,
     /// Decisions that were accepted, in order.
     pub(crate) decided: Vec<Decided>,
 }
@@ -51,6 +53,7 @@ impl World {
             services: Services::new().on("pay.open", |_| Ok(json!({ "session": "s1" }))),
             seen: Vec::new(),
             silent: BTreeSet::new(),
+            refused: BTreeSet::new(),
             starts: 0,
             dead: Vec::new(),
             was_cut: false,

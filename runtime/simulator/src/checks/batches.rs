@@ -13,6 +13,7 @@ pub(crate) fn make_no_difference(world: &World, size: usize) {
     let registry = world.desk.registry().clone();
     let core = Core::open(store, registry, Limits::default(), opened_at);
     let mut core = core.expect("a core opens");
+    core.commit().expect("a memory store takes a batch");
     for batch in inputs.chunks(size) {
         for (now, input) in batch {
             core.handle(*now, input.clone()).expect("a memory store can be read");

@@ -7,7 +7,7 @@ use saga_core::{
     fold::fold,
     id::{Position, SagaId},
     journal::{Entry, Fact, Turn},
-    saga::Route,
+    saga::{Definition, Route},
 };
 use std::collections::BTreeMap;
 
@@ -64,11 +64,14 @@ fn takers(world: &World) -> Takers {
 fn each_definition_rules(world: &World, seen: &Seen, verdicts: &[Verdict]) {
     let declaring = world.desk.registry().declaring(&seen.event.name);
     let is_decision =
-        declaring.iter().any(|it| it.declared(&seen.event.name).is_some_and(|it| it.is_decision));
-    let expected: Vec<Option<&str>> = match is_decision || declaring.is_empty() {
-        true => vec![None],
-        false => declaring.iter().map(|it| Some(it.name)).collect(),
-    };
+        |it: &Definition| it.declared(&seen.event.name).is_some_and(|it| it.is_decision);
+    let is_decided = declaring.iter().any(|it| is_decision(it));
+    let hearing = declaring.iter().filter(|it| !is_decision(it)).map(|it| Some(it.name));
+    // Of a decision the core says something as well, and those who hear hear only of what it made.
+    let is_refused = verdicts.iter().any(|it| it.outcome == Outcome::Refused);
+    let all = (is_decided || declaring.is_empty()).then_some(None);
+    let expected: Vec<Option<&str>> =
+        all.into_iter().chain(hearing.filter(|_| !is_refused)).collect();
     let given: Vec<Option<&str>> = verdicts.iter().map(|it| it.definition.as_deref()).collect();
     if world.was_cut {
         // A definition that was missing, and had no saga that held for it, did not see it; one

@@ -1,7 +1,12 @@
 //! Sales: what was paid was earned or went back, once; what was done stands or was undone, once.
 
-use crate::world::World;
-use saga_core::{effect::Outcome, fold::Status, head::Head, saga::Registry};
+use crate::{
+    definitions::{messages::Sold, sales::TAX},
+    world::World,
+};
+use saga_core::{
+    core::Seen, effect::Outcome, fold::Status, head::Head, id::Path, journal::Fact, saga::Registry,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -45,6 +50,39 @@ pub(crate) fn adds_up(world: &World) {
         let expected = if end == "kept" { 0 } else { 1 };
         assert_eq!(earned + back, expected, "{payment} is {end}: earned {earned}, back {back}");
     }
+}
+
+/// A sale for which nobody paid in time had no money in time: what came for it before its deadline,
+/// and was enough, was taken, whoever else waits on the lane of its customer.
+pub(crate) fn in_time_is_taken(world: &World) {
+    // While it is missing, a definition takes nothing.
+    if !has_sales(world) || world.was_cut {
+        return;
+    }
+    for head in sales(world).iter().filter(|it| it.reason.as_deref() == Some("nobody paid")) {
+        let journal = world.journal(head.id);
+        let Fact::Started(start) = &journal[0].fact else { panic!("a start comes first") };
+        let sold: Sold = start.input.decode().expect("a sale starts from one");
+        let ended = journal.iter().find(|it| ends_the_wait(&it.fact)).map(|it| it.position);
+        let in_time = journal[0].position..ended.expect("its wait is over");
+        let enough = sold.price * TAX;
+        let is_for_it = |it: &Seen| {
+            let body = it.event.body.to_value();
+            it.event.name == "bank.money"
+                && in_time.contains(&it.position)
+                && it.identity.is_some()
+                && body["sale"] == sold.sale.as_str()
+                && body["customer"] == sold.customer.as_str()
+                && body["amount"].as_f64().is_some_and(|it| enough <= it)
+        };
+        let missed = world.desk.events().into_iter().find(is_for_it).map(|it| it.event.id);
+        assert_eq!(missed, None, "sale {} has not got it", sold.sale);
+    }
+}
+
+/// The wait for money is step 3.
+fn ends_the_wait(fact: &Fact) -> bool {
+    matches!(fact, Fact::TimerFired { step } if *step == Path::root().child(3))
 }
 
 /// Each call that acted for a sale was undone once if the sale did not complete; no call acted

@@ -23,13 +23,17 @@ pub(crate) fn every_saga_has_ended(world: &World) {
 pub(crate) fn no_event_is_stranded(world: &World) {
     let held = lanes_that_were_held(world);
     let whole = (world.kind.registries)().swap_remove(0);
+    let heads = world.heads();
+    let is_live =
+        |name: &str| heads.iter().any(|it| it.definition == name && it.ended_at.is_none());
     for seen in world.desk.events() {
         for verdict in seen.identity.iter().flat_map(|it| &it.verdicts) {
             let is_wanted = !whole.declaring(&seen.event.name).is_empty();
             let is_unrouted = verdict.outcome == Outcome::Unrouted;
             assert!(!(is_wanted && is_unrouted), "{} is unrouted", seen.event.id);
             let Some(name) = verdict.definition.as_ref() else { continue };
-            if verdict.outcome != Outcome::Kept {
+            // A saga that waits for a person may still want it.
+            if verdict.outcome != Outcome::Kept || is_live(name) {
                 continue;
             }
             let declared = whole.get(name).and_then(|it| it.declared(&seen.event.name));

@@ -68,6 +68,16 @@ impl Event for Approved {
     const DECISION: bool = true;
 }
 
+/// The announcement of a decision, to whoever only hears of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Heard {
+    pub(crate) order: String,
+}
+impl Event for Heard {
+    const SUBJECTS: &'static [&'static str] = &["shop.approved"];
+    const KEY: &'static str = "/order";
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Paid {
     pub(crate) session: String,

@@ -2,7 +2,7 @@
 
 use super::{
     add,
-    messages::{Approved, Mail, Placed},
+    messages::{Approved, Heard, Mail, Placed},
 };
 use saga_core::{
     abort::Abort,
@@ -65,14 +65,33 @@ impl Saga for Hurry {
     }
 }
 
+/// Starts when it hears of a decision. Its name comes before those of all who ask.
+pub(crate) struct Hears;
+impl Saga for Hears {
+    const NAME: &'static str = "a hears";
+    type Input = Heard;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<Heard>().starts()])
+    }
+
+    async fn run(ctx: Ctx, it: Heard) -> Result<(), Abort> {
+        ctx.call(Mail::of(&it.order)).await?;
+        Ok(())
+    }
+}
+
 /// All of them, and then what is left when some are missing.
 pub(crate) fn registries() -> Vec<Registry> {
     let mut whole = Registry::new("whole");
     add::<FourEyes>(&mut whole);
     add::<Hurry>(&mut whole);
+    add::<Hears>(&mut whole);
     let mut hurry = Registry::new("no four eyes");
     add::<Hurry>(&mut hurry);
-    let mut none = Registry::new("none");
-    add::<super::sales::Books>(&mut none);
-    vec![whole, hurry, none]
+    let mut hears = Registry::new("nobody asks");
+    add::<Hears>(&mut hears);
+    vec![whole, hurry, hears]
 }

@@ -68,12 +68,30 @@ impl World {
         }
     }
 
-    /// What the broker takes comes back to us, as all that is in the stream.
-    pub(super) fn publish(&mut self) {
+    /// What the broker takes comes back to us, as all that is in the stream. Whether it took any.
+    pub(super) fn publish(&mut self) -> bool {
+        let mut is_any = false;
         for effect in self.desk.publishes() {
             let Effect::Publish { saga, step, id, subject, body, .. } = effect else { continue };
+            if self.refused.contains(&subject) {
+                continue;
+            }
+            is_any = true;
             self.desk.broker_has(saga, step);
             self.desk.event_again(&id, &subject, body.to_value());
+        }
+        is_any
+    }
+
+    /// The broker does not take a subject from now on, or takes it again.
+    pub(super) fn refuse_subject(&mut self, which: u8) {
+        let subjects = self.desk.publishes().into_iter().filter_map(|it| match it {
+            Effect::Publish { subject, .. } => Some(subject),
+            _ => None,
+        });
+        let Some(subject) = choose(&subjects.collect::<Vec<_>>(), which).cloned() else { return };
+        if !self.refused.remove(&subject) {
+            self.refused.insert(subject);
         }
     }
 }

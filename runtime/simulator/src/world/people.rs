@@ -36,24 +36,34 @@ impl World {
             0 => Target::Task(TaskId { saga, step: wait.step }),
             _ => Target::Event { name: wait.events[0].clone(), key: wait.key },
         };
+        // Most say what they were shown, some nothing, and some something else.
+        let seen = match how / 2 % 4 {
+            0 => Some("something else".to_owned()),
+            _ => None,
+        };
         let reason = Some("because".to_owned());
-        let decide = Decide { target, approved, reason, seen: None };
-        self.sent = Some(decide.clone());
-        self.decides(decide);
+        let decide = Decide { target, approved, reason, seen };
+        let is_accepted = self.decides(decide.clone());
+        self.sent = Some((decide, is_accepted));
     }
 
-    /// It has been answered before, or refused: it answers nothing else now.
+    /// What was accepted once answers nothing else now.
     pub(super) fn decide_again(&mut self) {
-        let Some(decide) = self.sent.clone() else { return };
-        self.decides(decide);
+        let Some((decide, was_accepted)) = self.sent.clone() else { return };
+        let is_accepted = self.decides(decide.clone());
+        checked("a_repeated_decision_answers_nothing_else", || {
+            assert!(!(was_accepted && is_accepted), "{decide:?} was accepted twice");
+        });
+        self.sent = Some((decide, was_accepted || is_accepted));
     }
 
-    pub(super) fn decides(&mut self, decide: Decide) {
+    /// Whether it was accepted.
+    pub(super) fn decides(&mut self, decide: Decide) -> bool {
         let by = format!("person {}", self.desk.audits().len());
         let actor = Actor { name: by.clone(), role: Role::Approver };
         let before = self.questions();
         let reply = self.desk.ask(actor, Command::Decide(decide.clone()));
-        let Ok(Reply::Accepted(saga)) = reply else { return };
+        let Ok(Reply::Accepted(saga)) = reply else { return false };
         let after = self.questions();
         let answered: Vec<_> = before.into_iter().filter(|it| !after.contains(it)).collect();
         checked("a_decision_answers_one_question", || {
@@ -61,5 +71,6 @@ impl World {
             assert_eq!(*of, saga, "{decide:?}");
             self.decided.push(Decided { saga, step: wait.step.clone(), by });
         });
+        true
     }
 }

@@ -12,13 +12,36 @@ use saga_core::{
 const ROUNDS_MAX: usize = 500;
 
 impl World {
+    /// An hour in which everything goes on but what is broken, and nobody presses a button.
+    pub(crate) fn goes_on_for_an_hour(&mut self) {
+        self.desk.intake_is_behind(false);
+        self.deploy(0);
+        self.resume();
+        self.serve_what_can_be();
+        self.desk.wait_s(3600);
+        self.serve_what_can_be();
+    }
+
+    fn serve_what_can_be(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.note_requests();
+            let requests = self.answerable();
+            requests.iter().for_each(|it| self.answer(it));
+            if requests.is_empty() && !self.publish() {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
     pub(crate) fn comes_to_rest(&mut self) {
         self.silent.clear();
+        self.refused.clear();
         self.desk.intake_is_behind(false);
         self.deploy(0);
         for _ in 0..ROUNDS_MAX {
             self.note_requests();
-            let is_busy = self.resume() || self.serve_all() || self.publish_all();
+            let is_busy = self.resume() || self.serve_all() || self.publish();
             if !(is_busy || self.try_again() || self.answer_question() || self.let_time_pass()) {
                 return;
             }
@@ -42,12 +65,6 @@ impl World {
             self.answer(request);
         }
         !requests.is_empty()
-    }
-
-    fn publish_all(&mut self) -> bool {
-        let is_any = !self.desk.publishes().is_empty();
-        self.publish();
-        is_any
     }
 
     fn try_again(&mut self) -> bool {

@@ -1,7 +1,7 @@
 //! The core alone: no disk, no broker, no threads. What it does then is the same on every machine,
 //! so that it can be counted under an instrument.
 
-use super::definitions::{self, Begin, Delivered, GoOn, OrderBegins, Paid, StepsBegin};
+use super::definitions::{self, Begin, Delivered, FanBegins, GoOn, OrderBegins, Paid, StepsBegin};
 use crate::Failure;
 use saga_core::{
     core::{Core, Limits},
@@ -22,7 +22,7 @@ use uuid::Uuid;
 /// Sagas at a time, as in the throughput figures.
 pub const IN_FLIGHT: u32 = 200;
 
-/// What was given to the store.
+/// What was given to the store, and what was read from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Written {
@@ -44,6 +44,10 @@ pub struct Written {
     pub head_bytes: usize,
     /// Bytes of other rows.
     pub row_bytes: usize,
+    /// Rows and records that were read.
+    pub rows_read: usize,
+    /// Journals that were read.
+    pub journals_read: usize,
 }
 
 /// Runs so many sagas of four calls and two awaited events, so many at a time, from their start
@@ -72,6 +76,21 @@ pub fn steps(count: u32) -> Result<Written, Failure> {
     let begin = |key| Begin { key, steps: count };
     desk.events(&["alone".to_owned()], StepsBegin::SUBJECT, begin)?;
     for _ in 0..count {
+        desk.answer()?;
+    }
+    desk.written(1)
+}
+
+/// Runs one saga of so many calls beside each other, whose answers come one by one.
+///
+/// # Errors
+/// The saga does not end.
+pub fn fan(count: u32) -> Result<Written, Failure> {
+    let mut desk = Desk::new()?;
+    let begin = |key| Begin { key, steps: count };
+    desk.events(&["alone".to_owned()], FanBegins::SUBJECT, begin)?;
+    for request in std::mem::take(&mut desk.asked) {
+        desk.asked.push(request);
         desk.answer()?;
     }
     desk.written(1)
@@ -163,6 +182,14 @@ struct Metered {
     written: Cell<Written>,
 }
 
+impl Metered {
+    fn count(&self, count: impl FnOnce(&mut Written)) {
+        let mut it = self.written.get();
+        count(&mut it);
+        self.written.set(it);
+    }
+}
+
 impl Store for Metered {
     fn instance(&self) -> Uuid {
         self.store.instance()
@@ -204,6 +231,7 @@ impl Store for Metered {
     }
 
     fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
+        self.count(|it| it.journals_read += 1);
         self.store.slice(saga, from)
     }
 
@@ -216,14 +244,18 @@ impl Store for Metered {
     }
 
     fn record(&self, kind: Kind, at: Position) -> Result<Option<Vec<u8>>, StoreError> {
+        self.count(|it| it.rows_read += 1);
         self.store.record(kind, at)
     }
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.count(|it| it.rows_read += 1);
         self.store.row(table, key)
     }
 
     fn rows(&self, scan: &Scan<'_>) -> Result<Vec<KeyValue>, StoreError> {
-        self.store.rows(scan)
+        let rows = self.store.rows(scan)?;
+        self.count(|it| it.rows_read += rows.len());
+        Ok(rows)
     }
 }

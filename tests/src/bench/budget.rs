@@ -45,6 +45,8 @@ pub enum Load {
     Orders,
     /// Calls of one saga, one after the other: plain turns.
     Steps,
+    /// Calls of one saga beside each other.
+    Fan,
 }
 
 impl Load {
@@ -52,6 +54,7 @@ impl Load {
         match self {
             Load::Orders => "orders",
             Load::Steps => "steps",
+            Load::Fan => "fan",
         }
     }
 
@@ -63,6 +66,7 @@ impl Load {
         match self {
             Load::Orders => alone::orders(count, alone::IN_FLIGHT),
             Load::Steps => alone::steps(count),
+            Load::Fan => alone::fan(count),
         }
     }
 }
@@ -82,6 +86,17 @@ pub fn cost(dir: &Path, load: Load, count: u32) -> Result<Cost, Failure> {
         allocations: of_each(few.1.0, many.1.0),
         allocated_bytes: of_each(few.1.1, many.1.1),
     })
+}
+
+/// How a load grows: twice as much costs so many times the instructions of once. What starting
+/// costs is not counted.
+///
+/// # Errors
+/// There is no valgrind, or the load does not end.
+pub fn growth(dir: &Path, load: Load, count: u32) -> Result<f64, Failure> {
+    let start = instructions(dir, load, 1)?;
+    let (once, twice) = (instructions(dir, load, count)?, instructions(dir, load, count * 2)?);
+    Ok((twice - start) / (once - start))
 }
 
 fn instructions(dir: &Path, load: Load, count: u32) -> Result<f64, Failure> {

@@ -70,6 +70,10 @@ event_of!(
     StepsBegin: Begin = "inventory.trigger.bench"
 );
 event_of!(
+    /// Starts steps beside each other.
+    FanBegins: Begin = "orders.trigger.bench-fan"
+);
+event_of!(
     /// The order is paid.
     Paid: GoOn = "payments.trigger.bench"
 );
@@ -125,11 +129,31 @@ impl Saga for Steps {
     }
 }
 
-/// Both of them.
+/// All steps beside each other.
+pub struct Fan;
+
+impl Saga for Fan {
+    const NAME: &'static str = "bench-fan";
+    type Input = FanBegins;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<FanBegins>().starts()])
+    }
+
+    async fn run(ctx: Ctx, FanBegins(Begin { key, steps }): FanBegins) -> Result<(), Abort> {
+        let calls = (1..=steps).map(|number| ctx.call(Step { key: key.clone(), number }));
+        ctx.join_all(calls).await.map(drop)
+    }
+}
+
+/// All of them.
 ///
 /// # Errors
-/// None that the two do not make themselves.
+/// None that they do not make themselves.
 pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
     registry.register::<Order>(&())?;
-    registry.register::<Steps>(&())
+    registry.register::<Steps>(&())?;
+    registry.register::<Fan>(&())
 }

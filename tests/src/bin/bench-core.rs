@@ -1,5 +1,5 @@
-//! `bench-core orders SAGAS | steps CALLS`: the core alone with the store in memory, to be counted
-//! under valgrind. Prints what it gave to the store as one JSON object.
+//! `bench-core orders SAGAS | steps CALLS | fan CALLS`: the core alone with the store in memory, to
+//! be counted under valgrind. Prints what it gave to the store as one JSON object.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark is there to be read")]
 
 use std::process::ExitCode;
@@ -11,8 +11,9 @@ fn main() -> ExitCode {
     let told = match args[..] {
         ["orders", sagas] => sagas.parse().map(|it| alone::orders(it, alone::IN_FLIGHT)),
         ["steps", calls] => calls.parse().map(alone::steps),
+        ["fan", calls] => calls.parse().map(alone::fan),
         _ => {
-            eprintln!("bench-core: expected `orders SAGAS` or `steps CALLS`");
+            eprintln!("bench-core: expected `orders SAGAS`, `steps CALLS` or `fan CALLS`");
             return ExitCode::from(2);
         }
     };

@@ -263,6 +263,7 @@ impl Bench {
                 "shares": shares });
             figures.insert(name.to_owned(), figure);
         }
+        figures.insert("growth".to_owned(), self.growth(count)?);
         let (instructions, shares) = budget::process(&self.dir, count, 200, SHARES).await?;
         self.say(&format!("the whole runtime: {instructions:.0} instructions for each saga"));
         for Share { function, percent } in &shares {
@@ -280,6 +281,24 @@ impl Bench {
         figures.insert("syscalls_per_saga".to_owned(), json!(calls));
         self.out.insert("budget".to_owned(), figures.into());
         Ok(())
+    }
+
+    /// What twice as much costs: about 2 where each costs the same, 4 where each costs as much as
+    /// there are.
+    fn growth(&self, count: u32) -> Result<Value, Failure> {
+        let mut figures = Map::new();
+        for (name, load) in [("steps", Load::Steps), ("fan", Load::Fan)] {
+            let growth = budget::growth(&self.dir, load, count)?;
+            let (once, twice) = (load.written(count)?, load.written(count * 2)?);
+            self.say(&format!(
+                "{count} and twice as many {name} of a saga: {growth:.2} times the instructions; \
+                 {} and {} rows read, {} and {} rows written",
+                once.rows_read, twice.rows_read, once.rows, twice.rows
+            ));
+            let figure = json!({ "instructions": round(growth), "once": once, "twice": twice });
+            figures.insert(name.to_owned(), figure);
+        }
+        Ok(figures.into())
     }
 
     /// The order saga with all its services, each with its own store.

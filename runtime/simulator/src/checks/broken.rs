@@ -28,8 +28,10 @@ pub(crate) fn needs_a_person(world: &World) {
     let is_old = |since: Time| since.after_ms(HOUR_MS) <= world.desk.now();
     for head in open(world).filter(|it| it.status != Status::Attention) {
         let state = fold(&world.journal(head.id));
-        let undo = state.owed.iter().find(|it| is_old(it.since));
+        let undo = state.owed.iter().find(|it| it.is_asked && is_old(it.limit_from));
         assert!(undo.is_none(), "{} is {:?} and owes {undo:?}", head.id, head.status);
+        let event = state.publishes.iter().find(|it| is_old(it.limit_from));
+        assert!(event.is_none(), "{} is {:?} and publishes {event:?}", head.id, head.status);
     }
 }
 

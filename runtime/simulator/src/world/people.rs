@@ -32,14 +32,16 @@ impl World {
     pub(super) fn decide(&mut self, which: u8, approved: bool, how: u8) {
         let questions = self.questions();
         let Some((saga, wait)) = choose(&questions, which).cloned() else { return };
+        let seen = self.desk.head_of(saga).and_then(|it| it.seen(&wait));
         let target = match how % 2 {
             0 => Target::Task(TaskId { saga, step: wait.step }),
             _ => Target::Event { name: wait.events[0].clone(), key: wait.key },
         };
         // Most say what they were shown, some nothing, and some something else.
         let seen = match how / 2 % 4 {
-            0 => Some("something else".to_owned()),
-            _ => None,
+            0 => None,
+            1 => Some("something else".to_owned()),
+            _ => seen,
         };
         let reason = Some("because".to_owned());
         let decide = Decide { target, approved, reason, seen };

@@ -139,7 +139,7 @@ impl Bus {
         let Parts { nats, db, engine, owed, publications, telemetry, health, metrics, .. } = parts;
         let (stop_intake, stop) = (CancellationToken::new(), CancellationToken::new());
         let (flow, flowing) = mpsc::unbounded_channel();
-        let (settled, settling) = mpsc::unbounded_channel();
+        let (told, telling) = mpsc::unbounded_channel();
         let (heard, hearing) = mpsc::unbounded_channel();
         let (courier, questions) = CourierHandle::new();
         let (fail, failed) = mpsc::unbounded_channel();
@@ -150,13 +150,15 @@ impl Bus {
             db,
             flow: flow.clone(),
             failures: metrics.counter("ack_failures", "Events whose acknowledgement got lost"),
+            confirmed: health.gate("acknowledgements"),
         };
         let intake = Intake {
             nats: nats.clone(),
             config: parts.stream,
             engine: engine.clone(),
             flow,
-            settled,
+            acks: told,
+            came: 0,
         };
         let decisions = Decisions {
             nats: nats.clone(),
@@ -196,7 +198,7 @@ impl Bus {
             spawn("courier", endless(sender.run(stop.clone()))),
             spawn("publisher", endless(publisher.run(publications, stop.clone()))),
         ];
-        let acks = spawn("acks", endless(acks.run(settling)));
+        let acks = spawn("acks", endless(acks.run(telling)));
         Ok(Bus { nats, tasks, acks, stop_intake, stop, courier, failed })
     }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod claims;
+mod clocks;
 mod counting;
 mod decisions;
 mod fixtures;

@@ -38,6 +38,7 @@ use crate::{
 };
 use acks::Acks;
 use chassis::{
+    clock::Clock,
     db::Db,
     http::{Health, Metrics, Tokens},
     nats::{Nats, NatsError},
@@ -104,6 +105,7 @@ impl BusError {
 /// What the bus is made of.
 pub(crate) struct Parts {
     pub(crate) nats: Nats,
+    pub(crate) clock: Clock,
     pub(crate) db: Db,
     pub(crate) engine: Handle,
     pub(crate) stream: StreamConfig,
@@ -174,7 +176,9 @@ impl Bus {
             tide: Tide::default(),
             counted: None,
             asked: None,
-            clock: Time::default(),
+            clock: parts.clock,
+            seen: Time::default(),
+            fell: false,
         };
         let (told, answered) = (telemetry.clone(), reply::Answers::default());
         let replies = Replies { engine: engine.clone(), heard, telemetry: told, answered };

@@ -29,7 +29,8 @@ const LOOKS_AT_REST: u32 = 8;
 /// Copies of a store that is being written meanwhile, until one is whole.
 const COPIES_MAX: u32 = 50;
 /// Names the process that has a store open, and is no part of it.
-const LOCK: &str = "LOCK";
+/// What a process writes though nobody asks it for anything: its lock, its time, whose code runs.
+const RESTLESS: [&str; 4] = ["LOCK", "CLOCK", "CLOCK.new", "TURN"];
 /// Two slots that each commit writes in turn.
 const SIDECAR: &str = "sidecar";
 const PAGE_ROWS: usize = 10_000;
@@ -180,7 +181,7 @@ fn files_of(dir: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(files_of(&path)?);
-        } else if path.file_name().is_some_and(|it| it != LOCK) {
+        } else if path.file_name().is_some_and(|it| RESTLESS.iter().all(|name| it != *name)) {
             files.push(path);
         }
     }

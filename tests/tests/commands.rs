@@ -46,6 +46,7 @@ const COMMANDS: [&str; 18] = [
     "events",
     "event",
     "offer",
+    "clock",
     "definitions",
     "completions",
     "man",

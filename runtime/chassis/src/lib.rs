@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: settings from the environment over a file, all faults at once.
 //! - [`shutdown`]: being asked to stop.
+//! - [`clock`]: the time that a process believes in.
 //! - [`log`]: structured logs.
 //! - [`problem`]: errors as problem+json (RFC 9457).
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
@@ -12,6 +13,7 @@
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
+pub mod clock;
 pub mod config;
 pub mod crash;
 pub mod db;

@@ -137,6 +137,8 @@ pub struct Core<S> {
     aside: BTreeMap<SagaId, String>,
     /// Sagas for which the search index was made anew when this was opened.
     reindexed: u64,
+    /// Requests that a start took for too old: not sent, unless the clock was wrong.
+    withheld: Vec<RequestId>,
     /// Culprits whose code ran when a process ended: a handful, each has cost a restart.
     struck: BTreeMap<[u8; 16], struck::StruckRow>,
 }
@@ -281,6 +283,6 @@ impl<S: Store> Core<S> {
             }
             self.match_opened(now)?;
         }
-        Ok(())
+        self.send_withheld(now)
     }
 }

@@ -177,6 +177,13 @@ pub enum Command {
         /// What a message that was no event reads as now: the event, or why it still is none.
         reread: Option<Box<Result<Arrival, String>>>,
     },
+    /// Believe a clock that the host doubts. It is the host's affair, and audited here.
+    AcceptClock {
+        /// What the host doubted.
+        was: String,
+        /// Why it is right.
+        reason: String,
+    },
     /// Move a saga.
     Move {
         /// Which.

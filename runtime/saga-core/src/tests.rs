@@ -4,6 +4,7 @@ mod answers;
 mod aside;
 mod bounds;
 mod claims;
+mod clocks;
 mod counting;
 mod decisions;
 mod fixtures;

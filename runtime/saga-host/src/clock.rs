@@ -1,8 +1,14 @@
-//! The wall clock, at the one place where the host reads it for the core.
+//! The time: what the process believes, for the core; what the wall clock says, for texts.
 
+use chassis::clock::Clock;
 use chrono::{DateTime, SecondsFormat, Utc};
 use saga_core::id::Time;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The time that the process believes in: the core is told no other.
+pub(crate) fn believed(clock: &Clock) -> Time {
+    Time(clock.now_ms())
+}
 
 /// Milliseconds since the Unix epoch; 0 for a clock that stands before it.
 pub(crate) fn now() -> Time {
@@ -26,9 +32,9 @@ pub(crate) fn rfc3339(at: Time) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// How long until then; zero when it has passed.
-pub(crate) fn until(at: Time) -> Duration {
-    Duration::from_millis(at.0.saturating_sub(now().0))
+/// How long from one to the other; zero when it has passed.
+pub(crate) fn between(now: Time, at: Time) -> Duration {
+    Duration::from_millis(at.0.saturating_sub(now.0))
 }
 
 #[cfg(test)]

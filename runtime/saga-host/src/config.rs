@@ -2,6 +2,7 @@
 
 use crate::watchdog::TURN_SECONDS_MAX;
 use chassis::{
+    clock::ClockConfig,
     config::{ConfigError, Source},
     db::CACHE_BYTES,
     http::{Limits, Tokens},
@@ -47,6 +48,8 @@ pub struct Config {
     pub(crate) log: LogConfig,
     /// The broker: `FERMATA_NATS_URL`, `FERMATA_NATS_CA_FILE`.
     pub(crate) nats: NatsConfig,
+    /// The clock: `FERMATA_CLOCK_AHEAD_FILE`, in development.
+    pub(crate) clock: ClockConfig,
     /// The stream of events.
     pub(crate) stream: StreamConfig,
     /// The definitions, with their settings.
@@ -93,6 +96,7 @@ fn read_all(
     let tokens = Tokens::read(source);
     let log = LogConfig::read(source);
     let nats = NatsConfig::read(source, "FERMATA");
+    let clock = ClockConfig::read(source, "FERMATA");
     let stream = StreamConfig::read(source);
     let registry = read_registry(source, registry);
     Some(Config {
@@ -105,6 +109,7 @@ fn read_all(
         tokens: tokens?,
         log: log?,
         nats: nats?,
+        clock: clock?,
         stream: stream?,
         registry: registry?,
     })

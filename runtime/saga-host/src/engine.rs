@@ -17,7 +17,7 @@ pub(crate) use handle::{Busy, Handle, Room};
 pub(crate) use pulse::watch_pulse;
 
 use crate::{clock, feed::Feed, sled_store::SledStore, telemetry::Telemetry};
-use chassis::crash;
+use chassis::{clock::Clock, crash};
 use handle::Place;
 use saga_core::{
     core::{Core, Limits, OpenError, STRIKES_MAX},
@@ -131,9 +131,11 @@ pub(crate) struct Outlets {
     pub(crate) feed: Feed,
 }
 
-/// Who watches over author code, and what they know of the process before this one.
+/// What the engine takes from outside: the time, and who watches over author code.
 pub(crate) struct Oversight {
+    pub(crate) clock: Clock,
     pub(crate) watch: Box<dyn Watch + Send>,
+    /// What they know of the process before this one.
     pub(crate) interrupted: Option<Interrupted>,
 }
 
@@ -141,7 +143,8 @@ pub(crate) struct Oversight {
 impl Oversight {
     /// For tests whose code comes back.
     pub(crate) fn nobody() -> Oversight {
-        Oversight { watch: Box::new(saga_core::watch::Unwatched), interrupted: None }
+        let (clock, watch) = (Clock::of_machine(), Box::new(saga_core::watch::Unwatched));
+        Oversight { clock, watch, interrupted: None }
     }
 }
 
@@ -187,6 +190,7 @@ pub(crate) async fn start(
     let (end, ended) = oneshot::channel();
     let beats = Arc::new(AtomicU64::new(0));
     let beating = beats.clone();
+    let clock = oversight.clock.clone();
     thread::Builder::new().name("engine".into()).stack_size(STACK_BYTES).spawn(move || {
         let running = AssertUnwindSafe(move || {
             let core = match open(store, registry, limits, oversight) {
@@ -203,7 +207,7 @@ pub(crate) async fn start(
             let _gone = opened.send(Ok(()));
             let (waiters, reads) = (BTreeMap::new(), VecDeque::new());
             let beats = beating;
-            Loop { core, work, due, outlets, waiters, reads, tickets: 0, beats }.run()
+            Loop { core, work, due, outlets, waiters, reads, tickets: 0, beats, clock }.run()
         });
         let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
         // The server may have gone first.
@@ -223,14 +227,15 @@ fn open(
     limits: Limits,
     oversight: Oversight,
 ) -> Result<Core<SledStore>, OpenError> {
-    let Oversight { watch, interrupted } = oversight;
+    let Oversight { clock, watch, interrupted } = oversight;
     let running = interrupted.as_ref().map(|it| it.running.clone());
     if let Some(Interrupted { running, blocked, .. }) = &interrupted {
         let saga = running.saga.map(|it| it.to_string()).unwrap_or_default();
         let (definition, seq) = (running.definition.as_ref(), running.seq);
         tracing::warn!(saga, definition, seq, blocked, "the last process ended in author code");
     }
-    let core = Core::open_watched(store, registry, limits, clock::now(), watch, interrupted)?;
+    let now = clock::believed(&clock);
+    let core = Core::open_watched(store, registry, limits, now, watch, interrupted)?;
     if let Some(running) = running.filter(|it| STRIKES_MAX <= core.strikes(it)) {
         let saga = running.saga.map(|it| it.to_string()).unwrap_or_default();
         let (definition, key) = (running.definition.as_ref(), running.key.as_ref());
@@ -259,6 +264,7 @@ struct Loop {
     tickets: Ticket,
     /// Counted with each input and each answer, for who looks whether the thread lives.
     beats: Arc<AtomicU64>,
+    clock: Clock,
 }
 
 /// What is done after the batch is durable.
@@ -372,7 +378,7 @@ impl Loop {
             }
         };
         after.inputs += 1;
-        self.core.handle(clock::now(), input)
+        self.core.handle(clock::believed(&self.clock), input)
     }
 
     /// Commits, releases, and answers those who only wanted to know.
@@ -391,7 +397,7 @@ impl Loop {
             self.due.send_if_modified(|it| std::mem::replace(it, next_due) != next_due);
         }
         for (watermark, answer) in after.ticks {
-            let held = self.core.timers_held(clock::now(), watermark);
+            let held = self.core.timers_held(clock::believed(&self.clock), watermark);
             let _gone = answer.send(Ticked { next_due: self.core.next_due(), held });
         }
         let began = Instant::now();

@@ -11,6 +11,7 @@
 //! | `GET /api/events`, `/api/events/{position}` | viewer |
 //! | `POST /api/events/{position}/offer` | operator |
 
+mod clock;
 mod definitions;
 mod entries;
 mod events;
@@ -28,6 +29,7 @@ use aide::{
     },
     transform::TransformOperation,
 };
+use chassis::clock::Clock;
 use chassis::http::{Accepted, Created, Json, Page, Problem, or_text, problems};
 use saga_core::store::StoreError;
 use std::{str::FromStr, time::Duration};
@@ -41,6 +43,7 @@ pub(crate) struct App {
     pub(crate) engine: Handle,
     pub(crate) under_way: UnderWay,
     pub(crate) readers: Readers,
+    pub(crate) clock: Clock,
 }
 
 /// All routes.
@@ -75,6 +78,11 @@ pub(crate) fn routes(app: App) -> ApiRouter {
             get_with(events::one, |op| op.summary("An event with its body")),
         )
         .api_route("/api/events/{position}/offer", post_with(events::offer, offered))
+        .api_route(
+            "/api/clock",
+            get_with(clock::show, |op| op.summary("The time that the runtime believes in")),
+        )
+        .api_route("/api/clock/accept", post_with(clock::accept, accepted))
         .with_state(app)
 }
 
@@ -97,6 +105,12 @@ fn offered(op: TransformOperation<'_>) -> TransformOperation<'_> {
         .summary("Offer an event again that could not be used, or that nobody wanted")
         .response::<202, Accepted<view::EventView>>()
         .response::<200, Json<view::EventView>>()
+}
+
+fn accepted(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    problems(op, &[409])
+        .summary("Say that a suspect clock is right")
+        .response::<200, Json<clock::ClockView>>()
 }
 
 fn decided(op: TransformOperation<'_>) -> TransformOperation<'_> {

@@ -43,6 +43,7 @@ use crate::{
 };
 use acks::Acks;
 use chassis::{
+    clock::Clock,
     db::Db,
     http::{Health, Metrics, Tokens},
     nats::{Nats, NatsError},
@@ -111,6 +112,7 @@ impl BusError {
 /// What the bus is made of.
 pub(crate) struct Parts {
     pub(crate) nats: Nats,
+    pub(crate) clock: Clock,
     pub(crate) db: Db,
     pub(crate) engine: Handle,
     pub(crate) stream: StreamConfig,
@@ -147,7 +149,7 @@ impl Bus {
         let Parts { nats, db, engine, owed, publications, telemetry, health, metrics, .. } = parts;
         let (stop_intake, stop) = (CancellationToken::new(), CancellationToken::new());
         let (flow, flowing) = mpsc::unbounded_channel();
-        let (settled, settling) = mpsc::unbounded_channel();
+        let (told, telling) = mpsc::unbounded_channel();
         let (heard, hearing) = mpsc::unbounded_channel();
         let (under_way, of_requests, of_events) = UnderWay::new();
         let (fail, failed) = mpsc::unbounded_channel();
@@ -158,13 +160,15 @@ impl Bus {
             db,
             flow: flow.clone(),
             failures: metrics.counter("ack_failures", "Events whose acknowledgement got lost"),
+            confirmed: health.gate("acknowledgements"),
         };
         let intake = Intake {
             nats: nats.clone(),
             config: parts.stream,
             engine: engine.clone(),
             flow,
-            settled,
+            acks: told,
+            came: 0,
         };
         let decisions = Decisions {
             nats: nats.clone(),
@@ -180,7 +184,9 @@ impl Bus {
             tide: Tide::default(),
             counted: None,
             asked: None,
-            clock: Time::default(),
+            clock: parts.clock,
+            seen: Time::default(),
+            fell: false,
         };
         let (told, answered) = (telemetry.clone(), reply::Answers::default());
         let replies = Replies { engine: engine.clone(), heard, telemetry: told, answered };
@@ -205,7 +211,7 @@ impl Bus {
             spawn("courier", endless(sender.run(stop.clone()))),
             spawn("publisher", endless(publisher.run(publications, stop.clone()))),
         ];
-        let acks = spawn("acks", endless(acks.run(settling)));
+        let acks = spawn("acks", endless(acks.run(telling)));
         Ok(Bus { nats, tasks, acks, stop_intake, stop, under_way, failed })
     }
 

@@ -14,6 +14,7 @@ use crate::{
     watchdog::{self, Watchdog},
 };
 use chassis::{
+    clock::{Care, Clock},
     db::{Db, DbOptions, EXIT_POISONED, OpenError},
     http::{Door, Health, Metrics, serve},
     nats::{Nats, NatsError},
@@ -115,7 +116,6 @@ pub async fn serve_on(
 ) -> Result<(), ServeError> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let telemetry = Telemetry::new(&metrics);
-    let opened = health.gate("store");
     let db = open_db(&config).await?;
     let (requests, owed) = mpsc::unbounded_channel();
     let (published, publications) = mpsc::unbounded_channel();
@@ -123,14 +123,15 @@ pub async fn serve_on(
     tokio::spawn(herald);
     let outlets = Outlets { requests, publications: published, telemetry: telemetry.clone(), feed };
     let store = SledStore::new(db.clone())?;
-    let (mut engine, _watchdog) = start_engine(&config, store, outlets).await?;
-    let pulse = engine::watch_pulse(engine.handle.clone(), health.gate("engine"), shutdown.clone());
-    tokio::spawn(pulse);
-    opened.open();
+    let clock = start_clock(&config, &health, &metrics, &shutdown);
+    let (mut engine, _watchdog) = start_engine(&config, &clock, store, outlets).await?;
+    watch_pulse(&engine, &health, &shutdown);
+    health.gate("store").open();
     tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let parts = Parts {
         nats: nats.clone(),
+        clock: clock.clone(),
         db,
         engine: engine.handle.clone(),
         stream: config.stream,
@@ -142,7 +143,8 @@ pub async fn serve_on(
         metrics: metrics.clone(),
     };
     let mut bus = Bus::start(parts).await?;
-    let app = App { engine: engine.handle.clone(), under_way: bus.under_way.clone(), readers };
+    let (engine_handle, under_way) = (engine.handle.clone(), bus.under_way.clone());
+    let app = App { engine: engine_handle, under_way, readers, clock };
     let door = Door {
         title: "Fermata",
         description: "Runs sagas: what they wait for, what they did, and what people decide.",
@@ -179,17 +181,38 @@ pub async fn serve_on(
     Ok(())
 }
 
+/// The clock of this store, looked at every second.
+fn start_clock(config: &Config, health: &Health, metrics: &Metrics, shutdown: &Shutdown) -> Clock {
+    let clock = Clock::open(&config.data_dir, &config.clock);
+    let help = "1 while the wall clock is not believed";
+    let (gate, suspect) = (health.gate("clock"), metrics.gauge("clock_suspect", help));
+    let way_out =
+        "deadlines are held; set it right, or, if it is right, say `fermata clock accept`";
+    let care = Care::Person { gate, way_out: way_out.to_owned() };
+    tokio::spawn(clock.clone().watch(suspect, care, shutdown.clone()));
+    clock
+}
+
+/// Lets `/readyz` ask the engine.
+fn watch_pulse(engine: &Engine, health: &Health, shutdown: &Shutdown) {
+    let gate = health.gate("engine");
+    tokio::spawn(engine::watch_pulse(engine.handle.clone(), gate, shutdown.clone()));
+}
+
 /// The engine, and who watches over the author code that it runs.
 async fn start_engine(
     config: &Config,
+    clock: &Clock,
     store: SledStore,
     outlets: Outlets,
 ) -> Result<(Engine, Watchdog), ServeError> {
     let dir = &config.data_dir;
     let failed = |source| ServeError::Watch { dir: dir.clone(), source };
-    let (turn_file, sight, interrupted) = turn_file::open(dir, clock::now()).map_err(failed)?;
+    let (turn_file, sight, interrupted) =
+        turn_file::open(dir, clock::believed(clock)).map_err(failed)?;
     let watchdog = watchdog::start(sight, config.turn_time_max).map_err(failed)?;
-    let oversight = Oversight { watch: Box::new(turn_file), interrupted };
+    let (clock, watch) = (clock.clone(), Box::new(turn_file));
+    let oversight = Oversight { clock, watch, interrupted };
     let (registry, limits) = (config.registry.clone(), config.core_limits);
     let engine = engine::start(store, registry, limits, outlets, oversight).await?;
     Ok((engine, watchdog))

@@ -7,7 +7,7 @@ use crate::{
     wire::PAYLOAD_BYTES_MAX,
 };
 use async_nats::{HeaderMap, jetstream};
-use chassis::{crash, db::Db, nats::Nats, percent};
+use chassis::{crash, db::Db, http::Gate, nats::Nats, percent};
 use chrono::SecondsFormat;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -75,6 +75,9 @@ pub(crate) struct Relay {
     flights: Flights,
     /// Whether the broker took the last event that it was given.
     is_taken: bool,
+    /// Closed while it does not: a server whose disk was full takes nothing until it is started
+    /// again, and looks well otherwise.
+    gate: Gate,
 }
 
 /// Which events are in flight, and when each is due.
@@ -113,8 +116,11 @@ impl Relay {
         nats: Nats,
         times: RelayTimes,
         metrics: KitMetrics,
+        gate: Gate,
     ) -> Relay {
-        Relay { service, db, nats, times, metrics, flights: Flights::new(), is_taken: true }
+        gate.open();
+        let flights = Flights::new();
+        Relay { service, db, nats, times, metrics, flights, is_taken: true, gate }
     }
 
     /// Runs until the notes end.
@@ -134,6 +140,11 @@ impl Relay {
                     }
                     None => self.flights.remove(number),
                 }
+            }
+            if !self.is_taken && self.flights.untaken.is_empty() {
+                // What it seemed to refuse has arrived all the same.
+                self.is_taken = true;
+                self.gate.open();
             }
             self.metrics.outstanding.set(i64::try_from(self.flights.by_number.len()).unwrap_or(0));
             let wake = self.wake(is_up, unacked.len());
@@ -246,8 +257,10 @@ impl Relay {
             if self.is_taken {
                 tracing::warn!(number, why, "the broker does not take an event; it is sent again");
             }
+            self.gate.close(format!("the broker takes no events: {why}"));
         } else {
             self.metrics.published.inc();
+            self.gate.open();
             crash::point("relay.before-receipt");
         }
         self.is_taken = taken;

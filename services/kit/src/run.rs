@@ -7,6 +7,7 @@ use crate::{
 };
 use aide::axum::ApiRouter;
 use chassis::{
+    clock::{Care, Clock, ClockConfig},
     config::{ConfigError, Source},
     db::{Db, DbOptions, EXIT_POISONED, OpenError, Tx},
     http::{Door, Health, Limits, Metrics, Tokens, serve},
@@ -20,6 +21,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 use tokio::net::TcpListener;
@@ -49,6 +51,8 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// Where its store is: `<NAME>_DATA_DIR`.
     pub data_dir: PathBuf,
+    /// Its clock: `<NAME>_CLOCK_AHEAD_FILE`, in development.
+    pub clock: ClockConfig,
     /// The broker: `<NAME>_NATS_URL`.
     pub nats: NatsConfig,
     /// How much callers may ask for.
@@ -66,6 +70,8 @@ pub struct Context {
     pub nats: Nats,
     /// To count more than the kit does.
     pub metrics: Metrics,
+    /// The time that the process believes in.
+    pub clock: Clock,
     /// Asked when the process stops: background tasks end then.
     pub shutdown: Shutdown,
 }
@@ -117,12 +123,14 @@ impl Config {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, process.port));
         let http_addr = source.listen_addr(&format!("{prefix}_HTTP_ADDR"), addr);
         let data_dir = source.directory(&format!("{prefix}_DATA_DIR"));
+        let clock = ClockConfig::read(source, &prefix);
         let nats = NatsConfig::read(source, &prefix);
         let limits = Limits::read(source);
         let tokens = Tokens::read(source);
         Some(Config {
             http_addr: http_addr?,
             data_dir: data_dir?,
+            clock: clock?,
             nats: nats?,
             limits: limits?,
             tokens: tokens?,
@@ -170,15 +178,21 @@ pub async fn run(
     let (health, metrics) = (Health::new(), Metrics::new());
     let db = Db::open(&config.data_dir, DbOptions::default())?;
     tracing::info!(dir = %config.data_dir.display(), position = db.position(), "store is open");
-    first(&db, app.first)?;
+    let clock = watched_clock(&config, &metrics, &shutdown);
+    first(&db, app.first, clock.now())?;
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
-    let ground = Ground::new(db, nats.clone(), health.clone(), metrics.clone());
+    let time = clock.clone();
+    let ground = Ground {
+        clock: Arc::new(move || time.now()),
+        ..Ground::new(db, nats.clone(), health.clone(), metrics.clone())
+    };
     let procedures = app.service.documented();
     let running = app.service.start(ground)?;
     let context = Context {
         handle: running.handle(),
         nats: nats.clone(),
         metrics: metrics.clone(),
+        clock,
         shutdown: shutdown.clone(),
     };
     let door = Door {
@@ -210,10 +224,19 @@ pub async fn run(
     Ok(())
 }
 
+/// The clock of the process: while it is suspect nothing is forgotten for being old.
+fn watched_clock(config: &Config, metrics: &Metrics, shutdown: &Shutdown) -> Clock {
+    let clock = Clock::open(&config.data_dir, &config.clock);
+    let help = "1 while the wall clock is not believed";
+    let suspect = metrics.gauge("clock_suspect", help);
+    tokio::spawn(clock.clone().watch(suspect, Care::Patience, shutdown.clone()));
+    clock
+}
+
 /// Nothing else uses the store yet.
-fn first(db: &Db, first: First) -> Outcome<()> {
+fn first(db: &Db, first: First, now: DateTime<Utc>) -> Outcome<()> {
     let mut tx = Tx::over(db);
-    first(&mut tx, Utc::now())?;
+    first(&mut tx, now)?;
     db.commit(tx.into_batch(), db.position() + 1)?;
     Ok(())
 }

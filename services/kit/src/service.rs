@@ -151,7 +151,8 @@ impl Service {
         };
         let inlet = owner.start()?;
         store.open();
-        let relay = Relay::new(name.into(), db.clone(), nats.clone(), times, metrics);
+        let taken = health.gate("events");
+        let relay = Relay::new(name.into(), db.clone(), nats.clone(), times, metrics, taken);
         let relay = tokio::spawn(relay.run(notes));
         let (close, closing) = oneshot::channel();
         let opening = Opening { name, description, subjects, nats, inlet: inlet.clone() };

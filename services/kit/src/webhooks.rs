@@ -20,6 +20,7 @@ use aide::axum::routing::{get_with, post_with};
 use axum::{extract::State, http::HeaderMap};
 use bytes::Bytes;
 use chassis::{
+    clock::Clock,
     db::{Db, DbError, Tx},
     http::{
         Json, Page, Problem, Query, Repeated, Viewer, any_body, header, page_items_default,
@@ -111,8 +112,8 @@ pub fn routes<P: Provider>(context: &Context, provider: P) -> ApiRouter {
     let handle = context.handle.clone();
     let unreadable =
         context.metrics.counter("webhooks_unreadable", "Genuine webhooks that could not be read");
-    let told_s = AtomicI64::new(0);
-    let shared = Arc::new(Shared { handle, provider, refused, unreadable, told_s });
+    let (clock, told_s) = (context.clock.clone(), AtomicI64::new(0));
+    let shared = Arc::new(Shared { handle, provider, refused, unreadable, clock, told_s });
     ApiRouter::new()
         .api_route(
             P::PATH,
@@ -165,6 +166,7 @@ struct Shared<P> {
     provider: P,
     refused: Counter,
     unreadable: Counter,
+    clock: Clock,
     /// When a refusal was last logged, in unix seconds; written by [`Shared::refuse`].
     told_s: AtomicI64,
 }
@@ -200,7 +202,7 @@ async fn receive<P: Provider>(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Taken<P::Verdict>>, Problem> {
-    let now_s = Utc::now().timestamp();
+    let now_s = shared.clock.wall().timestamp();
     each_once::<P>(&headers).map_err(|bad| shared.refuse(&bad, now_s))?;
     shared.provider.check(&headers, &body, now_s).map_err(|bad| shared.refuse(&bad, now_s))?;
     let came = P::read(&headers, &body);

@@ -3,7 +3,7 @@
 use crate::{
     ledger::{self, Said, Settled},
     settings::Settings,
-    stripe::{BadSignature, HookEvent, Meaning, SIGNATURE_HEADER, verify},
+    stripe::{BadSignature, Client, HookEvent, Meaning, SIGNATURE_HEADER, verify},
 };
 use axum::http::HeaderMap;
 use chassis::config::Secret;
@@ -17,6 +17,7 @@ use service_kit::{
     webhooks::{self, Came, Provider},
 };
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// Longest event id that is kept as it is; Stripe's have some 30 characters.
 const ID_CHARS_MAX: usize = 128;
@@ -65,11 +66,13 @@ pub(crate) struct Hook {
 /// Stripe as the sender of webhooks.
 pub(crate) struct Stripe {
     secrets: Vec<Secret>,
+    /// Knows the provider's time.
+    client: Arc<Client>,
 }
 
 impl Stripe {
-    pub(crate) fn new(settings: &Settings) -> Stripe {
-        Stripe { secrets: settings.webhook_secrets.clone() }
+    pub(crate) fn new(settings: &Settings, client: Arc<Client>) -> Stripe {
+        Stripe { secrets: settings.webhook_secrets.clone(), client }
     }
 }
 
@@ -85,6 +88,7 @@ impl Provider for Stripe {
     type Bad = BadSignature;
 
     fn check(&self, headers: &HeaderMap, body: &[u8], now_s: i64) -> Result<(), BadSignature> {
+        let now_s = self.client.time_s(now_s);
         verify(webhooks::text(headers, SIGNATURE_HEADER), body, &self.secrets, now_s)
     }
 

@@ -37,7 +37,10 @@ pub const PROCESS: Process = Process {
 
 /// The procedures: what `$SRV.INFO` lists.
 pub fn service(settings: &Settings) -> Service {
-    let stripe = Arc::new(stripe::Client::new(settings));
+    service_over(settings, Arc::new(stripe::Client::new(settings)))
+}
+
+fn service_over(settings: &Settings, stripe: Arc<stripe::Client>) -> Service {
     Service::new(PROCESS.name, PROCESS.description)
         .effect(open::OpenSession::new(Arc::clone(&stripe), settings))
         .effect(void::CloseSession::new(Arc::clone(&stripe)))
@@ -47,8 +50,10 @@ pub fn service(settings: &Settings) -> Service {
 
 /// The service with its routes.
 pub fn app(settings: Settings) -> App {
-    App::new(service(&settings))
-        .routes(move |context| webhooks::routes(&context, hooks::Stripe::new(&settings)))
+    let stripe = Arc::new(stripe::Client::new(&settings));
+    let service = service_over(&settings, Arc::clone(&stripe));
+    App::new(service)
+        .routes(move |context| webhooks::routes(&context, hooks::Stripe::new(&settings, stripe)))
 }
 
 #[cfg(test)]

@@ -3,20 +3,26 @@
 //! A repeat within Stripe's 24 h of key memory gets the same session. A later one may open a
 //! second, which is harmless: the first has expired by then, and nobody was ever sent to it,
 //! because its address was never told.
+//!
+//! When a session ends is Stripe's affair, which counts 24 h by its own clock: a time that ours has
+//! made would be refused when the two are apart.
 
 use crate::{
     ledger::{self, SessionRow},
     settings::{self, Settings},
-    stripe::{Client, ProviderSession},
+    stripe::{Client, Failure, ProviderSession},
 };
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use proto_schemas::payments::{CreateSession, Session, SessionStatus};
 use serde::{Deserialize, Serialize};
 use service_kit::{Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Tx, WorkError};
 use std::sync::Arc;
 
-/// Stripe takes 30 minutes to 24 hours from its own clock; ours may be ahead, and the call late.
-const OPEN_MINUTES: i64 = 24 * 60 - 5;
+/// Refusals that are about what the shop sells, and so an answer. Every other one is about how we
+/// ask, which no customer can mend.
+const BUSINESS_CODES: [&str; 2] = ["amount_too_large", "amount_too_small"];
+/// The card, or the account behind it.
+const PAYMENT_REQUIRED: u16 = 402;
 
 pub(crate) struct OpenSession {
     stripe: Arc<Client>,
@@ -30,7 +36,9 @@ pub(crate) struct OpenSession {
 pub(crate) struct Intent {
     session: CreateSession,
     amount_minor: u64,
-    expires_at: DateTime<Utc>,
+    /// Set by former releases, which told Stripe when the session ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<DateTime<Utc>>,
 }
 
 impl OpenSession {
@@ -42,7 +50,7 @@ impl OpenSession {
     fn form(&self, intent: &Intent) -> Vec<(String, String)> {
         let CreateSession { order_id, currency, .. } = &intent.session;
         let item = |name: &str| format!("line_items[0]{name}");
-        let fields = [
+        let mut fields = vec![
             ("mode".into(), "payment".into()),
             ("client_reference_id".into(), order_id.to_string()),
             ("metadata[order_id]".into(), order_id.to_string()),
@@ -52,11 +60,12 @@ impl OpenSession {
             (item("[price_data][currency]"), currency.code().to_ascii_lowercase()),
             (item("[price_data][unit_amount]"), intent.amount_minor.to_string()),
             (item("[price_data][product_data][name]"), format!("Order {order_id}")),
-            ("expires_at".into(), intent.expires_at.timestamp().to_string()),
             ("success_url".into(), settings::page(&self.success_url, order_id)),
             ("cancel_url".into(), settings::page(&self.cancel_url, order_id)),
         ];
-        fields.into()
+        fields
+            .extend(intent.expires_at.map(|at| ("expires_at".into(), at.timestamp().to_string())));
+        fields
     }
 }
 
@@ -78,12 +87,13 @@ impl Effect for OpenSession {
         }
         let amount_minor =
             amount.minor(*currency).map_err(|error| Refusal::failed(error.to_string()))?;
-        let expires_at = call.at + Duration::minutes(OPEN_MINUTES);
-        Ok(Begun::Work(Intent { session: call.body.clone(), amount_minor, expires_at }))
+        let session = call.body.clone();
+        Ok(Begun::Work(Intent { session, amount_minor, expires_at: None }))
     }
 
     async fn work(&self, intent: Intent, attempt: Attempt) -> Result<ProviderSession, WorkError> {
-        Ok(self.stripe.create_session(&self.form(&intent), &attempt.key).await?)
+        let opened = self.stripe.create_session(&self.form(&intent), &attempt.key).await;
+        opened.map_err(answer_of)
     }
 
     fn finish(
@@ -102,11 +112,26 @@ impl Effect for OpenSession {
             currency,
             status: opened.status,
             url: opened.url,
-            expires_at: Some(opened.expires_at.unwrap_or(intent.expires_at)),
+            expires_at: opened.expires_at.or(intent.expires_at),
             payment_id: opened.payment_id,
         };
         ledger::insert(tx, row.clone())?;
         Ok(reply(row))
+    }
+}
+
+/// A refusal of our parameters is a failure: it is tried again, and a person sees it. Taken for an
+/// answer it would cancel every order.
+fn answer_of(failure: Failure) -> WorkError {
+    match failure {
+        Failure::Refused { status, code, message }
+            if status != PAYMENT_REQUIRED && !BUSINESS_CODES.contains(&code.as_str()) =>
+        {
+            WorkError::Failed(format!(
+                "the provider refused how we ask ({status}, {code}): {message}"
+            ))
+        }
+        other => other.into(),
     }
 }
 

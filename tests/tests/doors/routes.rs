@@ -15,6 +15,7 @@ const ROLES: &[(&str, As)] = &[
     ("fermata POST /api/sagas/{id}/{action}", As::Operator),
     ("fermata POST /api/definitions/{name}/sagas", As::Operator),
     ("fermata POST /api/events/{position}/offer", As::Operator),
+    ("fermata POST /api/clock/accept", As::Operator),
 ];
 
 /// What is no id of anything, as it stands in a path.

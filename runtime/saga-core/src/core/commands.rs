@@ -46,6 +46,7 @@ impl<S: Store> Core<S> {
             Command::Waive { saga, step, reason } => {
                 self.make_move(now, actor, saga, Action::Waive, step, &reason)?
             }
+            Command::AcceptClock { reason, .. } => self.accept_clock(actor, &reason),
         };
         let outcome = match &reply {
             Ok(Reply::Accepted(_) | Reply::Taken(_)) => "accepted".to_owned(),
@@ -107,6 +108,14 @@ impl<S: Store> Core<S> {
         let saga = start.saga;
         self.begin(now, start, Some(digest))?;
         Ok(Ok(Reply::Accepted(saga)))
+    }
+
+    fn accept_clock(&self, actor: &Actor, reason: &str) -> Answered {
+        if actor.role < Role::Operator {
+            return Err(refusal(RefusalKind::Forbidden, "accepting the clock takes an operator"));
+        }
+        check_reason(Some(reason), true)?;
+        Ok(Reply::Taken(self.txn.next()))
     }
 
     fn make_move(
@@ -211,6 +220,9 @@ fn described(command: &Command) -> (String, String, Option<String>) {
         }
         Command::Offer { position, reason, .. } => {
             ("offer".to_owned(), position.to_string(), Some(reason.clone()))
+        }
+        Command::AcceptClock { was, reason } => {
+            ("accept clock".to_owned(), was.clone(), Some(reason.clone()))
         }
         Command::Move { saga, action, reason } => {
             (action.as_str().to_owned(), saga.to_string(), Some(reason.clone()))

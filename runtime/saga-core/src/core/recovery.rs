@@ -77,6 +77,7 @@ impl<S: Store> Core<S> {
             sends: BTreeSet::new(),
             aside: BTreeMap::new(),
             reindexed: 0,
+            withheld: Vec::new(),
             struck: BTreeMap::new(),
         };
         // Before any author code runs again.
@@ -165,7 +166,12 @@ impl<S: Store> Core<S> {
                 }
                 _ => false,
             };
-            let owed: Vec<Effect> = wanted(state).into_iter().filter(|it| !is_over(it)).collect();
+            let (over, owed): (Vec<Effect>, Vec<Effect>) =
+                wanted(state).into_iter().partition(is_over);
+            self.withheld.extend(over.into_iter().filter_map(|it| match it {
+                Effect::Send(request) => Some(request.id),
+                _ => None,
+            }));
             // What opening itself takes back is then not given out at all.
             self.sends.extend(owed.iter().filter_map(|it| match it {
                 Effect::Send(request) => Some(request.id.clone()),
@@ -173,6 +179,22 @@ impl<S: Store> Core<S> {
             }));
             self.effects.extend(owed);
             self.forget_states();
+        }
+        Ok(())
+    }
+
+    /// What a start took for too old, by a clock that was ahead, is asked for after all.
+    pub(super) fn send_withheld(&mut self, now: Time) -> Result<(), StoreError> {
+        for id in std::mem::take(&mut self.withheld) {
+            let Some(state) = self.state(id.saga)? else { continue };
+            let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);
+            let Some(effect) = wanted(state).into_iter().find(is_it) else { continue };
+            if state.due(&id.step, now).is_some_and(|it| it.ends_asking()) {
+                self.withheld.push(id);
+                continue;
+            }
+            self.sends.insert(id);
+            self.effects.push(effect);
         }
         Ok(())
     }

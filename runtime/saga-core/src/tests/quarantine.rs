@@ -37,6 +37,10 @@ impl Watch for Told {
     }
 }
 
+pub(super) fn operator() -> Actor {
+    Actor { name: "ann".to_owned(), role: Role::Operator }
+}
+
 struct Rig {
     core: Core<MemoryStore>,
     deaths: u64,
@@ -96,7 +100,7 @@ impl Rig {
     }
 
     fn moved(&mut self, saga: SagaId, action: Action) {
-        let actor = Actor { name: "ann".to_owned(), role: Role::Operator };
+        let actor = operator();
         let command = Command::Move { saga, action, reason: "why".to_owned() };
         self.input(Input::Asked { ticket: 1, actor, command });
     }
@@ -178,7 +182,7 @@ fn a_retry_that_ends_the_process_leaves_the_saga_held() {
     let saga = rig.head("o1").id;
     let mut rig = rig.dies_in(turn(saga, "2")).dies_in(turn(saga, "2"));
     rig.reply(saga);
-    let actor = Actor { name: "ann".to_owned(), role: Role::Operator };
+    let actor = operator();
     let command = Command::Move { saga, action: Action::Retry, reason: "why".to_owned() };
     // It dies before the batch is durable.
     rig.core.handle(Time(10), Input::Asked { ticket: 1, actor, command }).unwrap();
@@ -244,7 +248,7 @@ fn an_event_whose_reading_ended_two_processes_is_a_dead_letter_until_it_is_offer
     assert!(why.as_deref().unwrap_or_default().starts_with("quarantined"), "{why:?}");
     assert_eq!(rig.placed("o2").0, Outcome::Started);
     let mut rig = rig.restarts();
-    let actor = Actor { name: "ann".to_owned(), role: Role::Operator };
+    let actor = operator();
     let command = Command::Offer { position: 1, reason: "mended".to_owned(), reread: None };
     rig.input(Input::Asked { ticket: 1, actor, command });
     assert_eq!(rig.head("o1").status, Status::Running);

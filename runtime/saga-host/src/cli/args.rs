@@ -58,8 +58,8 @@ pub(super) enum Command {
     /// May have FERMATA_HTTP_ADDR (127.0.0.1:3000), the tokens FERMATA_VIEWER_TOKEN,
     /// FERMATA_APPROVER_TOKEN, FERMATA_OPERATOR_TOKEN and FERMATA_ADMIN_TOKEN,
     /// FERMATA_NATS_CA_FILE, FERMATA_EVENT_PREFIXES (shop,depot), FERMATA_STREAM_BYTES_MAX,
-    /// FERMATA_STREAM_REPLICAS, FERMATA_CACHE_BYTES, FERMATA_UNDO_PATIENCE_MS,
-    /// FERMATA_PUBLISH_PATIENCE_MS, FERMATA_LOG, FERMATA_LOG_FORMAT,
+    /// FERMATA_STREAM_REPLICAS, FERMATA_CACHE_BYTES, FERMATA_TURN_SECONDS_MAX,
+    /// FERMATA_UNDO_PATIENCE_MS, FERMATA_PUBLISH_PATIENCE_MS, FERMATA_LOG, FERMATA_LOG_FORMAT,
     /// FERMATA_HTTP_BODY_BYTES_MAX, FERMATA_HTTP_REQUESTS_PER_S, FERMATA_HTTP_TIMEOUT_MS, and
     /// FERMATA_ENV=development where it is no production.
     Serve,
@@ -150,6 +150,15 @@ pub(super) enum Command {
         #[arg(long, short)]
         reason: String,
     },
+    /// Show the time that the runtime believes in; or say that a clock is right that it doubts.
+    Clock {
+        /// Say so.
+        #[arg(value_enum)]
+        what: Option<ClockAction>,
+        /// Why it is right; it goes into the audit.
+        #[arg(long, short, required_if_eq("what", "accept"), requires = "what")]
+        reason: Option<String>,
+    },
     /// List the definitions of the runtime, and the events that they take.
     Definitions,
     /// Print what makes a shell complete these commands.
@@ -171,6 +180,13 @@ pub(super) enum Command {
         )]
         out: Option<PathBuf>,
     },
+}
+
+/// What to do about the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ClockAction {
+    /// Believe it.
+    Accept,
 }
 
 /// How much of a list.
@@ -273,6 +289,8 @@ mod tests {
             ("cancel ORD-1", "--reason"),
             ("start thank-you", "--input"),
             ("event first", "<POSITION>"),
+            ("clock accept", "--reason"),
+            ("clock set", "accept"),
             ("completions cmd", "bash"),
         ] {
             let error = parse(line).expect_err(line);

@@ -4,7 +4,7 @@ use super::{
     args::Move,
     client::{Client, read},
     commands::Asker,
-    model::{Decided, Event, Saga},
+    model::{Clock, Decided, Event, Saga},
     problem::CliError,
     screen::{plain_line, print, print_json},
     show::the_one,
@@ -131,6 +131,37 @@ pub(super) async fn decide(
     let already = if is_new(status) { "" } else { " before" };
     let saga = read::<Decided>(raw.get())?.saga_id;
     print(&format!("{before}{word}{already}; saga {saga}\n"))
+}
+
+/// Prints the time that the runtime believes in.
+pub(super) async fn show_clock(asker: &Asker, client: &Client) -> Result<(), CliError> {
+    let raw = client.get(&["clock"]).await?;
+    print_clock(asker, &raw)
+}
+
+/// Says that a suspect clock is right.
+pub(super) async fn accept_clock(
+    asker: &Asker,
+    client: &Client,
+    reason: &str,
+) -> Result<(), CliError> {
+    let (_, raw) = client.post(&["clock", "accept"], &json!({ "reason": reason })).await?;
+    print_clock(asker, &raw)
+}
+
+fn print_clock(asker: &Asker, raw: &RawValue) -> Result<(), CliError> {
+    if asker.options.json {
+        return print_json(raw.get());
+    }
+    let Clock { now, suspect } = read(raw.get())?;
+    print(&match suspect {
+        None => format!("{now}\n"),
+        Some(why) => format!(
+            "{now}; the clock is suspect: {why}; set it right, or, if it is right, say \
+             `{} clock accept`\n",
+            asker.program
+        ),
+    })
 }
 
 /// Prints an event.

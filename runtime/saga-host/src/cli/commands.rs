@@ -45,6 +45,9 @@ impl Asker {
             Command::Show { saga, watch: false } => {
                 show::show(self, &self.client(Needs::Viewer)?, &saga).await
             }
+            Command::Clock { what: None, .. } => {
+                changes::show_clock(self, &self.client(Needs::Viewer)?).await
+            }
             Command::Event { position } => {
                 changes::show_event(self, &self.client(Needs::Viewer)?, position).await
             }
@@ -71,6 +74,10 @@ impl Asker {
             Command::Offer { position, reason } => {
                 let client = self.client(Needs::Operator)?;
                 return changes::offer(self, &client, position, &reason).await;
+            }
+            Command::Clock { reason: Some(reason), .. } => {
+                let client = self.client(Needs::Operator)?;
+                return changes::accept_clock(self, &client, &reason).await;
             }
             Command::Approve { task, reason, seen } => {
                 let decision = changes::Decision { approved: true, reason, seen };

@@ -138,6 +138,14 @@ pub(super) struct Decided {
     pub(super) saga_id: String,
 }
 
+/// The time that the runtime believes in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Clock {
+    pub(super) now: String,
+    pub(super) suspect: Option<String>,
+}
+
 /// A record of a journal: what is there depends on its kind.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,12 +1,17 @@
-//! Events that are durable: acknowledged to the broker, receipted to whoever asked for it.
+//! Events until they are acknowledged. The broker is told of those that take long that somebody is
+//! at them: otherwise it would give all of them again. Those that are durable are receipted to
+//! whoever asked for it.
 
 use super::tide::Flow;
 use async_nats::jetstream::{AckKind, message::Acker};
-use chassis::{crash, db::Db, nats::Nats};
+use chassis::{crash, db::Db, http::Gate, nats::Nats};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Acknowledgements that wait for the broker's word at once: as many as it lets be open.
@@ -14,8 +19,43 @@ const ACKS_MAX: usize = 512;
 /// Ids of one receipt: far below the largest message.
 const RECEIPT_IDS_MAX: usize = 256;
 
+/// Well within the time after which the broker gives an event again.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// An event that is not durable by then got lost between us and the engine: it may come again.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(120);
+
+/// An acknowledgement that was not confirmed says nothing any more after this time: what is not
+/// acknowledged has come again by then.
+const DOUBT_MAX: Duration = Duration::from_secs(15);
+
+/// What happens to events.
+pub(super) enum Told {
+    /// One was delivered.
+    Came(Box<Delivery>),
+    /// One is dealt with.
+    Over {
+        /// The number of its delivery.
+        number: u64,
+        end: End,
+    },
+}
+
+/// How an event was dealt with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is durable.
+    Durable,
+    /// It is durable that nobody can use it: the broker need not give it again.
+    Dead,
+    /// It was not looked at: the broker gives it again at once.
+    NotTaken,
+}
+
 /// An event that the broker delivered.
 pub(super) struct Delivery {
+    /// Counts the deliveries of this process.
+    pub(super) number: u64,
+    pub(super) came: Instant,
     pub(super) acker: Acker,
     pub(super) receipt: Option<Receipt>,
     /// Its sequence in the stream.
@@ -26,13 +66,6 @@ pub(super) struct Delivery {
 pub(super) struct Receipt {
     pub(super) subject: String,
     pub(super) id: String,
-}
-
-/// An event that is durable.
-pub(super) struct Settlement {
-    pub(super) delivery: Delivery,
-    /// Nobody can use it: the broker need not give it again.
-    pub(super) is_dead: bool,
 }
 
 #[derive(Serialize)]
@@ -49,41 +82,85 @@ pub(super) struct Acks {
     pub(super) db: Db,
     pub(super) flow: UnboundedSender<Flow>,
     pub(super) failures: Counter,
+    /// Closed while the broker does not confirm what it is told.
+    pub(super) confirmed: Gate,
 }
 
 impl Acks {
-    pub(super) async fn run(self, mut settled: UnboundedReceiver<Settlement>) {
-        let mut under_way = FuturesUnordered::new();
+    pub(super) async fn run(self, mut told: UnboundedReceiver<Told>) {
+        let mut under_way: BTreeMap<u64, Box<Delivery>> = BTreeMap::new();
+        let mut failed: Option<Instant> = None;
+        self.confirmed.open();
+        let mut acks = FuturesUnordered::new();
+        let mut looks = tokio::time::interval(PROGRESS_EVERY);
         let mut is_open = true;
-        while is_open || !under_way.is_empty() {
-            let has_room = is_open && under_way.len() < ACKS_MAX;
+        while is_open || !acks.is_empty() {
+            let has_room = is_open && acks.len() < ACKS_MAX;
             tokio::select! {
-                first = settled.recv(), if has_room => match first {
+                first = told.recv(), if has_room => match first {
                     None => is_open = false,
                     Some(first) => {
                         // One commit settles many: they are receipted together.
                         let mut receipts = Receipts::default();
-                        let rest = std::iter::from_fn(|| settled.try_recv().ok());
-                        for Settlement { delivery, is_dead } in
-                            std::iter::once(first).chain(rest.take(RECEIPT_IDS_MAX - 1))
-                        {
-                            let Delivery { acker, receipt, sequence } = delivery;
-                            // The clock that reads it may have ended.
-                            let _gone = self.flow.send(Flow::Durable { sequence });
-                            receipts.add(receipt);
-                            under_way.push(acknowledge(acker, is_dead));
+                        let rest = std::iter::from_fn(|| told.try_recv().ok());
+                        for it in std::iter::once(first).chain(rest.take(RECEIPT_IDS_MAX - 1)) {
+                            let (number, end) = match it {
+                                Told::Came(delivery) => {
+                                    under_way.insert(delivery.number, delivery);
+                                    continue;
+                                }
+                                Told::Over { number, end } => (number, end),
+                            };
+                            let Some(delivery) = under_way.remove(&number) else { continue };
+                            let Delivery { acker, receipt, sequence, .. } = *delivery;
+                            if end != End::NotTaken {
+                                // The clock that reads it may have ended.
+                                let _gone = self.flow.send(Flow::Durable { sequence });
+                                receipts.add(receipt);
+                            }
+                            acks.push(acknowledge(acker, end));
                         }
-                        crash::point("acks.before-receipt");
-                        self.send(receipts).await;
-                        crash::point("acks.before-ack");
+                        if !receipts.0.is_empty() {
+                            crash::point("acks.before-receipt");
+                            self.send(receipts).await;
+                        }
+                        if !acks.is_empty() {
+                            crash::point("acks.before-ack");
+                        }
                     }
                 },
-                Some(done) = under_way.next(), if !under_way.is_empty() => {
-                    if let Err(error) = done {
+                _ = looks.tick() => {
+                    if failed.is_some_and(|it| DOUBT_MAX < it.elapsed()) {
+                        failed = None;
+                        self.confirmed.open();
+                    }
+                    self.say_progress(&mut under_way).await;
+                }
+                Some(done) = acks.next(), if !acks.is_empty() => match done {
+                    Ok(()) => {
+                        failed = None;
+                        self.confirmed.open();
+                    }
+                    Err(error) => {
+                        failed = Some(Instant::now());
                         self.failures.inc();
+                        self.confirmed.close(format!("the broker confirms no event: {error}"));
                         tracing::debug!(error, "an event is not acknowledged; it comes again");
                     }
                 }
+            }
+        }
+    }
+
+    /// Tells the broker that somebody is at the events that take long.
+    async fn say_progress(&self, under_way: &mut BTreeMap<u64, Box<Delivery>>) {
+        under_way.retain(|_, it| it.came.elapsed() < UNDER_WAY_MAX);
+        if !self.nats.is_up() {
+            return; // What is said now would arrive late, and all at once.
+        }
+        for it in under_way.values().filter(|it| PROGRESS_EVERY <= it.came.elapsed()) {
+            if it.acker.ack_with(AckKind::Progress).await.is_err() {
+                return;
             }
         }
     }
@@ -112,7 +189,14 @@ impl Receipts {
 }
 
 /// Waits for the broker's word, so that an acknowledgement that got lost is known.
-async fn acknowledge(acker: Acker, is_dead: bool) -> Result<(), String> {
-    let kind = if is_dead { AckKind::Term } else { AckKind::Ack };
+async fn acknowledge(acker: Acker, end: End) -> Result<(), String> {
+    let kind = match end {
+        End::Durable => AckKind::Ack,
+        End::Dead => AckKind::Term,
+        End::NotTaken => {
+            let given_back = acker.ack_with(AckKind::Nak(None)).await;
+            return given_back.map_err(|error| error.to_string());
+        }
+    };
     acker.double_ack_with(kind).await.map_err(|error| error.to_string())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     BusError,
-    acks::{Delivery, Receipt, Settlement},
+    acks::{Delivery, End, Receipt, Told},
     event::Message,
     illegible,
     stream::{self, Ready},
@@ -19,8 +19,14 @@ use async_nats::jetstream::{
 };
 use chassis::nats::Nats;
 use futures::{FutureExt as _, StreamExt as _};
-use saga_core::effect::{Outcome, Verdict};
-use std::time::{Duration, Instant};
+use saga_core::{
+    effect::{Outcome, Verdict},
+    input::Input,
+};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +37,9 @@ const PULL_EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A broker that lost its disk says nothing by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Messages that wait for room in the engine, known to whoever tells the broker that somebody is at
+/// them: in the client they would be given again.
+const WAITING_MAX: usize = PULL_MESSAGES;
 /// After a failure: a server that has just come back needs a moment.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// After many: soon enough for an operator who waits for it.
@@ -47,12 +56,21 @@ pub(super) struct Intake {
     pub(super) config: StreamConfig,
     pub(super) engine: Handle,
     pub(super) flow: UnboundedSender<Flow>,
-    pub(super) settled: UnboundedSender<Settlement>,
+    pub(super) acks: UnboundedSender<Told>,
+    /// Counts the messages that came.
+    pub(super) came: u64,
+}
+
+/// A message that waits for room in the engine.
+struct Waiting {
+    /// The number of its delivery.
+    number: u64,
+    input: Input,
 }
 
 impl Intake {
     /// Ends when it is told to, or with an error that trying again does not mend.
-    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), BusError> {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BusError> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let began = Instant::now();
@@ -73,7 +91,20 @@ impl Intake {
     }
 
     /// Ends well only when it is told to stop.
-    async fn session(&self, stop: &CancellationToken) -> Result<(), BusError> {
+    async fn session(&mut self, stop: &CancellationToken) -> Result<(), BusError> {
+        let mut waiting = VecDeque::new();
+        let ended = self.take_events(stop, &mut waiting).await;
+        for Waiting { number, .. } in waiting {
+            self.tell(Told::Over { number, end: End::NotTaken });
+        }
+        ended
+    }
+
+    async fn take_events(
+        &mut self,
+        stop: &CancellationToken,
+        waiting: &mut VecDeque<Waiting>,
+    ) -> Result<(), BusError> {
         let begin = async {
             self.nats.ready().await?;
             let ready = stream::ensure(&self.nats, &self.config).await?;
@@ -92,30 +123,33 @@ impl Intake {
         self.flows(Flow::Began { delivered, last });
         tracing::info!(last, "taking events");
         let mut looks = tokio::time::interval(LOOK_EVERY);
+        let engine = self.engine.clone();
+        let mut room = Box::pin(engine.room());
         loop {
-            let room = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => break,
-                room = self.engine.room() => room?,
-            };
-            let message = tokio::select! {
-                () = stop.cancelled() => break,
-                message = messages.next() => message,
+                place = &mut room, if !waiting.is_empty() => {
+                    let place = place?;
+                    room = Box::pin(engine.room());
+                    if let Some(it) = waiting.pop_front() {
+                        self.give(place, it);
+                    }
+                }
+                message = messages.next(), if waiting.len() < WAITING_MAX => match message {
+                    Some(Ok(message)) => waiting.extend(self.take(created_ns, message)),
+                    Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
+                        tracing::warn!("the consumer of events is silent");
+                        looks.reset_immediately();
+                    }
+                    Some(Err(error)) => return Err(BusError::Pull(error.to_string())),
+                    None => return Err(BusError::Pull("the stream of messages ended".into())),
+                },
                 _ = looks.tick() => {
                     let info = stream::check(&self.nats, &ready.consumer).await?;
                     if let Some(info) = info.filter(|it| it.num_redelivered > 0) {
                         self.set_aside(&ready, &info).await?;
                     }
-                    continue;
                 }
-            };
-            match message {
-                Some(Ok(message)) => self.take(room, created_ns, message),
-                Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
-                    tracing::warn!("the consumer of events is silent");
-                    looks.reset_immediately();
-                }
-                Some(Err(error)) => return Err(BusError::Pull(error.to_string())),
-                None => return Err(BusError::Pull("the stream of messages ended".into())),
             }
         }
         give_back(&mut messages).await;
@@ -127,7 +161,8 @@ impl Intake {
         illegible::set_aside(&self.nats, &self.engine, ready.created_ns, info).await
     }
 
-    fn take(&self, room: Room, created_ns: i64, message: jetstream::Message) {
+    /// From here on the broker is told that somebody is at it.
+    fn take(&mut self, created_ns: i64, message: jetstream::Message) -> Option<Waiting> {
         let (sequence, delivery, published) = match message.info() {
             Ok(info) => {
                 if info.delivered > DELIVERIES_NOTABLE {
@@ -138,10 +173,12 @@ impl Intake {
             }
             Err(error) => {
                 tracing::error!(%error, "a message without its place in the stream");
-                return;
+                return None;
             }
         };
         self.flows(Flow::Came { sequence, delivery, published });
+        self.came += 1;
+        let number = self.came;
         let (message, acker) = message.split();
         let (input, id) = Message {
             subject: &message.subject,
@@ -153,16 +190,28 @@ impl Intake {
         }
         .read();
         let receipt = receipt_subject(&message).map(|subject| Receipt { subject, id });
-        let delivery = Delivery { acker, receipt, sequence };
-        let settled = self.settled.clone();
+        let came = Instant::now();
+        let delivery = Delivery { number, came, acker, receipt, sequence };
+        self.tell(Told::Came(Box::new(delivery)));
+        Some(Waiting { number, input })
+    }
+
+    fn give(&self, room: Room, Waiting { number, input }: Waiting) {
+        let acks = self.acks.clone();
         room.event(
             input,
             Box::new(move |verdicts| {
                 let is_dead = !verdicts.is_empty() && verdicts.iter().all(is_dead_letter);
+                let end = if is_dead { End::Dead } else { End::Durable };
                 // Without anybody to acknowledge it the event comes again, and is a duplicate.
-                let _gone = settled.send(Settlement { delivery, is_dead });
+                let _gone = acks.send(Told::Over { number, end });
             }),
         );
+    }
+
+    fn tell(&self, told: Told) {
+        // Without anybody to acknowledge it the event comes again.
+        let _gone = self.acks.send(told);
     }
 
     fn flows(&self, flow: Flow) {

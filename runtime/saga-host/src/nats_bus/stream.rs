@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// The durable consumer's name.
 pub(super) const CONSUMER: &str = "fermata";
-/// Far beyond any commit, and soon enough after a crash: what was under way then comes again.
+/// Soon enough after a crash: what was under way then comes again. Of what takes longer while we
+/// live the broker is told that somebody is at it, see `acks`.
 const ACK_WAIT: Duration = Duration::from_secs(3);
 /// Events that are under way at most; the engine's inbox holds as many.
 pub(super) const UNACKED_MAX: i64 = 512;

@@ -10,6 +10,7 @@ use crate::{
 };
 use async_nats::jetstream::consumer::PullConsumer;
 use chassis::{
+    clock::Clock,
     http::Gate,
     nats::{Nats, TRIGGERS},
 };
@@ -49,8 +50,12 @@ pub(super) struct Timers {
     pub(super) counted: Option<Instant>,
     /// When the consumer was last asked.
     pub(super) asked: Option<Instant>,
-    /// What the clock said last.
-    pub(super) clock: Time,
+    /// The time that is believed.
+    pub(super) clock: Clock,
+    /// The time at the last look.
+    pub(super) seen: Time,
+    /// The time was set back: what a start took for too old may not be.
+    pub(super) fell: bool,
 }
 
 impl Timers {
@@ -60,7 +65,7 @@ impl Timers {
         self.caught_up.close("behind the stream of events");
         loop {
             let due = *next_due.borrow_and_update();
-            let pause = match due.map(clock::until) {
+            let pause = match due.map(|due| clock::between(self.now(), due)) {
                 // While it has not caught up the consumer is asked, timers or not.
                 _ if !self.tide.is_caught_up() => ASK_PAUSE,
                 Some(left) if left.is_zero() => ASK_PAUSE,
@@ -86,7 +91,8 @@ impl Timers {
 
     async fn step(&mut self, next_due: &mut watch::Receiver<Option<Time>>) -> Result<(), Busy> {
         self.look_at_clock();
-        let due = next_due.borrow().filter(|due| *due <= clock::now());
+        let now = self.now();
+        let due = next_due.borrow().filter(|due| *due <= now);
         let is_behind = |tide: &Tide| due.is_some_and(|due| tide.watermark() < Some(due));
         if !self.tide.is_caught_up() || is_behind(&self.tide) {
             self.ask().await;
@@ -96,26 +102,36 @@ impl Timers {
         } else {
             self.caught_up.close("behind the stream of events");
         }
+        if self.clock.is_suspect() {
+            // By a clock that nobody believes nothing is due.
+            return self.count(Time::default()).await;
+        }
         match (due, self.tide.watermark()) {
-            (None, _) => self.hold(0),
-            (Some(due), Some(watermark)) if due <= watermark => {
+            (due, Some(watermark)) if self.fell || due.is_some_and(|due| due <= watermark) => {
+                self.fell = false;
                 let Ticked { next_due, held } = self.engine.tick(watermark).await?;
-                self.hold(if next_due.is_some_and(is_notable) { held } else { 0 });
+                self.hold(if next_due.is_some_and(|it| is_notable(now, it)) { held } else { 0 });
             }
-            (Some(due), _) if !is_notable(due) => (),
+            (None, _) => self.hold(0),
+            (Some(due), _) if !is_notable(now, due) => (),
             (Some(_), watermark) => self.count(watermark.unwrap_or_default()).await?,
         }
         Ok(())
     }
 
+    fn now(&self) -> Time {
+        clock::believed(&self.clock)
+    }
+
     /// A clock that was ahead, and is set right, must not let deadlines fire before the events that
     /// are published ahead of them.
     fn look_at_clock(&mut self) {
-        let now = clock::now();
-        let back_ms = self.clock.0.saturating_sub(now.0);
-        self.clock = now;
+        let now = self.now();
+        let back_ms = self.seen.0.saturating_sub(now.0);
+        self.seen = now;
         if back_ms > 0 {
             self.tide.fall(now);
+            self.fell = true;
         }
         if back_ms >= CLOCK_STEP_NOTABLE_MS {
             tracing::warn!(back_ms, "the clock was set back: deadlines fire by what it says now");
@@ -138,7 +154,7 @@ impl Timers {
     async fn standing(&self) -> Option<Standing> {
         let mut jetstream = self.nats.jetstream();
         jetstream.set_timeout(ASK_TIMEOUT);
-        let asked_at = clock::now();
+        let asked_at = self.now();
         let stream = jetstream.get_stream(TRIGGERS).await.ok()?;
         if stream.cached_info().state.messages == 0 {
             return Some(Standing { asked_at, is_empty: true, floor: u64::MAX });
@@ -154,7 +170,8 @@ impl Timers {
             return Ok(());
         }
         self.counted = Some(Instant::now());
-        let held = self.engine.read(move |core| core.timers_held(clock::now(), watermark)).await;
+        let now = self.now();
+        let held = self.engine.read(move |core| core.timers_held(now, watermark)).await;
         match held {
             Ok(held) => self.hold(held),
             Err(Busy::Full | Busy::Silent) => (),
@@ -167,11 +184,15 @@ impl Timers {
         self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
         match held {
             0 => self.free.open(),
-            _ => self.free.close(format!("held: intake behind ({held} timers are due)")),
+            _ => {
+                let why =
+                    if self.clock.is_suspect() { "the clock is suspect" } else { "intake behind" };
+                self.free.close(format!("held: {why} ({held} timers are due)"));
+            }
         }
     }
 }
 
-fn is_notable(due: Time) -> bool {
-    OVERDUE_NOTABLE_MS <= clock::now().0.saturating_sub(due.0)
+fn is_notable(now: Time, due: Time) -> bool {
+    OVERDUE_NOTABLE_MS <= now.0.saturating_sub(due.0)
 }

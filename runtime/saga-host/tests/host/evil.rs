@@ -35,6 +35,8 @@ pub struct Evil {
 enum Kind {
     Block,
     Overflow,
+    /// Comes back after four seconds.
+    Slow,
     None,
 }
 
@@ -59,6 +61,13 @@ fn never<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
 fn block() {
     loop {
         std::thread::park();
+    }
+}
+
+fn slow() {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        std::thread::park_timeout(Duration::from_secs(1));
     }
 }
 
@@ -87,6 +96,7 @@ impl Saga for Evils {
             _ if is_mended() => (),
             Kind::Block => block(),
             Kind::Overflow => assert!(deep(black_box(100_000_000)) == 0),
+            Kind::Slow => slow(),
             Kind::None => (),
         }
         Ok(())
@@ -186,6 +196,23 @@ async fn code_that_blocks_or_overflows_costs_two_restarts_and_the_orders_end_wel
     let (status, body) = world.post(&path, OPERATOR, json!({ "reason": "it is mended" })).await;
     assert_eq!(status, 202, "{body}");
     world.until_status("unreadable", "completed").await;
+}
+
+/// Beyond the time after which the broker gives again what is not acknowledged.
+#[tokio::test]
+async fn work_that_takes_long_lets_nothing_be_delivered_again() {
+    const ORDERS: u64 = 400;
+    let mut world = World::new().await;
+    world.set("FERMATA_TURN_SECONDS_MAX", "60");
+    world.start().await;
+    let _services = world.services().await;
+    evil(&world, "slow", json!({ "kind": "slow" })).await;
+    for number in 0..ORDERS {
+        world.order(&format!("o{number}")).await;
+    }
+    world.until_status(&format!("o{}", ORDERS - 1), "waiting").await;
+    world.until_status("slow", "completed").await;
+    assert_eq!(world.deliveries().await, 1 + ORDERS, "each event once");
 }
 
 #[tokio::test]

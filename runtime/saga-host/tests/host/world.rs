@@ -402,6 +402,14 @@ impl World {
         batch.next().await.expect("a message").expect("it is taken");
     }
 
+    /// How often the broker has delivered a message to the runtime.
+    pub async fn deliveries(&self) -> u64 {
+        let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;
+        let consumer = stream.expect("the stream").get_consumer("fermata").await;
+        let consumer: jetstream::consumer::PullConsumer = consumer.expect("the consumer");
+        consumer.cached_info().delivered.consumer_sequence
+    }
+
     /// Messages that the stream still holds.
     pub async fn stream_messages(&self) -> u64 {
         let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;

@@ -4,7 +4,11 @@ use super::*;
 use crate::{
     Attempt, Begun, Call, Effect, NewEvent, Outcome, Rejection, Service, WorkError, publish,
 };
-use chassis::db::{Db, DbOptions};
+use chassis::{
+    clock::{Clock, ClockConfig},
+    config::Source,
+    db::{Db, DbOptions},
+};
 use proto_schemas::inventory::{
     Availability, Available, CheckAvailability, Moved, Pieces, Release, Reserve, Ship,
 };
@@ -175,6 +179,36 @@ fn request(subject: &str, body: &str, key: Option<&str>) -> Request {
 
 fn code<'a>(told: &'a (&'static str, Value)) -> (&'a str, &'a str) {
     (told.0, told.1["code"].as_str().unwrap_or_default())
+}
+
+/// A clock that a test sets, as a process has it.
+fn set_clock(dir: &TempDir) -> (Clock, impl Fn(i64) + use<>) {
+    let file = dir.path().join("ahead");
+    let path = file.to_string_lossy().into_owned();
+    let pairs = [("FERMATA_ENV", "development".to_owned()), ("KIT_CLOCK_AHEAD_FILE", path)];
+    let config = ClockConfig::read(&mut Source::from_pairs(pairs), "KIT").unwrap();
+    let clock = Clock::open(dir.path(), &config);
+    let set = clock.clone();
+    let ahead = move |seconds: i64| {
+        std::fs::write(&file, seconds.to_string()).unwrap();
+        set.look();
+    };
+    (clock, ahead)
+}
+
+#[test]
+fn a_clock_that_is_a_year_ahead_for_one_sweep_forgets_no_key() {
+    let mut it = Driven::new();
+    let (clock, ahead) = set_clock(&it.dir);
+    it.now = clock.now();
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+    ahead(365 * 24 * 3_600);
+    it.now = clock.now();
+    it.feed(Input::Sweep);
+    ahead(0);
+    it.now = clock.now();
+    assert_eq!(it.told(call("k", 1)).0, "ok");
+    assert_eq!(it.row("acted"), 1, "the same key acts once");
 }
 
 #[test]

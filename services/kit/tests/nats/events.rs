@@ -235,12 +235,13 @@ async fn lost_receipts_mean_repeats_with_growing_pauses_and_no_loss() {
 }
 
 #[tokio::test]
-async fn a_full_stream_and_an_absent_broker_hold_events_up_and_lose_none() {
+async fn a_full_stream_and_an_absent_broker_are_told_hold_events_up_and_lose_none() {
     let (mut broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
     broker.create_stream(20_000).await;
     let served = serve(&broker, dir.path(), service()).await;
     tell(&served, 0..200).await;
     eventually("the stream is full", || served.count("fermata_outbox_refused_total") >= 20).await;
+    eventually("it says that nothing is taken", || !served.health.is_ready()).await;
     broker.kill();
     tell(&served, 200..250).await;
     eventually("the service is not ready", || !served.health.is_ready()).await;
@@ -251,6 +252,7 @@ async fn a_full_stream_and_an_absent_broker_hold_events_up_and_lose_none() {
     let runtime = Runtime::start(&broker).await;
     let served = serve(&broker, dir.path(), service()).await;
     settled(&served).await;
+    eventually("the service is ready", || served.health.is_ready()).await;
     assert_eq!(runtime.seen.count(), 250);
     assert!(runtime.seen.closest_ms() >= 100, "{} ms", runtime.seen.closest_ms());
     served.stop().await;

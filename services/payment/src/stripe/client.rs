@@ -6,11 +6,16 @@
 use super::{ProviderRefund, ProviderSession};
 use crate::settings::Settings;
 use chassis::config::Secret;
-use reqwest::{Method, RequestBuilder, StatusCode, redirect::Policy};
+use chrono::DateTime;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header::DATE, redirect::Policy};
 use serde_json::Value;
 use service_kit::{Rejection, WorkError, legible};
 use sha2::{Digest as _, Sha256};
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Stripe answers within a few seconds; beyond that the call is repeated with its key.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -33,6 +38,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: Secret,
+    /// The provider's clock, at its last answer.
+    clock: Mutex<Option<(i64, Instant)>>,
 }
 
 /// Why a call had no result.
@@ -74,7 +81,8 @@ impl Client {
             .redirect(Policy::none())
             .build()
             .expect("a client without certificates of its own can be built");
-        Client { http, base: settings.api_base.clone(), key: settings.api_key.clone() }
+        let (base, key) = (settings.api_base.clone(), settings.api_key.clone());
+        Client { http, base, key, clock: Mutex::new(None) }
     }
 
     /// `POST /v1/checkout/sessions`.
@@ -118,13 +126,34 @@ impl Client {
         list.iter().map(|it| ProviderRefund::read(it).ok_or_else(unreadable)).collect()
     }
 
+    /// What the provider's clock says, as far as it has told; else what ours says. Its webhooks
+    /// carry its time: a clock of ours that is wrong must not make them untimely.
+    pub(crate) fn time_s(&self, ours_s: i64) -> i64 {
+        let told = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        told.map_or(ours_s, |(then_s, at)| {
+            then_s.saturating_add(i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX))
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        // Errors of the client name the address, which has no secret in it.
+        let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
+        let response = request.send().await.map_err(unclear)?;
+        let date = response.headers().get(DATE).and_then(|it| it.to_str().ok());
+        if let Some(date) = date.and_then(|it| DateTime::parse_from_rfc2822(it).ok()) {
+            let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            *clock = Some((date.timestamp(), Instant::now()));
+        }
+        read(response).await
+    }
+
     async fn post(&self, path: &str, form: &Form, key: &str) -> Result<Value, Failure> {
         let request = self.request(Method::POST, path).header("Idempotency-Key", &*fit(key));
-        send(request.form(form)).await
+        self.send(request.form(form)).await
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
-        send(self.request(Method::GET, path).query(query)).await
+        self.send(self.request(Method::GET, path).query(query)).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -133,10 +162,8 @@ impl Client {
     }
 }
 
-async fn send(request: RequestBuilder) -> Result<Value, Failure> {
-    // Errors of the client name the address, which has no secret in it.
+async fn read(mut response: Response) -> Result<Value, Failure> {
     let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
-    let mut response = request.send().await.map_err(unclear)?;
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unclear)? {

@@ -159,10 +159,6 @@ async fn the_provider_is_told_the_order_the_amount_and_the_end() {
     assert_eq!(session.session_id, "cs_test_1");
     assert_eq!(session.url.as_deref(), Some("https://checkout.example/cs_test_1"));
     let form = play.provider.with(|world| world.forms[0].clone());
-    let expires_s: i64 = form["expires_at"].parse().unwrap();
-    let ahead_s = expires_s - Utc::now().timestamp();
-    assert!((23 * 3600..24 * 3600).contains(&ahead_s), "{ahead_s}");
-    let rest: Vec<_> = form.iter().filter(|(name, _)| *name != "expires_at").collect();
     let wanted = [
         ("cancel_url", "https://shop.example/o-1"),
         ("client_reference_id", "o-1"),
@@ -175,8 +171,34 @@ async fn the_provider_is_told_the_order_the_amount_and_the_end() {
         ("payment_intent_data[metadata][order_id]", "o-1"),
         ("success_url", "https://shop.example/o-1/paid"),
     ];
-    let rest: Vec<_> = rest.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-    assert_eq!(rest, wanted);
+    let form: Vec<_> = form.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(form, wanted, "and nothing that depends on our clock");
+    let ahead_s = (session.expires_at.unwrap() - Utc::now()).num_seconds();
+    assert!((23 * 3600..=24 * 3600).contains(&ahead_s), "the provider says when: {ahead_s}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_not_about_the_business_cancels_nothing() {
+    for (status, code, is_answer) in [
+        (400, "amount_too_small", true),
+        (400, "amount_too_large", true),
+        (402, "card_declined", true),
+        (400, "invalid_request_error", false),
+        (400, "parameter_unknown", false),
+        (400, "url_invalid", false),
+        (404, "resource_missing", false),
+    ] {
+        let play = Play::new();
+        play.provider.with(|world| world.refuse_sessions = Some((status, code)));
+        let effect = OpenSession::new(Arc::clone(&play.stripe), &settings(&play.provider.base));
+        let opened = play.run(&effect, play.call("create", 1, create()), 0).await;
+        let is_rejected = matches!(&opened, Err(Refusal::Rejected(it)) if it.code() == code);
+        assert_eq!(is_rejected, is_answer, "{status} {code}: {opened:?}");
+        if !is_answer {
+            play.provider.with(|world| world.refuse_sessions = None);
+            play.session().await;
+        }
+    }
 }
 
 #[tokio::test]

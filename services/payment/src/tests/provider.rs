@@ -32,6 +32,8 @@ pub(in crate::tests) struct World {
     pub(in crate::tests) lose_answers: u32,
     /// This many next refunds are refused for want of money.
     pub(in crate::tests) refuse_refunds: u32,
+    /// Sessions are refused so, before anything is done under their key.
+    pub(in crate::tests) refuse_sessions: Option<(u16, &'static str)>,
     /// Forgets what was answered under a key, as Stripe may after 24 hours.
     pub(in crate::tests) forget_keys: bool,
 }
@@ -143,11 +145,15 @@ async fn create(
     headers: HeaderMap,
     Form(fields): Form<Fields>,
 ) -> Answer {
+    if let Some((status, code)) = world.lock().unwrap().refuse_sessions {
+        return refused(status, code, "not so");
+    }
     keyed(&world, &headers, "create", fields, |world, fields| {
         world.forms.push(fields.clone());
         let id = format!("cs_test_{}", world.sessions.len() + 1);
         let amount: u64 = fields["line_items[0][price_data][unit_amount]"].parse().unwrap();
-        let expires_s: i64 = fields["expires_at"].parse().unwrap();
+        let day_s = 24 * 3_600;
+        let expires_s = chrono::Utc::now().timestamp() + day_s;
         let session = json!({
             "id": id,
             "object": "checkout.session",

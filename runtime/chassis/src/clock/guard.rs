@@ -1,0 +1,355 @@
+//! When the wall clock is believed: pure, so that its rules can be tested.
+//!
+//! A clock that is set wrong by an hour or a year must not let deadlines fire, or keys be
+//! forgotten: neither can be taken back. The machine has a second clock, which counts since it was
+//! started and cannot be set. While the two go apart the wall clock is *suspect*, and time goes on
+//! from the last moment at which it was not.
+
+use serde::{Deserialize, Serialize};
+
+/// What steps of NTP and the pauses of a busy machine may amount to.
+const APART_MS_MAX: u64 = 60_000;
+/// A suspect clock is believed again when it has agreed for this long.
+const AGREES_MS: u64 = 60_000;
+/// After a restart of the machine nothing says how long it was off. A longer time than this is
+/// believed only when a person says so: whatever was left open that long needs a person anyway.
+const OFF_MS_MAX: u64 = 30 * 24 * 3_600_000;
+
+/// What both clocks say at one moment, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Since the Unix epoch, by the clock that people set.
+    pub wall: u64,
+    /// Since the machine was started.
+    pub since_boot: u64,
+}
+
+/// What a process leaves for the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Left {
+    /// The time that was believed.
+    pub believed: u64,
+    /// What the wall clock said.
+    pub wall: u64,
+    /// How long the machine had been running.
+    pub since_boot: u64,
+    /// Names the run of the machine.
+    pub boot: String,
+    /// The wall clock was suspect.
+    pub suspect: bool,
+}
+
+/// Why the wall clock is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It went otherwise than the clock that nobody sets.
+    Jumped,
+    /// It is behind what the process before this one has seen.
+    Behind,
+    /// It is further ahead than the machine can have been off without anybody noticing.
+    FarAhead,
+}
+
+/// The time that a process believes in.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// At the last look.
+    believed: u64,
+    last: Reading,
+    suspect: Option<Suspect>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    doubt: Doubt,
+    /// Since when it agrees again, by the machine.
+    agrees_since: Option<u64>,
+}
+
+impl Guard {
+    /// Begins with what the process before this one has left, if it has left anything; `boot` names
+    /// this run of the machine.
+    pub fn begin(left: Option<&Left>, boot: &str, now: Reading) -> Guard {
+        let mut guard = Guard { believed: now.wall, last: now, suspect: None };
+        let Some(left) = left else { return guard };
+        if left.boot == boot && !boot.is_empty() && left.since_boot <= now.since_boot {
+            // The same run of the machine: the time between is known to the millisecond.
+            let then = Reading { wall: left.wall, since_boot: left.since_boot };
+            let doubt = Suspect { doubt: Doubt::Jumped, agrees_since: None };
+            let suspect = left.suspect.then_some(doubt);
+            guard = Guard { believed: left.believed, last: then, suspect };
+            guard.look(now);
+            return guard;
+        }
+        let was_ahead = left.suspect && left.believed < left.wall;
+        let is_as_far_ahead = was_ahead && left.wall <= now.wall.saturating_add(APART_MS_MAX);
+        let doubt = match is_plausible(left.believed, now.wall) {
+            true if !is_as_far_ahead => return guard,
+            false if now.wall < left.believed => Doubt::Behind,
+            _ => Doubt::FarAhead,
+        };
+        guard.believed = left.believed;
+        guard.suspect = Some(Suspect { doubt, agrees_since: None });
+        guard
+    }
+
+    /// Looks at both clocks; gives the time that is believed.
+    pub fn look(&mut self, now: Reading) -> u64 {
+        let passed = now.since_boot.saturating_sub(self.last.since_boot);
+        let expected = self.believed.saturating_add(passed);
+        let agrees = match self.doubt() {
+            None | Some(Doubt::Jumped) => now.wall.abs_diff(expected) <= APART_MS_MAX,
+            // For how long the machine was off is not known: what a start would believe is right.
+            Some(Doubt::Behind | Doubt::FarAhead) => is_plausible(expected, now.wall),
+        };
+        self.last = now;
+        let agreed_ms = match &mut self.suspect {
+            None if agrees => AGREES_MS,
+            None => {
+                self.suspect = Some(Suspect { doubt: Doubt::Jumped, agrees_since: None });
+                0
+            }
+            Some(suspect) => {
+                let since = suspect.agrees_since.filter(|_| agrees);
+                suspect.agrees_since = agrees.then_some(since.unwrap_or(now.since_boot));
+                suspect.agrees_since.map_or(0, |since| now.since_boot.saturating_sub(since))
+            }
+        };
+        if agrees && AGREES_MS <= agreed_ms {
+            self.suspect = None;
+        }
+        self.believed = if self.suspect.is_none() { now.wall } else { expected };
+        self.believed
+    }
+
+    /// A person says that the wall clock is right.
+    pub fn accept(&mut self, now: Reading) {
+        *self = Guard { believed: now.wall, last: now, suspect: None };
+    }
+
+    /// Why the wall clock is not believed, if it is not.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.suspect.map(|it| it.doubt)
+    }
+
+    /// The time that was believed at the last look.
+    pub fn believed(&self) -> u64 {
+        self.believed
+    }
+
+    /// What the wall clock said at the last look.
+    pub fn wall(&self) -> u64 {
+        self.last.wall
+    }
+
+    /// What the next process has to know.
+    pub fn left(&self, boot: &str) -> Left {
+        Left {
+            believed: self.believed,
+            wall: self.last.wall,
+            since_boot: self.last.since_boot,
+            boot: boot.to_owned(),
+            suspect: self.suspect.is_some(),
+        }
+    }
+}
+
+/// Whether it can be so late, when it was at least so late before and nobody knows how long ago.
+fn is_plausible(before: u64, now: u64) -> bool {
+    before <= now.saturating_add(APART_MS_MAX) && now <= before.saturating_add(OFF_MS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000;
+    const HOUR: i64 = 3_600 * SECOND;
+    const DAY: i64 = 24 * HOUR;
+    const YEAR: i64 = 365 * DAY;
+    const NOON: u64 = 1_767_225_600_000;
+
+    /// A machine whose wall clock is set.
+    struct Machine {
+        guard: Guard,
+        since_boot: u64,
+        off_by: i64,
+    }
+
+    impl Machine {
+        fn new() -> Machine {
+            let now = Reading { wall: NOON, since_boot: 0 };
+            Machine { guard: Guard::begin(None, "a", now), since_boot: 0, off_by: 0 }
+        }
+
+        /// What the clock would say if nobody had set it.
+        fn right(&self) -> u64 {
+            NOON + self.since_boot
+        }
+
+        fn reading(&self) -> Reading {
+            let wall = self.right().saturating_add_signed(self.off_by);
+            Reading { wall, since_boot: self.since_boot }
+        }
+
+        /// Time passes, with a look each second.
+        fn passes(&mut self, ms: i64) -> u64 {
+            for _ in 0..ms / SECOND {
+                self.since_boot += SECOND as u64;
+                self.guard.look(self.reading());
+            }
+            self.guard.believed()
+        }
+
+        fn set(&mut self, off_by: i64) -> &mut Machine {
+            self.off_by = off_by;
+            self
+        }
+
+        fn is_suspect(&self) -> bool {
+            self.guard.doubt().is_some()
+        }
+
+        /// Another process on the same machine, after a while.
+        fn restarts(&mut self, after: i64) {
+            let left = self.guard.left("a");
+            self.since_boot += after as u64;
+            self.guard = Guard::begin(Some(&left), "a", self.reading());
+        }
+    }
+
+    #[test]
+    fn small_steps_are_followed_and_large_ones_are_not_believed() {
+        for (step, is_suspect) in [
+            (SECOND, false),
+            (-SECOND, false),
+            (HOUR, true),
+            (-HOUR, true),
+            (YEAR, true),
+            (-YEAR, true),
+        ] {
+            let mut machine = Machine::new();
+            machine.passes(10 * SECOND);
+            let believed = machine.set(step).passes(SECOND);
+            assert_eq!(machine.is_suspect(), is_suspect, "{step}");
+            let right = machine.right();
+            let expected = if is_suspect { right } else { right.saturating_add_signed(step) };
+            assert_eq!(believed, expected, "{step}");
+            let believed = machine.passes(2 * HOUR);
+            assert_eq!(machine.is_suspect(), is_suspect, "{step}: time alone proves nothing");
+            assert!(believed.abs_diff(machine.right()) <= 1_000, "{step}: it goes on as it was");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_is_believed_after_a_minute() {
+        for step in [HOUR, -HOUR, YEAR, -YEAR] {
+            let mut machine = Machine::new();
+            machine.set(step).passes(30 * SECOND);
+            machine.set(0).passes(50 * SECOND);
+            assert!(machine.is_suspect(), "{step}: not yet");
+            machine.set(step).passes(5 * SECOND);
+            machine.set(0).passes(59 * SECOND);
+            assert!(machine.is_suspect(), "{step}: it was wrong again meanwhile");
+            machine.passes(3 * SECOND);
+            assert!(!machine.is_suspect(), "{step}");
+            assert_eq!(machine.guard.believed(), machine.right(), "{step}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_accepts_is_the_time() {
+        let mut machine = Machine::new();
+        machine.set(YEAR).passes(10 * SECOND);
+        machine.guard.accept(machine.reading());
+        assert!(!machine.is_suspect());
+        let believed = machine.passes(SECOND);
+        assert_eq!(believed, machine.reading().wall);
+        machine.set(0).passes(SECOND);
+        assert!(machine.is_suspect(), "a step back is one as well");
+    }
+
+    #[test]
+    fn a_machine_that_slept_has_not_jumped() {
+        let mut machine = Machine::new();
+        machine.since_boot += 9 * HOUR as u64;
+        machine.guard.look(machine.reading());
+        assert!(!machine.is_suspect());
+    }
+
+    #[test]
+    fn another_process_on_the_same_machine_knows_how_long_nobody_ran() {
+        let mut machine = Machine::new();
+        machine.restarts(100 * DAY);
+        assert!(!machine.is_suspect(), "it was off for long, and the machine knows");
+        machine.set(HOUR).restarts(SECOND);
+        assert!(machine.is_suspect(), "it was set while nobody looked");
+        assert_eq!(machine.guard.believed(), machine.right());
+        machine.restarts(10 * SECOND);
+        assert!(machine.is_suspect(), "and a restart makes it no better");
+        machine.set(0).restarts(SECOND);
+        machine.passes(61 * SECOND);
+        assert!(!machine.is_suspect());
+    }
+
+    #[test]
+    fn after_a_restart_of_the_machine_only_the_implausible_is_doubted() {
+        let left = |suspect, wall: i64| Left {
+            believed: NOON,
+            wall: NOON.saturating_add_signed(wall),
+            since_boot: 9,
+            boot: "a".to_owned(),
+            suspect,
+        };
+        let begin = |left: &Left, off_by: i64| {
+            let now = Reading { wall: NOON.saturating_add_signed(off_by), since_boot: 5 };
+            Guard::begin(Some(left), "b", now).doubt()
+        };
+        for (off_by, doubt) in [
+            (-30 * SECOND, None),
+            (-HOUR, Some(Doubt::Behind)),
+            (3 * DAY, None),
+            (29 * DAY, None),
+            (31 * DAY, Some(Doubt::FarAhead)),
+            (YEAR, Some(Doubt::FarAhead)),
+        ] {
+            assert_eq!(begin(&left(false, 0), off_by), doubt, "{off_by}");
+        }
+        let ahead = left(true, 20 * DAY);
+        assert_eq!(begin(&ahead, 20 * DAY + HOUR), Some(Doubt::FarAhead), "as wrong as before");
+        assert_eq!(begin(&ahead, HOUR), None, "it was set right");
+        let behind = left(true, -HOUR);
+        assert_eq!(begin(&behind, -HOUR), Some(Doubt::Behind));
+        assert_eq!(begin(&behind, HOUR), None);
+    }
+
+    #[test]
+    fn a_machine_that_wakes_without_the_time_believes_what_it_is_told_then() {
+        let left = Left {
+            believed: NOON,
+            wall: NOON,
+            since_boot: 9,
+            boot: "a".to_owned(),
+            suspect: false,
+        };
+        let mut guard = Guard::begin(Some(&left), "b", Reading { wall: 0, since_boot: 0 });
+        assert_eq!(guard.doubt(), Some(Doubt::Behind));
+        let told = |s: u64| Reading { wall: NOON + 7_200_000 + s * 1_000, since_boot: s * 1_000 };
+        for s in 1..=60 {
+            assert!(guard.look(told(s)) <= NOON + s * 1_000, "not yet");
+        }
+        assert_eq!(guard.look(told(61)), told(61).wall);
+        assert_eq!(guard.doubt(), None);
+    }
+
+    #[test]
+    fn a_new_store_believes_its_clock_and_nothing_overflows() {
+        let now = Reading { wall: u64::MAX, since_boot: u64::MAX };
+        let mut guard = Guard::begin(None, "a", now);
+        assert_eq!(guard.look(now), u64::MAX);
+        guard.look(Reading { wall: 0, since_boot: 0 });
+        assert!(guard.doubt().is_some());
+        assert_eq!(guard.look(now), u64::MAX);
+    }
+}

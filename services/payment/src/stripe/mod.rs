@@ -5,7 +5,7 @@ mod event;
 mod session;
 mod signature;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, Failure};
 pub(crate) use event::{HookEvent, Meaning};
 pub(crate) use session::{ProviderRefund, ProviderSession};
 pub(crate) use signature::{BadSignature, SIGNATURE_HEADER, verify};

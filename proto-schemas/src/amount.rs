@@ -99,6 +99,11 @@ impl Amount {
         Ok(Amount { digits: minor, decimals: currency.decimals() })
     }
 
+    /// Whether it is nothing, in whatever currency.
+    pub fn is_zero(self) -> bool {
+        self.digits == 0
+    }
+
     /// The amount in minor units of the currency: cents for `USD`, yen for `JPY`.
     ///
     /// # Errors

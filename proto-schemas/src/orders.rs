@@ -8,7 +8,7 @@ use crate::{
     amount::{Amount, AmountError},
     currency::Currency,
     delivery::ShipmentStatus,
-    payments::RefundStatus,
+    payments::{DisputeStatus, RefundStatus},
     text::{OrderId, Personal, line, sku},
 };
 use chrono::{DateTime, Utc};
@@ -147,8 +147,32 @@ pub struct OrderRefund {
     pub refund_id: String,
     /// How much.
     pub amount: Amount,
+    /// The currency of the amount, when it is not that of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
     /// What the provider says of it.
     pub status: RefundStatus,
+}
+
+/// Money that the customer's bank takes back, or wants to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderDispute {
+    /// The provider's id.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub dispute_id: String,
+    /// How much.
+    pub amount: Amount,
+    /// The currency of the amount, when it is not that of the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// Where it stands.
+    pub status: DisputeStatus,
+    /// Why, in the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(max = REASON_CHARS_MAX))]
+    pub reason: Option<String>,
 }
 
 /// An order, as it is shown and as `orders.trigger.created` carries it.
@@ -184,6 +208,9 @@ pub struct Order {
     pub shipment: Option<Shipment>,
     /// What was paid back.
     pub refunds: Vec<OrderRefund>,
+    /// What the customer's bank takes back, or wants to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<OrderDispute>,
 }
 
 /// `orders.create`: place an order. Amounts come as numbers or strings; the total is the sum.
@@ -232,6 +259,7 @@ impl CreateOrder {
             payment_session_id: None,
             shipment: None,
             refunds: Vec::new(),
+            disputes: Vec::new(),
         })
     }
 }
@@ -314,6 +342,10 @@ pub struct UpdateStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(nested)]
     pub refund: Option<OrderRefund>,
+    /// A dispute, when there is a new one or the provider said something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(nested)]
+    pub dispute: Option<OrderDispute>,
 }
 
 impl UpdateStatus {
@@ -332,6 +364,7 @@ impl UpdateStatus {
             payment_session_id: None,
             shipment: None,
             refund: None,
+            dispute: None,
         }
     }
 }

@@ -200,6 +200,79 @@ pub enum RefundStatus {
     Canceled,
 }
 
+impl RefundStatus {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            RefundStatus::Pending => "pending",
+            RefundStatus::RequiresAction => "requires_action",
+            RefundStatus::Succeeded => "succeeded",
+            RefundStatus::Failed => "failed",
+            RefundStatus::Canceled => "canceled",
+        }
+    }
+
+    /// Whether money goes or went back.
+    pub fn stands(self) -> bool {
+        !matches!(self, RefundStatus::Failed | RefundStatus::Canceled)
+    }
+
+    /// The later of two states: news come in any order, and a refund that was with the customer
+    /// can still fail.
+    #[must_use]
+    pub fn later(self, other: RefundStatus) -> RefundStatus {
+        let rank = |status| match status {
+            RefundStatus::Pending => 0,
+            RefundStatus::RequiresAction => 1,
+            RefundStatus::Succeeded => 2,
+            RefundStatus::Failed | RefundStatus::Canceled => 3,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
+/// Where a dispute stands: the customer's bank takes the money back, or wants to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeStatus {
+    /// Somebody has to answer it at the provider.
+    NeedsResponse,
+    /// The bank looks at the answer.
+    UnderReview,
+    /// Over: the money is gone.
+    Lost,
+    /// Over without a verdict.
+    Closed,
+    /// Over: the money stays.
+    Won,
+}
+
+impl DisputeStatus {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            DisputeStatus::NeedsResponse => "needs_response",
+            DisputeStatus::UnderReview => "under_review",
+            DisputeStatus::Lost => "lost",
+            DisputeStatus::Closed => "closed",
+            DisputeStatus::Won => "won",
+        }
+    }
+
+    /// The later of two states: news come in any order.
+    #[must_use]
+    pub fn later(self, other: DisputeStatus) -> DisputeStatus {
+        let rank = |status| match status {
+            DisputeStatus::NeedsResponse => 0,
+            DisputeStatus::UnderReview => 1,
+            DisputeStatus::Lost => 2,
+            DisputeStatus::Closed => 3,
+            DisputeStatus::Won => 4,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 /// What became of a payment: `payments.trigger.completed` or `payments.trigger.failed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Payment {
@@ -255,8 +328,11 @@ impl Payment {
     }
 }
 
-/// `payments.trigger.refunded`: money goes back. The payment service publishes it once for each
-/// refund, with the refund's id as its key, so that the order can show it.
+/// `payments.trigger.refunded`: money goes back, whoever has sent it back, or something became of
+/// that. The payment service publishes it once for each status of each refund, so that the order
+/// can show it. The key is the refund's id; that of a later status is `<refund id>/<status>`.
+///
+/// An amount of zero takes back what was told of a refund that had no id yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentRefunded {
@@ -278,6 +354,41 @@ pub struct PaymentRefunded {
     pub status: RefundStatus,
 }
 
+/// `payments.trigger.disputed`: the customer's bank takes a payment back, or wants to. The payment
+/// service publishes it once for each status of each dispute. The key is the dispute's id; that of
+/// a later status is `<dispute id>/<status>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentDisputed {
+    /// The order.
+    pub order_id: OrderId,
+    /// The provider's id of the session that was paid.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub session_id: String,
+    /// The provider's id of the dispute.
+    #[validate(length(min = 1, max = 255), custom(function = "line"))]
+    #[schemars(extend("format" = "line"))]
+    pub dispute_id: String,
+    /// How much is disputed.
+    pub amount: Amount,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// Where it stands.
+    pub status: DisputeStatus,
+    /// Why, in the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[validate(length(max = REASON_CHARS_MAX))]
+    pub reason: Option<String>,
+    /// Whether it is the first that is told of the dispute.
+    #[serde(default)]
+    pub is_new: bool,
+}
+
+fn check_disputed(disputed: &PaymentDisputed, faults: &mut Vec<Fault>) {
+    check_amount(disputed.amount, disputed.currency, faults);
+}
+
 fn check_refunded(refunded: &PaymentRefunded, faults: &mut Vec<Fault>) {
     check_amount(refunded.amount, refunded.currency, faults);
 }
@@ -291,6 +402,8 @@ body!(event PaymentDetails, check check_paid);
 
 body!(event PaymentRefunded, check check_refunded);
 
+body!(event PaymentDisputed, check check_disputed);
+
 impl PaymentRefunded {
     /// The subject.
     pub const SUBJECT: &'static str = "payments.trigger.refunded";
@@ -301,6 +414,20 @@ impl Event for PaymentRefunded {
     const KEY: &'static str = "/refundId";
 
     fn decode(_: &str, body: &str) -> serde_json::Result<PaymentRefunded> {
+        read_event(body)
+    }
+}
+
+impl PaymentDisputed {
+    /// The subject.
+    pub const SUBJECT: &'static str = "payments.trigger.disputed";
+}
+
+impl Event for PaymentDisputed {
+    const SUBJECTS: &'static [&'static str] = &[PaymentDisputed::SUBJECT];
+    const KEY: &'static str = "/disputeId";
+
+    fn decode(_: &str, body: &str) -> serde_json::Result<PaymentDisputed> {
         read_event(body)
     }
 }

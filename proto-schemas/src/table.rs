@@ -118,5 +118,6 @@ messages! {
     outcome payments::PaymentDetails "payments.trigger.completed";
     outcome payments::PaymentDetails "payments.trigger.failed";
     outcome payments::PaymentRefunded "payments.trigger.refunded";
+    outcome payments::PaymentDisputed "payments.trigger.disputed";
     event delivery::DeliveryUpdated "delivery.trigger.status-updated";
 }

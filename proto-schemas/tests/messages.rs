@@ -12,7 +12,8 @@ use proto_schemas::{
         UpdateStatus,
     },
     payments::{
-        CreateSession, Payment, PaymentRefunded, ProcessPayment, RefundPayment, VoidSession,
+        CreateSession, Payment, PaymentDisputed, PaymentRefunded, ProcessPayment, RefundPayment,
+        VoidSession,
     },
     read,
 };
@@ -60,7 +61,7 @@ fn the_table_has_each_subject_once() {
             message.subject
         );
     }
-    assert_eq!(MESSAGES.len(), 17 + 6);
+    assert_eq!(MESSAGES.len(), 17 + 7);
 }
 
 #[test]
@@ -71,6 +72,7 @@ fn each_event_has_its_key_and_its_subjects() {
         of(OrderApproved::SUBJECTS),
         of(Payment::SUBJECTS),
         of(PaymentRefunded::SUBJECTS),
+        of(PaymentDisputed::SUBJECTS),
         of(DeliveryUpdated::SUBJECTS),
     ];
     let table = MESSAGES.iter().filter(|it| !matches!(it.kind, Kind::Request { .. }));
@@ -81,12 +83,13 @@ fn each_event_has_its_key_and_its_subjects() {
         (OrderApproved::KEY, OrderApproved::DECISION),
         (Payment::KEY, Payment::DECISION),
         (PaymentRefunded::KEY, PaymentRefunded::DECISION),
+        (PaymentDisputed::KEY, PaymentDisputed::DECISION),
         (DeliveryUpdated::KEY, DeliveryUpdated::DECISION),
     ];
-    // A refund is found by itself: an order may have several, and each is recorded once.
-    let places = ["/orderId", "/orderId", "/orderId", "/refundId", "/orderId"];
+    // A refund and a dispute are found by themselves: an order may have several.
+    let places = ["/orderId", "/orderId", "/orderId", "/refundId", "/disputeId", "/orderId"];
     assert_eq!(keys.map(|(key, _)| key), places);
-    assert_eq!(keys.map(|(_, decision)| decision), [false, true, false, false, false]);
+    assert_eq!(keys.map(|(_, decision)| decision), [false, true, false, false, false, false]);
 }
 
 /// What a saga builds from an order passes the door, and is the same when it is read again, also

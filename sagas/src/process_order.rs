@@ -104,6 +104,9 @@ impl Saga for ProcessOrder {
 
         let paid = pay(&ctx, &order, &risk, &session).await?;
         ctx.undo(RefundPayment::of(&paid));
+        if differs(&order, &paid) && ctx.patched(OTHER_MONEY) {
+            accept_other_money(&ctx, &order, &paid).await?;
+        }
         ctx.call(UpdateStatus::of(&order, OrderStatus::Paid)).await?;
 
         let shipment =
@@ -183,6 +186,58 @@ async fn pay(
             Err(Abort::failed(format!("the payment failed: {reason}")))
         }
         None => Err(Abort::deadline("the payment did not come in time")),
+    }
+}
+
+/// Marks the runs in which money that is not the order's is held for a person.
+const OTHER_MONEY: &str = "other money is held for a person";
+
+/// Whether something else was paid than what the order costs.
+fn differs(order: &OrderCreated, paid: &PaymentDetails) -> bool {
+    (order.total, order.currency) != (paid.amount, paid.currency)
+}
+
+/// What a manager sees of money that is not what the order costs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtherMoney<'a> {
+    order_id: &'a OrderId,
+    total: String,
+    currency: String,
+    paid: String,
+    paid_currency: String,
+    session_id: &'a str,
+    payment_id: Option<&'a str>,
+}
+
+/// Holds for a manager: the order goes on with what was paid, or all of that goes back. When nobody
+/// says anything it goes back too.
+async fn accept_other_money(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    paid: &PaymentDetails,
+) -> Result<(), Abort> {
+    let OrderCreated { order_id, total, currency, .. } = order;
+    let money = format!("{} {}", paid.amount, paid.currency);
+    let facts = OtherMoney {
+        order_id,
+        total: total.to_string(),
+        currency: currency.to_string(),
+        paid: paid.amount.to_string(),
+        paid_currency: paid.currency.to_string(),
+        session_id: &paid.session_id,
+        payment_id: paid.payment_id.as_deref(),
+    };
+    let title = format!("Accept {money} for order {order_id} over {total} {currency}, or pay back");
+    let limit = Duration::from_millis(ctx.settings().approval_ms);
+    let asked = ctx.when::<OrderApproved>(order_id).ask(title, &facts).within(limit);
+    match asked.await? {
+        Some(it) if it.approved => Ok(()),
+        Some(OrderApproved { by, reason, .. }) => {
+            let reason = reason.unwrap_or_default();
+            Err(Abort::rejected(format!("{money} was not accepted by {by}: {reason}")))
+        }
+        None => Err(Abort::deadline(format!("nobody accepted {money} in time"))),
     }
 }
 

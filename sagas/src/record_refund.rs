@@ -1,9 +1,13 @@
 //! The order shows what was paid back. A refund is an undo, whose answer no definition sees; the
-//! payment service tells of it by an event.
+//! payment service tells of it by an event, and of each change of it by another one.
+//!
+//! Money that did not go back after all is for a person: the saga gives up after its commit, so
+//! that it stands among those that need attention until somebody has seen to the customer's money
+//! and ends it, with a reason.
 
 use proto_schemas::{
     orders::{OrderRefund, UpdateStatus},
-    payments::PaymentRefunded,
+    payments::{PaymentRefunded, RefundStatus},
 };
 use saga_core::{
     abort::Abort,
@@ -11,7 +15,10 @@ use saga_core::{
     saga::{Declared, Saga, event, events},
 };
 
-/// One for each refund.
+/// Marks the runs that tell the order the currency, and a person what has failed.
+const WHOSE_MONEY: &str = "refunds that fail are for a person";
+
+/// One for each status of each refund.
 pub struct RecordRefund;
 
 impl Saga for RecordRefund {
@@ -25,9 +32,31 @@ impl Saga for RecordRefund {
     }
 
     async fn run(ctx: Ctx, refunded: PaymentRefunded) -> Result<(), Abort> {
-        let PaymentRefunded { order_id, refund_id, amount, status, .. } = refunded;
-        let refund = Some(OrderRefund { refund_id, amount, status });
+        let PaymentRefunded { order_id, refund_id, amount, currency, status, .. } = refunded;
+        let is_new = ctx.patched(WHOSE_MONEY);
+        let refund = OrderRefund {
+            refund_id: refund_id.clone(),
+            amount,
+            currency: is_new.then_some(currency),
+            status,
+        };
+        let refund = Some(refund);
         ctx.call(UpdateStatus { refund, ..UpdateStatus::on(&order_id) }).await?;
-        Ok(())
+        let what = match status {
+            RefundStatus::Failed => "has failed",
+            RefundStatus::Canceled => "was cancelled",
+            RefundStatus::Pending | RefundStatus::RequiresAction | RefundStatus::Succeeded => {
+                return Ok(());
+            }
+        };
+        // Nothing is what a refund comes to that was told before it had an id.
+        if !is_new || amount.is_zero() {
+            return Ok(());
+        }
+        ctx.commit();
+        Err(Abort::failed(format!(
+            "refund {refund_id} of {amount} {currency} for order {order_id} {what}: the customer \
+             does not have the money, so give it back at the provider or otherwise"
+        )))
     }
 }

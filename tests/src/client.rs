@@ -1,6 +1,6 @@
 //! The public APIs, as a stranger would call them: HTTP and JSON, nothing else.
 
-use crate::{Failure, until};
+use crate::{Failure, scenarios::PROCESS_ORDER, until};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -363,6 +363,28 @@ impl Api {
         let told = self.told(&url, &how).await?;
         let ids = told["webhooks"].as_array().into_iter().flatten();
         Ok(ids.filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// The provider's id of the payment that an order's saga has taken.
+    ///
+    /// # Errors
+    /// It has taken none.
+    pub async fn payment_of(&self, order_id: &str) -> Result<String, Failure> {
+        until(&format!("{order_id} has a payment"), self.patience, || async {
+            let saga = text(&self.saga(PROCESS_ORDER, order_id).await?, "/id")?;
+            let journal = self.journal(&saga).await?;
+            let paid = journal.iter().find_map(|it| text(it, "/body/paymentId").ok());
+            paid.ok_or_else(|| format!("no payment in {journal:?}"))
+        })
+        .await
+    }
+
+    /// Lets somebody do something at the provider's own pages, or the customer's bank.
+    ///
+    /// # Errors
+    /// The provider refused.
+    pub async fn at_the_provider(&self, does: &str, how: Value) -> Result<Value, Failure> {
+        self.told(&format!("{}/sandbox/{does}", self.urls.sandbox), &how).await
     }
 
     /// Lets the courier say something of an order.

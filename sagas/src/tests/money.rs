@@ -12,7 +12,7 @@ use saga_core::{
     input::Action,
     journal::Fact,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -186,6 +186,71 @@ fn money_of_a_second_session_is_refunded_once_whatever_became_of_the_first() {
     });
 }
 
+/// What the saga of the order asked to be paid back.
+fn asked_back(world: &World) -> Vec<Value> {
+    let acts = world.services.ledger().0.iter();
+    acts.filter(|it| it.subject == "payments.refund").map(|it| it.body.clone()).collect()
+}
+
+#[test]
+fn money_that_is_not_what_the_order_costs_is_held_for_a_person() {
+    for (amount, currency, is_held) in [
+        ("100.00", "USD", false),
+        ("100", "USD", false),
+        ("99.99", "USD", true),
+        ("100.01", "USD", true),
+        ("0", "USD", true),
+        ("1.00", "USD", true),
+        ("100.00", "EUR", true),
+        ("10000", "JPY", true),
+        ("100.000", "KWD", true),
+    ] {
+        for reopened in [false, true] {
+            let what = format!("{amount} {currency}, reopened {reopened}");
+            let mut world = World::holding_other_money(amount, currency);
+            if reopened {
+                world.desk.restart();
+            }
+            let asks = world.order().waits.into_iter().filter_map(|it| it.ask);
+            let asks: Vec<_> = asks.collect();
+            assert_eq!((asks.len() == 1, world.shop().shipped == 0), (is_held, is_held), "{what}");
+            let [ask] = &asks[..] else { continue };
+            let facts = ask.facts.to_value();
+            assert_eq!([&facts["total"], &facts["currency"]], ["100.00", "USD"], "{what}");
+            assert_eq!([&facts["paid"], &facts["paidCurrency"]], [amount, currency], "{what}");
+            assert!(ask.title.contains(&format!("{amount} {currency}")), "{what}: {}", ask.title);
+            assert_eq!(world.shop().status(), "awaiting_payment", "{what}");
+        }
+    }
+}
+
+#[test]
+fn other_money_buys_the_goods_if_a_person_accepts_it() {
+    let world = World::holding_other_money("90.00", "USD").decided(true).tracked("delivered");
+    let shop = world.ends(Status::Completed);
+    assert_eq!((shop.shipped, shop.refunds.len()), (2, 0));
+}
+
+#[test]
+fn other_money_goes_back_as_it_came_unless_a_person_accepts_it() {
+    type Refused = fn(World) -> World;
+    let ways: [(&str, Refused); 3] = [
+        ("refused", |it| it.decided(false)),
+        ("nobody decided", |it| it.waited_h(24)),
+        ("cancelled", World::cancelled),
+    ];
+    for (what, refused) in ways {
+        let world = refused(World::holding_other_money("90.00", "EUR"));
+        let shop = world.ends(Status::Cancelled);
+        assert_eq!((shop.available, shop.shipped), (10, 0), "{what}");
+        let paid = json!({
+            "orderId": "o1", "sessionId": SESSION, "paymentId": "pi_cs_1",
+            "amount": "90.00", "currency": "EUR"
+        });
+        assert_eq!(asked_back(&world), [paid], "{what}");
+    }
+}
+
 #[test]
 fn money_that_comes_in_the_turn_of_the_deadline_buys_the_goods_if_it_came_first() {
     let mut world = World::awaiting_payment();
@@ -282,6 +347,63 @@ fn a_refund_that_is_refused_is_owed_until_a_person_has_it_tried_again() {
         world.desk.moved(Action::Retry);
         world.settle();
         assert_eq!(world.ends(Status::Cancelled).refunds, once(SESSION));
+    }
+}
+
+/// The saga that a person has to look at, and why.
+fn for_a_person(world: &World) -> Vec<(String, String)> {
+    let heads = world.sagas().into_iter().filter(|it| it.status == Status::Attention);
+    heads.map(|it| (it.key, it.attention.unwrap().message)).collect()
+}
+
+#[test]
+fn a_refund_that_has_failed_is_shown_and_for_a_person() {
+    let world = World::awaiting_payment().cancelled().paid();
+    for status in ["pending", "requires_action", "succeeded"] {
+        let world = World::awaiting_payment().refunded("re_1", status);
+        assert_eq!(for_a_person(&world), [], "{status}");
+    }
+    let mut world = world.refunded("re_1", "pending").refunded("re_1/failed", "failed");
+    let told = world.services.ledger().0.iter().filter(|it| !it.body["refund"].is_null());
+    let told: Vec<_> = told.map(|it| it.body["refund"]["status"].clone()).collect();
+    assert_eq!(told, ["pending", "failed"]);
+    let [(key, why)] = &for_a_person(&world)[..] else { panic!("{}", world.text()) };
+    assert_eq!(key, "re_1/failed");
+    for said in ["re_1", "100.00 USD", "order o1", "has failed", "terminate"] {
+        assert!(why.contains(said), "{said} in {why}");
+    }
+    let saga = world.sagas().into_iter().find(|it| it.key == *key).unwrap();
+    world.desk.look_at(saga.id);
+    world.desk.make(Action::Terminate).unwrap();
+    assert_eq!(for_a_person(&world), []);
+}
+
+#[test]
+fn a_dispute_is_shown_and_for_a_person_when_it_is_new_and_when_it_is_lost() {
+    let delivered = || World::awaiting_delivery().tracked("delivered");
+    for (states, wanted) in [
+        (&["needs_response"][..], &["du_1"][..]),
+        (&["under_review"], &["du_1"]),
+        (&["needs_response", "under_review", "won"], &["du_1"]),
+        (&["needs_response", "lost"], &["du_1", "du_1/lost"]),
+        (&["lost"], &["du_1"]),
+        (&["won"], &[]),
+        (&["closed"], &[]),
+    ] {
+        let told = |world: World, (at, status): (usize, &&str)| {
+            let key = if at == 0 { "du_1".to_owned() } else { format!("du_1/{status}") };
+            world.disputed(&key, status)
+        };
+        let world = states.iter().enumerate().fold(delivered(), told);
+        let people = for_a_person(&world);
+        let keys: Vec<_> = people.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, wanted, "{states:?}");
+        for (_, why) in &people {
+            assert!(why.contains("fraudulent") && why.contains("100.00 USD of order o1"), "{why}");
+        }
+        let shop = world.shop();
+        assert_eq!(shop.beside["dispute"]["status"], *states[states.len() - 1]);
+        assert_eq!(shop.status(), "completed");
     }
 }
 

@@ -37,6 +37,9 @@ pub(super) const WAYS: &[Way] = &[
     ("early_payment", early_payment),
     ("early_delivery", early_delivery),
     ("other_session_stays", other_session_stays),
+    ("other_money_accepted", other_money_accepted),
+    ("other_money_given_back", other_money_given_back),
+    ("other_money_left_lying", other_money_left_lying),
     ("paid_while_unwinding", paid_while_unwinding),
     ("paid_while_paused_then_cancelled", paid_while_paused_then_cancelled),
     ("cancelled_then_paid", cancelled_then_paid),
@@ -46,6 +49,8 @@ pub(super) const WAYS: &[Way] = &[
     ("completed_then_paid_by_another", completed_then_paid_by_another),
     ("late_refund_refused", late_refund_refused),
     ("refund_recorded", refund_recorded),
+    ("refund_failed", refund_failed),
+    ("disputed_and_lost", disputed_and_lost),
 ];
 
 fn low_risk_delivered() -> World {
@@ -200,6 +205,18 @@ fn other_session_stays() -> World {
     world.paid().tracked("delivered")
 }
 
+fn other_money_accepted() -> World {
+    World::holding_other_money("90.00", "USD").decided(true).tracked("delivered")
+}
+
+fn other_money_given_back() -> World {
+    World::holding_other_money("100.00", "EUR").decided(false)
+}
+
+fn other_money_left_lying() -> World {
+    World::holding_other_money("10000", "JPY").waited_h(24)
+}
+
 fn paid_while_unwinding() -> World {
     let mut world = World::awaiting_payment();
     world.make(Action::Cancel).unwrap();
@@ -258,12 +275,15 @@ fn late_refund_refused() -> World {
 }
 
 fn refund_recorded() -> World {
-    let mut world = cancelled_then_paid();
-    let refunded = json!({
-        "orderId": "o1", "sessionId": SESSION, "refundId": "re_1",
-        "amount": "100.00", "currency": "USD", "status": "succeeded"
-    });
-    world.desk.event("payments.trigger.refunded", refunded);
-    world.settle();
-    world
+    cancelled_then_paid().refunded("re_1", "succeeded")
+}
+
+/// The customer's bank sends it back.
+fn refund_failed() -> World {
+    refund_recorded().refunded("re_1/failed", "failed")
+}
+
+fn disputed_and_lost() -> World {
+    let world = low_risk_delivered().disputed("du_1", "needs_response");
+    world.disputed("du_1/under_review", "under_review").disputed("du_1/lost", "lost")
 }

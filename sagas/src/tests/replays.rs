@@ -4,15 +4,19 @@
 use super::{
     paths::WAYS,
     shop::services,
-    world::{PLACED, World, order},
+    world::{PAID, PLACED, World, order},
 };
-use crate::{late_payment::LatePayment, process_order::ProcessOrder, record_refund::RecordRefund};
+use crate::{
+    late_payment::LatePayment, process_order::ProcessOrder, record_dispute::RecordDispute,
+    record_refund::RecordRefund,
+};
 use proto_schemas::inventory::CheckAvailability;
 use saga_core::{
     abort::Abort,
     ctx::Ctx,
     fold::{OpenWait, State, fold},
-    journal::{Decision, Entry, Turn},
+    journal::{Decision, Entry, Fact, Turn},
+    payload::Payload,
     replay::{Applied, Code, Live, ReplayError, code},
     saga::{Declared, Saga},
 };
@@ -239,6 +243,7 @@ fn a_call_inserted_at_any_await_of_history_diverges() {
                 ProcessOrder::NAME => code::<Inserted<ProcessOrder>>(),
                 LatePayment::NAME => code::<Inserted<LatePayment>>(),
                 RecordRefund::NAME => code::<Inserted<RecordRefund>>(),
+                RecordDispute::NAME => code::<Inserted<RecordDispute>>(),
                 other => panic!("{other}"),
             };
             INSERT.set(None);
@@ -258,6 +263,61 @@ fn a_call_inserted_at_any_await_of_history_diverges() {
     }
     println!("{inserted} calls were inserted");
     assert!(400 < inserted, "only {inserted}");
+}
+
+/// What was shipped for other money before that was held for a person stays as it is recorded.
+#[test]
+fn an_order_that_was_shipped_for_other_money_without_a_word_still_replays() {
+    let world = World::awaiting_delivery().tracked("delivered");
+    let mut journal = world.journal(world.order().id);
+    let other = |body: &Payload| {
+        let mut paid = body.to_value();
+        *paid.get_mut("amount")? = json!("90.00");
+        Payload::of(&paid).ok()
+    };
+    let mut changed = 0;
+    for entry in &mut journal {
+        let paid = match (&mut entry.fact, &mut entry.turn) {
+            (Fact::Received { event, body, .. }, Turn::Done { decisions, .. }) if event == PAID => {
+                let refund = decisions.iter_mut().find_map(|it| match it {
+                    Decision::Undo { command, .. } => Some(&mut command.body),
+                    _ => None,
+                });
+                [Some(body), refund]
+            }
+            _ => continue,
+        };
+        for body in paid.into_iter().flatten() {
+            *body = other(body).unwrap();
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 2, "what was paid, and what is to go back");
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
+/// So does a refund that had failed before anybody was told.
+#[test]
+fn a_failed_refund_that_was_only_recorded_still_replays() {
+    let world = World::awaiting_payment().refunded("re_1", "succeeded");
+    let saga = world.sagas().into_iter().find(|it| it.definition == RecordRefund::NAME).unwrap();
+    let mut journal = world.journal(saga.id);
+    let first = &mut journal[0];
+    let (Fact::Started(start), Turn::Done { decisions, .. }) = (&mut first.fact, &mut first.turn)
+    else {
+        panic!("a start")
+    };
+    let mut input = start.input.to_value();
+    input["status"] = json!("failed");
+    start.input = Payload::of(&input).unwrap();
+    decisions.retain(|it| !matches!(it, Decision::Patch { .. }));
+    let [Decision::Call { command, .. }] = &mut decisions[..] else { panic!("one call") };
+    let mut asked = command.body.to_value();
+    asked["refund"] = json!({ "refundId": "re_1", "amount": "100.00", "status": "failed" });
+    command.body = Payload::of(&asked).unwrap();
+    let code = world.desk.registry().get(RecordRefund::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }
 
 #[test]

@@ -8,8 +8,9 @@ use saga_core::{
     fold::Status,
     head::Head,
     id::SagaId,
-    input::Action,
+    input::{Action, Arrival},
     journal::Entry,
+    payload::Payload,
     render::render,
     saga::Registry,
     testing::{Desk, Services},
@@ -82,6 +83,16 @@ impl World {
         World::new(services(70)).placed()
     }
 
+    /// Something else was paid than what the order costs, and it waits for a manager.
+    pub(super) fn holding_other_money(amount: &str, currency: &str) -> World {
+        let mut world = World::awaiting_payment();
+        let mut paid = payment(SESSION);
+        (paid["amount"], paid["currency"]) = (json!(amount), json!(currency));
+        world.desk.event(PAID, paid);
+        world.settle();
+        world
+    }
+
     /// The order was paid and sent, and waits for the courier.
     pub(super) fn awaiting_delivery() -> World {
         World::awaiting_payment().paid()
@@ -104,6 +115,26 @@ impl World {
     pub(super) fn tracked(mut self, status: &str) -> World {
         self.desk.event(TRACKED, tracked(status));
         self.settle();
+        self
+    }
+
+    /// The payment service tells of refund `re_1`, under this key.
+    pub(super) fn refunded(mut self, key: &str, status: &str) -> World {
+        let body = json!({
+            "orderId": "o1", "sessionId": SESSION, "refundId": "re_1",
+            "amount": "100.00", "currency": "USD", "status": status
+        });
+        self.tell("payments.trigger.refunded", key, &body);
+        self
+    }
+
+    /// The payment service tells of dispute `du_1`, under this key.
+    pub(super) fn disputed(mut self, key: &str, status: &str) -> World {
+        let body = json!({
+            "orderId": "o1", "sessionId": SESSION, "disputeId": "du_1", "amount": "100.00",
+            "currency": "USD", "status": status, "reason": "fraudulent", "isNew": key == "du_1"
+        });
+        self.tell("payments.trigger.disputed", key, &body);
         self
     }
 
@@ -165,6 +196,20 @@ impl World {
         let verdicts = self.desk.event(PAID, payment(session));
         self.settle();
         verdicts
+    }
+
+    /// The payment service's event with this key, and what follows.
+    fn tell(&mut self, name: &str, key: &str, body: &Value) {
+        self.desk.arrive(Arrival {
+            ticket: 0,
+            name: name.to_owned(),
+            id: format!("{name}/{key}"),
+            source: "payments".to_owned(),
+            key: Some(key.to_owned()),
+            body: Payload::of(body).unwrap(),
+            at: self.desk.now(),
+        });
+        self.settle();
     }
 
     /// The provider's event with this id, and what follows.

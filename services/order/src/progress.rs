@@ -10,7 +10,9 @@
 
 use crate::rows;
 use chrono::{DateTime, Utc};
-use proto_schemas::orders::{Order, OrderStatus, StatusChange, StatusUpdated, UpdateStatus};
+use proto_schemas::orders::{
+    Order, OrderDispute, OrderRefund, OrderStatus, StatusChange, StatusUpdated, UpdateStatus,
+};
 use service_kit::{Call, Outcome, Rejection, Tx};
 
 /// What a change of status comes to.
@@ -83,7 +85,7 @@ fn rank(status: OrderStatus) -> u8 {
 
 /// Records what came beside the status. Says whether there was any of it.
 fn record(order: &mut Order, body: &UpdateStatus) -> bool {
-    let UpdateStatus { risk_score, payment_session_id, shipment, refund, .. } = body;
+    let UpdateStatus { risk_score, payment_session_id, shipment, refund, dispute, .. } = body;
     order.risk_score = risk_score.or(order.risk_score);
     if payment_session_id.is_some() {
         order.payment_session_id.clone_from(payment_session_id);
@@ -91,15 +93,32 @@ fn record(order: &mut Order, body: &UpdateStatus) -> bool {
     if shipment.is_some() {
         order.shipment.clone_from(shipment);
     }
-    if let Some(refund) = refund {
-        match order.refunds.iter_mut().find(|it| it.refund_id == refund.refund_id) {
-            Some(known) => known.clone_from(refund),
-            None => order.refunds.push(refund.clone()),
-        }
+    refund.clone().into_iter().for_each(|refund| record_refund(order, refund));
+    dispute.clone().into_iter().for_each(|dispute| record_dispute(order, dispute));
+    let money = refund.is_some() || dispute.is_some();
+    money || risk_score.is_some() || payment_session_id.is_some() || shipment.is_some()
+}
+
+/// News of one refund come in any order: the later status stands. What an amount of zero takes back
+/// stays here, so that older news cannot bring it back, and is not shown.
+fn record_refund(order: &mut Order, refund: OrderRefund) {
+    let currency = refund.currency.filter(|it| *it != order.currency);
+    let refund = OrderRefund { currency, ..refund };
+    match order.refunds.iter_mut().find(|it| it.refund_id == refund.refund_id) {
+        Some(known) if known.status.later(refund.status) == refund.status => *known = refund,
+        Some(_) => (),
+        None => order.refunds.push(refund),
     }
-    let given =
-        [risk_score.is_some(), payment_session_id.is_some(), shipment.is_some(), refund.is_some()];
-    given.contains(&true)
+}
+
+fn record_dispute(order: &mut Order, dispute: OrderDispute) {
+    let currency = dispute.currency.filter(|it| *it != order.currency);
+    let dispute = OrderDispute { currency, ..dispute };
+    match order.disputes.iter_mut().find(|it| it.dispute_id == dispute.dispute_id) {
+        Some(known) if known.status.later(dispute.status) == dispute.status => *known = dispute,
+        Some(_) => (),
+        None => order.disputes.push(dispute),
+    }
 }
 
 fn passed(order: &Order, status: OrderStatus) -> Rejection {

@@ -1,15 +1,21 @@
 //! Stripe's webhooks: what they were, and what became of them.
 
 use crate::{
-    ledger::{self, Said, Settled},
+    ledger::{
+        self, Said, Settled,
+        payments::{self, News, SeenDispute},
+    },
+    refund,
     settings::Settings,
-    stripe::{BadSignature, Client, HookEvent, Meaning, SIGNATURE_HEADER, verify},
+    stripe::{
+        BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, verify,
+    },
 };
 use axum::http::HeaderMap;
 use chassis::config::Secret;
 use chrono::{DateTime, Utc};
 use proto_schemas::OrderId;
-use proto_schemas::payments::SessionStatus;
+use proto_schemas::payments::{DisputeStatus, SessionStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
@@ -19,9 +25,6 @@ use service_kit::{
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
-/// Longest event id that is kept as it is; Stripe's have some 30 characters.
-const ID_CHARS_MAX: usize = 128;
-
 /// What became of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -30,11 +33,15 @@ pub(crate) enum Verdict {
     Published,
     /// The same was known already, by another webhook or a look-up.
     Duplicate,
+    /// It says something else of a payment than what is known: look at the provider.
+    Contradicts,
+    /// Of a payment that nobody has told of yet: kept until somebody does.
+    Held,
     /// The money is still on its way.
     Processing,
     /// Of a type that concerns nobody here.
     Ignored,
-    /// Names no order, or no session.
+    /// Names no order, no session, or no payment.
     NoOrder,
     /// Does not say how much.
     NoAmount,
@@ -95,7 +102,7 @@ impl Provider for Stripe {
     fn read(_: &HeaderMap, body: &[u8]) -> Came<HookEvent> {
         let said = HookEvent::read(body);
         let id = match &said {
-            Some(event) if is_plain(&event.id) => event.id.clone(),
+            Some(event) if ledger::is_plain(&event.id) => event.id.clone(),
             _ => format!("body-{}", hex::encode(Sha256::digest(body))),
         };
         Came { id, said }
@@ -106,40 +113,23 @@ impl Provider for Stripe {
     }
 
     fn act(tx: &mut Tx, id: &str, event: &HookEvent, at: DateTime<Utc>) -> Outcome<Verdict> {
-        let (status, reason) = match event.meaning {
-            Meaning::Completed => (SessionStatus::Paid, None),
-            Meaning::Failed(reason) if event.kind.ends_with("expired") => {
-                (SessionStatus::Expired, Some(reason))
+        match &event.meaning {
+            Meaning::Completed | Meaning::Failed(_) | Meaning::Processing => {
+                of_session(tx, id, event, at)
             }
-            Meaning::Failed(reason) => (SessionStatus::Failed, Some(reason)),
-            Meaning::Processing => (SessionStatus::Processing, None),
-            Meaning::Other => return Ok(Verdict::Ignored),
-        };
-        let (Some(order_id), Some(session_id)) = (event.order_id.clone(), event.object_id.clone())
-        else {
-            return Ok(Verdict::NoOrder);
-        };
-        let amount = match (event.amount_minor, event.currency) {
-            (Some(minor), Some(currency)) => {
-                ledger::amount(minor, currency).ok().map(|amount| (amount, currency))
+            Meaning::Refund(seen) => of_refund(tx, event, seen, at),
+            Meaning::Refunded(named) => of_charge(tx, event, named, at),
+            Meaning::Dispute { status, reason } => {
+                of_dispute(tx, event, *status, reason.clone(), at)
             }
-            _ => None,
-        };
-        let payment_id = event.payment_id.clone();
-        let event_id = id.to_owned();
-        let said = Said { session_id, order_id, status, payment_id, amount, reason, event_id };
-        Ok(match ledger::settle(tx, said, at)? {
-            Settled::Told => Verdict::Published,
-            Settled::Known => Verdict::Duplicate,
-            Settled::Noted => Verdict::Processing,
-            Settled::NoAmount => Verdict::NoAmount,
-        })
+            Meaning::Other => Ok(Verdict::Ignored),
+        }
     }
 
     fn hook(came: Came<HookEvent>, at: DateTime<Utc>, verdict: Verdict) -> Hook {
         let Came { id, said } = came;
-        let (kind, order_id, session_id) =
-            said.map(|it| (Some(it.kind), it.order_id, it.object_id)).unwrap_or_default();
+        let session_id = said.as_ref().and_then(HookEvent::session_id).cloned();
+        let (kind, order_id) = said.map(|it| (Some(it.kind), it.order_id)).unwrap_or_default();
         Hook { id, kind, order_id, session_id, received_at: at, verdict }
     }
 
@@ -148,8 +138,100 @@ impl Provider for Stripe {
     }
 }
 
-/// Fit to be part of a key and a cursor.
-fn is_plain(id: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    id.len() <= ID_CHARS_MAX && id.bytes().all(plain)
+/// What became of a session.
+fn of_session(tx: &mut Tx, id: &str, event: &HookEvent, at: DateTime<Utc>) -> Outcome<Verdict> {
+    let (status, reason) = match event.meaning {
+        Meaning::Completed => (SessionStatus::Paid, None),
+        Meaning::Failed(reason) if event.kind.ends_with("expired") => {
+            (SessionStatus::Expired, Some(reason))
+        }
+        Meaning::Failed(reason) => (SessionStatus::Failed, Some(reason)),
+        _ => (SessionStatus::Processing, None),
+    };
+    let (Some(order_id), Some(session_id)) = (event.order_id.clone(), event.object_id.clone())
+    else {
+        return Ok(Verdict::NoOrder);
+    };
+    let money = ledger::money(event.amount_minor, event.currency.as_deref());
+    let payment_id = event.payment_id.clone();
+    let event_id = id.to_owned();
+    let said = Said { session_id, order_id, status, payment_id, money, reason, event_id };
+    Ok(match ledger::settle(tx, said, at)? {
+        Settled::Told => Verdict::Published,
+        Settled::Known => Verdict::Duplicate,
+        Settled::Noted => Verdict::Processing,
+        Settled::NoAmount => Verdict::NoAmount,
+        Settled::Contradicts => Verdict::Contradicts,
+    })
+}
+
+/// A refund, whoever made it: it is new, or something became of it.
+fn of_refund(
+    tx: &mut Tx,
+    event: &HookEvent,
+    seen: &ProviderRefund,
+    at: DateTime<Utc>,
+) -> Outcome<Verdict> {
+    let known = payments::payment_of(tx, &seen.id)?;
+    let Some(payment_id) = payment(tx, event, known, at)? else { return Ok(Verdict::NoOrder) };
+    match refund::seen(seen) {
+        Some(seen) => Ok(verdict(payments::refund(tx, &payment_id, seen, at)?)),
+        None => Ok(Verdict::NoAmount),
+    }
+}
+
+/// What was refunded of a charge in all.
+fn of_charge(
+    tx: &mut Tx,
+    event: &HookEvent,
+    named: &[ProviderRefund],
+    at: DateTime<Utc>,
+) -> Outcome<Verdict> {
+    let Some(payment_id) = payment(tx, event, None, at)? else { return Ok(Verdict::NoOrder) };
+    let mut news = News::Known;
+    for seen in named.iter().filter_map(refund::seen) {
+        news = news.or(payments::refund(tx, &payment_id, seen, at)?);
+    }
+    let charge_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
+    let total = ledger::money(event.amount_minor, event.currency.as_deref());
+    let (Some(charge_id), Some(total)) = (charge_id, total) else { return Ok(Verdict::NoAmount) };
+    news = news.or(payments::refunded(tx, &payment_id, charge_id, total, at)?);
+    Ok(verdict(news))
+}
+
+fn of_dispute(
+    tx: &mut Tx,
+    event: &HookEvent,
+    status: DisputeStatus,
+    reason: Option<String>,
+    at: DateTime<Utc>,
+) -> Outcome<Verdict> {
+    let Some(payment_id) = payment(tx, event, None, at)? else { return Ok(Verdict::NoOrder) };
+    let dispute_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
+    let money = ledger::money(event.amount_minor, event.currency.as_deref());
+    let (Some(dispute_id), Some(money)) = (dispute_id, money) else { return Ok(Verdict::NoAmount) };
+    let seen = SeenDispute { dispute_id, money, status, reason };
+    Ok(verdict(payments::dispute(tx, &payment_id, seen, at)?))
+}
+
+/// The payment that an event is about: the one that it names, else the one that is known.
+fn payment(
+    tx: &mut Tx,
+    event: &HookEvent,
+    known: Option<String>,
+    at: DateTime<Utc>,
+) -> Outcome<Option<String>> {
+    let payment_id = event.payment_id.clone().filter(|id| ledger::is_plain(id)).or(known);
+    if let (Some(payment_id), Some(order_id)) = (&payment_id, &event.order_id) {
+        refund::remember(tx, payment_id, order_id, at)?;
+    }
+    Ok(payment_id)
+}
+
+fn verdict(news: News) -> Verdict {
+    match news {
+        News::Told => Verdict::Published,
+        News::Known => Verdict::Duplicate,
+        News::Held => Verdict::Held,
+    }
 }

@@ -1,21 +1,29 @@
-//! What is stored of payment sessions, and how their outcome becomes known.
+//! The ledger: what is stored of payment sessions and of their payments, and how their outcome
+//! becomes known.
 //!
 //! | key | value |
 //! |---|---|
 //! | `session/<session id>` | [`SessionRow`] |
 //! | `order/<order id>` | the id of the order's newest session |
 //! | `told/<session id>/completed` and `…/failed` | the id of the event that told it |
-//! | `refund/<session id>` | what became of its refund (see `refund`) |
+//! | `paid/<session id>` | [`PaidRow`]: what was told to be paid |
+//! | `payment…`, `refund-of/…` | payments, refunds and disputes (see `payments`) |
+//! | `refund/<session id>` | the rounds of our own refund (see `refund`) |
 //! | `hook/…` | webhooks (see `hooks`) |
 //!
 //! A session's status only goes forward: open, processing, then failed or expired, then paid,
 //! since money that comes after a failure is money.
+//!
+//! What is told to be paid is what the provider says was paid, also when that is not what the
+//! session was opened over: whoever holds for the money compares it with what it costs.
+
+pub(crate) mod payments;
 
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{Payment, PaymentDetails, SessionStatus};
 use proto_schemas::{Amount, Currency, OrderId};
 use serde::{Deserialize, Serialize};
-use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
+use service_kit::{NewEvent, Outcome, Tx, publish};
 
 /// A session that we have opened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +39,21 @@ pub(crate) struct SessionRow {
     pub(crate) payment_id: Option<String>,
 }
 
+/// How much, of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Money {
+    pub(crate) amount: Amount,
+    pub(crate) currency: Currency,
+}
+
+/// What was told to be paid in a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PaidRow {
+    payment_id: Option<String>,
+    money: Money,
+}
+
 /// What somebody says of a session's money.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
@@ -39,7 +62,7 @@ pub(crate) struct Said {
     pub(crate) status: SessionStatus,
     pub(crate) payment_id: Option<String>,
     /// What was paid, or would have been; without it, what the session was opened over.
-    pub(crate) amount: Option<(Amount, Currency)>,
+    pub(crate) money: Option<Money>,
     pub(crate) reason: Option<&'static str>,
     /// The id of the event that tells it.
     pub(crate) event_id: String,
@@ -56,6 +79,8 @@ pub(crate) enum Settled {
     Noted,
     /// It cannot be told: nobody says how much.
     NoAmount,
+    /// The world knows of another payment of this session, or of another amount: for a person.
+    Contradicts,
 }
 
 pub(crate) fn session(tx: &Tx, id: &str) -> Outcome<Option<SessionRow>> {
@@ -107,29 +132,67 @@ pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Sett
     let told = told_key(&said.session_id, what);
     let paid = told_key(&said.session_id, COMPLETED);
     if tx.get(told.as_bytes())?.is_some() || tx.get(paid.as_bytes())?.is_some() {
-        return Ok(Settled::Known);
+        return if what == COMPLETED { paid_again(tx, &said, at) } else { Ok(Settled::Known) };
     }
-    let opened_over = row.map(|row| (row.amount, row.currency));
-    let Some((amount, currency)) = said.amount.or(opened_over) else {
+    let opened_over = row.map(|row| Money { amount: row.amount, currency: row.currency });
+    let Some(money) = said.money.or(opened_over) else {
         return Ok(Settled::NoAmount);
     };
+    tx.put(told, said.event_id.as_bytes());
+    if what == COMPLETED {
+        if opened_over.is_some_and(|opened_over| opened_over != money) {
+            let session_id = said.session_id.as_str();
+            tracing::warn!(session_id, ?money, ?opened_over, "paid is not what was to be paid");
+        }
+        let row = PaidRow { payment_id: said.payment_id.clone(), money };
+        tx.put_json(paid_key(&said.session_id), &row)?;
+        book(tx, &said, money, at)?;
+    }
     let body = PaymentDetails {
         order_id: said.order_id,
         session_id: said.session_id,
         payment_id: said.payment_id,
-        amount,
-        currency,
+        amount: money.amount,
+        currency: money.currency,
         reason: said.reason.map(str::to_owned),
     };
-    tx.put(told, said.event_id.as_bytes());
     let key = body.order_id.to_string();
     publish(tx, NewEvent { id: said.event_id, subject: subject.to_owned(), key, body, at })?;
     Ok(Settled::Told)
 }
 
-/// An amount of the provider, in minor units.
-pub(crate) fn amount(minor: u64, currency: Currency) -> Outcome<Amount> {
-    Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
+/// A payment that was told is told again. The first word stands; one that says something else is
+/// seen.
+fn paid_again(tx: &mut Tx, said: &Said, at: DateTime<Utc>) -> Outcome<Settled> {
+    let Some(first) = tx.get_json::<PaidRow>(paid_key(&said.session_id).as_bytes())? else {
+        return Ok(Settled::Known);
+    };
+    let is_other = said.money.is_some_and(|money| money != first.money)
+        || first.payment_id.is_some()
+            && said.payment_id.is_some()
+            && first.payment_id != said.payment_id;
+    if is_other {
+        let session_id = said.session_id.as_str();
+        tracing::error!(session_id, ?said, ?first, "two payments are told of one session");
+        return Ok(Settled::Contradicts);
+    }
+    book(tx, said, first.money, at)?;
+    Ok(Settled::Known)
+}
+
+/// Notes whose payment it is, so that refunds and disputes of it find their order.
+fn book(tx: &mut Tx, said: &Said, money: Money, at: DateTime<Utc>) -> Outcome<()> {
+    let Some(payment_id) = &said.payment_id else { return Ok(()) };
+    let (order_id, session_id) = (said.order_id.clone(), said.session_id.clone());
+    payments::paid(tx, payment_id, payments::Paid { order_id, session_id, money }, at)
+}
+
+/// Money as the provider writes it: minor units, and a code in lower case. Nothing when it says
+/// neither, or no such money exists.
+pub(crate) fn money(minor: Option<u64>, currency: Option<&str>) -> Option<Money> {
+    let currency: Currency = currency?.to_ascii_uppercase().parse().ok()?;
+    let amount = Amount::of_minor(minor?, currency).ok()?;
+    Some(Money { amount, currency })
 }
 
 /// The later of two states.
@@ -143,6 +206,15 @@ pub(crate) fn later(now: SessionStatus, said: SessionStatus) -> SessionStatus {
     if rank(said) > rank(now) { said } else { now }
 }
 
+/// Fit to be part of a key and of a cursor.
+pub(crate) fn is_plain(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    id.len() <= ID_CHARS_MAX && id.bytes().all(plain)
+}
+
+/// Longest id of the provider that is kept as it is; Stripe's have some 30 characters, those of
+/// sessions 66.
+const ID_CHARS_MAX: usize = 128;
 const COMPLETED: &str = "completed";
 const FAILED: &str = "failed";
 
@@ -152,6 +224,10 @@ fn session_key(id: &str) -> String {
 
 fn order_key(id: &OrderId) -> String {
     format!("order/{id}")
+}
+
+fn paid_key(session_id: &str) -> String {
+    format!("paid/{session_id}")
 }
 
 fn told_key(session_id: &str, what: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! - `stripe`: the provider's wire: its API as we use it, and its webhooks' signatures.
 //! - `ledger`: what is stored of a session, the one place where its state changes, and where the
-//!   outcome of a session becomes an event, once.
+//!   outcome of a session becomes an event, once; `ledger::payments` the same of what goes back.
 //! - `open`, `void`, `process`, `refund`: the procedures, each in three parts around its call to
 //!   the provider.
 //! - `hooks`: what each webhook says, and what becomes of it.

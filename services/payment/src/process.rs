@@ -62,7 +62,7 @@ impl Effect for LookUp {
             order_id: call.body.order_id.clone(),
             status: session.status,
             payment_id: session.payment_id,
-            amount: None,
+            money: ledger::money(session.amount_minor, session.currency.as_deref()),
             reason: (session.status == SessionStatus::Expired)
                 .then_some("the payment session expired"),
         };

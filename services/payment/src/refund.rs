@@ -1,31 +1,41 @@
-//! `payments.refund`: money goes back once per session, however often and under whatever key it is
+//! `payments.refund`: gives back the rest of a payment, however often and under whatever key it is
 //! asked for.
 //!
-//! `refund/<session id>` holds the round and, at the end, the refund. All who ask in one round use
-//! one key at the provider, made of session and round, so that two of them make one refund. What
-//! the provider refuses opens the next round: its key memory would only repeat the refusal. Before
-//! any call that may not be the first, the provider is asked what it has paid back already, since
-//! it forgets keys after 24 h.
+//! Others pay back too: somebody at the provider's own pages, a process before it died. So what is
+//! owed is what was paid less what goes back already, and the provider is asked for that before
+//! each attempt. A refund that is on its way counts, one that has failed does not. When the
+//! provider refuses, somebody may have been faster: it is looked up again, and as long as there is
+//! less to give back than before, the rest is asked for.
+//!
+//! The provider repeats its first answer to a key for 24 hours, refusals included, and takes no
+//! other amount under it. So the key is made of what was seen (how many refunds, how much is owed):
+//! two who see the same make one refund, and after each change the key is another. What was
+//! refused opens the next round, so that a retry is not told the old refusal.
+//!
+//! `refund/<session id>` counts the rounds. What goes back stands in the ledger (`payments`), and
+//! the order hears of it from there.
 
 use crate::{
-    ledger,
-    stripe::{Client, ProviderRefund},
+    ledger::{
+        self, Money,
+        payments::{self, Paid, SeenRefund},
+    },
+    stripe::{Client, Failure, ProviderRefund},
 };
 use chassis::crash;
-use proto_schemas::payments::{
-    PaymentRefunded, Refund, RefundPayment, RefundStatus, SessionStatus,
-};
-use proto_schemas::{Amount, Currency};
+use chrono::{DateTime, Utc};
+use proto_schemas::payments::{Refund, RefundPayment, RefundStatus, SessionStatus};
+use proto_schemas::{Amount, Currency, OrderId};
 use serde::{Deserialize, Serialize};
-use service_kit::{
-    Attempt, Begun, Call, Effect, NewEvent, Outcome, Refusal, Rejection, Tx, WorkError, publish,
-};
+use service_kit::{Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Tx, WorkError};
 use std::sync::Arc;
 
 /// Stripe's reasons are three; this one fits whatever ended the order.
 const REASON: &str = "requested_by_customer";
 /// The id of a refund of nothing.
 const NOTHING: &str = "none";
+/// How often one attempt looks up what is owed. Somebody who pays back by hand is slower.
+const LOOKS_MAX: u32 = 5;
 
 pub(crate) struct PayBack {
     stripe: Arc<Client>,
@@ -38,28 +48,30 @@ pub(crate) struct Intent {
     session_id: String,
     payment_id: Option<String>,
     amount_minor: u64,
+    /// Absent in what an older release began.
+    #[serde(default)]
+    currency: Option<Currency>,
     /// Counts the refusals before.
     round: u32,
-    /// Whether somebody has asked in this round before.
-    is_repeat: bool,
 }
 
-/// What became of the refund of a session.
+/// The rounds of a session's refund.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RefundRow {
     /// Counts refusals.
     round: u32,
-    /// Whether the provider may have been asked in this round.
-    asked: bool,
-    /// Present once the money is on its way.
+    /// The one refund that an older release knew of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     refund: Option<Refund>,
 }
 
-/// What the provider did, and which payment it was.
+/// What goes back of a payment, and why that is not all of it.
 pub(crate) struct Done {
-    refund: ProviderRefund,
     payment_id: String,
+    /// As the provider lists them, newest first.
+    refunds: Vec<ProviderRefund>,
+    refused: Option<Rejection>,
 }
 
 impl PayBack {
@@ -89,16 +101,23 @@ impl PayBack {
         }
     }
 
-    /// A refund of this payment that stands and is what was asked for: a smaller one was made by
-    /// somebody else for some other reason.
-    async fn standing(
+    /// Asks for so much, after so many refunds.
+    async fn ask(
         &self,
+        intent: &Intent,
+        attempt: &Attempt,
         payment_id: &str,
-        amount_minor: u64,
-    ) -> Result<Option<ProviderRefund>, WorkError> {
-        let refunds = self.stripe.refunds(payment_id).await?;
-        let is_whole = |it: &ProviderRefund| it.stands() && it.amount_minor >= amount_minor;
-        Ok(refunds.into_iter().find(is_whole))
+        (owed, seen): (u64, usize),
+    ) -> Result<ProviderRefund, Failure> {
+        let form = vec![
+            ("payment_intent".to_owned(), payment_id.to_owned()),
+            ("amount".to_owned(), owed.to_string()),
+            ("reason".to_owned(), REASON.to_owned()),
+            ("metadata[order_id]".to_owned(), intent.order_id.clone()),
+        ];
+        let (round, class) = (intent.round, attempt.class);
+        let key = format!("refund/{payment_id}/{seen}.{owed}/{round}.{class}");
+        self.stripe.refund(&form, &key).await
     }
 }
 
@@ -109,59 +128,64 @@ impl Effect for PayBack {
 
     fn begin(&self, tx: &mut Tx, call: &Call<RefundPayment>) -> Outcome<Begun<Intent, Refund>> {
         let RefundPayment { order_id, session_id, payment_id, amount, currency } = &call.body;
-        let row = row(tx, session_id)?;
-        if let Some(refund) = row.refund {
-            return Ok(Begun::Done(refund));
-        }
         let amount_minor =
             amount.minor(*currency).map_err(|error| Refusal::failed(error.to_string()))?;
         if amount_minor == 0 {
             return Ok(Begun::Done(nothing(*amount, *currency)));
         }
         let session = ledger::session(tx, session_id)?;
-        if session.as_ref().is_some_and(|session| session.order_id != *order_id) {
+        let known = session.as_ref().and_then(|session| session.payment_id.clone());
+        let payment_id = payment_id.clone().or(known).filter(|id| ledger::is_plain(id));
+        let paid = match &payment_id {
+            Some(id) => payments::whose(tx, id)?,
+            None => None,
+        };
+        let of_session = session.is_none_or(|session| session.order_id == *order_id);
+        if !of_session || paid.is_some_and(|paid| paid.order_id != *order_id) {
             let reason = format!("session {session_id} is not of order {order_id}");
             return Err(Refusal::rejected("other_order", reason));
         }
-        let known = session.and_then(|session| session.payment_id);
-        tx.put_json(row_key(session_id), &RefundRow { asked: true, ..row.clone() })?;
         Ok(Begun::Work(Intent {
             order_id: order_id.to_string(),
             session_id: session_id.clone(),
-            payment_id: payment_id.clone().or(known),
+            payment_id,
             amount_minor,
-            round: row.round,
-            is_repeat: row.asked,
+            currency: Some(*currency),
+            round: row(tx, session_id)?.round,
         }))
     }
 
     async fn work(&self, intent: Intent, attempt: Attempt) -> Result<Done, WorkError> {
         let payment_id = self.payment_id(&intent).await?;
-        let is_first = !attempt.may_have_happened && !intent.is_repeat && intent.round == 0;
-        if !is_first && let Some(refund) = self.standing(&payment_id, intent.amount_minor).await? {
-            return Ok(Done { refund, payment_id });
-        }
-        let form = vec![
-            ("payment_intent".to_owned(), payment_id.clone()),
-            ("amount".to_owned(), intent.amount_minor.to_string()),
-            ("reason".to_owned(), REASON.to_owned()),
-            ("metadata[order_id]".to_owned(), intent.order_id.clone()),
-        ];
-        let key = format!("refund/{}/{}.{}", intent.session_id, intent.round, attempt.class);
-        match self.stripe.refund(&form, &key).await {
-            Ok(refund) => {
-                crash::point("refund.before-finish");
-                Ok(Done { refund, payment_id })
+        let mut refused: Option<(u64, Rejection)> = None;
+        for _ in 0..LOOKS_MAX {
+            let mut refunds = self.stripe.refunds(&payment_id).await?;
+            one_currency(&intent, &refunds)?;
+            let owed = intent.amount_minor.saturating_sub(going_back(&refunds));
+            if owed == 0 {
+                return Ok(Done { payment_id, refunds, refused: None });
             }
-            // Another one may have paid it back: by hand, or before a crash.
-            Err(failure) if failure.is_refused() => {
-                match self.standing(&payment_id, intent.amount_minor).await? {
-                    Some(refund) => Ok(Done { refund, payment_id }),
-                    None => Err(failure.into()),
+            if let Some((before, why)) = refused.take()
+                && before == owed
+            {
+                let refused = Some(in_all(why, &intent, &refunds));
+                return Ok(Done { payment_id, refunds, refused });
+            }
+            match self.ask(&intent, &attempt, &payment_id, (owed, refunds.len())).await {
+                Ok(refund) => {
+                    crash::point("refund.before-finish");
+                    let failed = (!refund.stands()).then(|| has_failed(&refund));
+                    refunds.insert(0, refund);
+                    let refused = one_currency(&intent, &refunds).err().or(failed);
+                    return Ok(Done { payment_id, refunds, refused });
                 }
+                Err(Failure::Refused { code, message, .. }) => {
+                    refused = Some((owed, Rejection::new(code, message)));
+                }
+                Err(failure) => return Err(failure.into()),
             }
-            Err(failure) => Err(failure.into()),
         }
+        Err(WorkError::Failed(format!("others pay {payment_id} back at the same time")))
     }
 
     fn finish(
@@ -171,43 +195,108 @@ impl Effect for PayBack {
         intent: Intent,
         done: Result<Done, Rejection>,
     ) -> Outcome<Refund> {
-        let row = row(tx, &intent.session_id)?;
-        if let Some(refund) = row.refund {
-            return Ok(refund);
-        }
-        let Done { refund, payment_id } = match done {
-            Ok(done) => done,
-            Err(rejection) => {
-                let next = RefundRow { round: intent.round + 1, ..RefundRow::default() };
-                tx.put_json(row_key(&intent.session_id), &next)?;
-                return Err(rejection.into());
+        let RefundPayment { order_id, session_id, amount, currency, .. } = call.body.clone();
+        let (listed, refused) = match done {
+            Ok(Done { payment_id, refunds, refused }) => {
+                remember(tx, &payment_id, &order_id, call.at)?;
+                let money = Money { amount, currency };
+                let paid = Paid { order_id, session_id: session_id.clone(), money };
+                payments::paid(tx, &payment_id, paid, call.at)?;
+                for refund in refunds.iter().rev().filter_map(|it| seen_in(it, currency)) {
+                    payments::refund(tx, &payment_id, refund, call.at)?;
+                }
+                (refunds, refused)
             }
+            Err(rejection) => (Vec::new(), Some(rejection)),
         };
-        let currency = call.body.currency;
-        let amount = ledger::amount(refund.amount_minor, currency)?;
-        let refund = Refund { refund_id: refund.id, amount, currency, status: refund.status };
-        let row = RefundRow { refund: Some(refund.clone()), ..row };
-        tx.put_json(row_key(&intent.session_id), &row)?;
-        tell(tx, call, &refund)?;
-        tracing::info!(
-            session_id = intent.session_id,
-            payment_id,
-            refund_id = refund.refund_id,
-            "refunded"
-        );
-        Ok(refund)
+        if let Some(rejection) = refused {
+            let row = row(tx, &session_id)?;
+            tx.put_json(row_key(&session_id), &RefundRow { round: intent.round + 1, ..row })?;
+            return Err(rejection.into());
+        }
+        let newest = listed.iter().filter(|it| it.stands()).find_map(|it| seen_in(it, currency));
+        let Some(SeenRefund { refund_id, money, status }) = newest else {
+            return Err(Refusal::failed("the refund cannot be read"));
+        };
+        tracing::info!(session_id, refund_id, "refunded");
+        Ok(Refund { refund_id, amount: money.amount, currency: money.currency, status })
     }
 }
 
-/// The order shows its refunds, whoever asked for them.
-fn tell(tx: &mut Tx, call: &Call<RefundPayment>, refund: &Refund) -> Outcome<()> {
-    let Refund { refund_id, amount, currency, status } = refund.clone();
-    let RefundPayment { order_id, session_id, .. } = call.body.clone();
-    let (id, key) = (format!("refunded/{refund_id}"), refund_id.clone());
-    let body = PaymentRefunded { order_id, session_id, refund_id, amount, currency, status };
-    let subject = PaymentRefunded::SUBJECT.to_owned();
-    publish(tx, NewEvent { id, subject, key, body: &body, at: call.at })?;
-    Ok(())
+/// A refund as the ledger takes it; nothing when it has no id or no amount that can be kept.
+pub(crate) fn seen(refund: &ProviderRefund) -> Option<SeenRefund> {
+    let money = ledger::money(Some(refund.amount_minor), refund.currency.as_deref())?;
+    let refund_id = Some(refund.id.clone()).filter(|id| ledger::is_plain(id))?;
+    Some(SeenRefund { refund_id, money, status: refund.status })
+}
+
+/// The same of one whose currency is known without its word.
+fn seen_in(refund: &ProviderRefund, currency: Currency) -> Option<SeenRefund> {
+    let code = refund.currency.clone().unwrap_or_else(|| currency.code().to_owned());
+    seen(&ProviderRefund { currency: Some(code), ..refund.clone() })
+}
+
+/// Finds whose payment it is by the order that the provider has noted on it. An older release kept
+/// the payment with its session alone, and the refund that it had made beside that.
+pub(crate) fn remember(
+    tx: &mut Tx,
+    payment_id: &str,
+    order_id: &OrderId,
+    at: DateTime<Utc>,
+) -> Outcome<()> {
+    if payments::whose(tx, payment_id)?.is_some() {
+        return Ok(());
+    }
+    let session = ledger::of_order(tx, order_id)?;
+    let Some(session) = session.filter(|it| it.payment_id.as_deref() == Some(payment_id)) else {
+        return Ok(());
+    };
+    if let Some(Refund { refund_id, amount, currency, status }) =
+        row(tx, &session.session_id)?.refund
+    {
+        let money = Money { amount, currency };
+        payments::refund_told_before(tx, payment_id, SeenRefund { refund_id, money, status })?;
+    }
+    let money = Money { amount: session.amount, currency: session.currency };
+    let paid = Paid { order_id: session.order_id, session_id: session.session_id, money };
+    payments::paid(tx, payment_id, paid, at)
+}
+
+/// What goes back already, in minor units.
+fn going_back(refunds: &[ProviderRefund]) -> u64 {
+    let standing = refunds.iter().filter(|it| it.stands());
+    standing.fold(0, |sum, it| sum.saturating_add(it.amount_minor))
+}
+
+/// Amounts of two currencies cannot be added up.
+fn one_currency(intent: &Intent, refunds: &[ProviderRefund]) -> Result<(), Rejection> {
+    let Some(asked) = intent.currency else { return Ok(()) };
+    let is_other = |it: &&str| !it.eq_ignore_ascii_case(asked.code());
+    match refunds.iter().filter_map(|it| it.currency.as_deref()).find(is_other) {
+        Some(other) => {
+            let other = other.to_ascii_uppercase();
+            let reason = format!("{asked} is to be paid back, but the payment is in {other}");
+            Err(Rejection::new("other_currency", reason))
+        }
+        None => Ok(()),
+    }
+}
+
+fn has_failed(refund: &ProviderRefund) -> Rejection {
+    let reason = format!("the provider took refund {} and failed it", refund.id);
+    Rejection::new("refund_failed", reason)
+}
+
+/// The refusal with what a person needs to know beside it.
+fn in_all(why: Rejection, intent: &Intent, refunds: &[ProviderRefund]) -> Rejection {
+    let money = |minor| match intent.currency {
+        Some(currency) => Amount::of_minor(minor, currency)
+            .map_or_else(|error| error.to_string(), |amount| format!("{amount} {currency}")),
+        None => format!("{minor} minor units"),
+    };
+    let (back, all) = (money(going_back(refunds)), money(intent.amount_minor));
+    let reason = format!("{}; {back} of {all} go back so far", why.reason());
+    Rejection::new(why.code(), reason)
 }
 
 fn nothing(amount: Amount, currency: Currency) -> Refund {

@@ -1,7 +1,9 @@
 //! The whole service against a provider on the wire that counts what it does.
 
 mod effects;
+mod money;
 mod provider;
+mod refunds;
 mod webhooks;
 
 use crate::settings::Settings;

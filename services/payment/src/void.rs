@@ -90,7 +90,7 @@ impl Effect for CloseSession {
                 order_id: order_id.clone(),
                 status: session.status,
                 payment_id: session.payment_id,
-                amount: None,
+                money: ledger::money(session.amount_minor, session.currency.as_deref()),
                 reason: None,
             };
             ledger::settle(tx, said, call.at)?;

@@ -33,9 +33,9 @@ pub(crate) fn router() -> Router<Arc<Office>> {
 }
 
 /// How the webhooks of an action are sent.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Manner {
+pub(crate) struct Manner {
     /// Deliveries beyond the first.
     repeat: u32,
     /// What was told happens at once; the webhook leaves after this time.
@@ -43,10 +43,14 @@ struct Manner {
     /// Those of one action go in the reverse order; a single one lets the next webhook of its
     /// sender overtake it, or goes after two seconds.
     reorder: bool,
+    /// What is paid, or paid back, where that is not all of it; in minor units.
+    pub(crate) amount_minor: Option<i64>,
+    /// What is paid, where that is not what the session was opened over.
+    currency: Option<String>,
 }
 
 impl Manner {
-    fn read(body: &Bytes) -> Result<Self, Refused> {
+    pub(crate) fn read(body: &Bytes) -> Result<Self, Refused> {
         if body.is_empty() {
             return Ok(Self::default());
         }
@@ -59,8 +63,27 @@ impl Manner {
         Ok(manner)
     }
 
+    /// The session, over what the customer pays: somebody may have changed it at the provider.
+    fn paid(&self, session: &Session, action: &str) -> Result<Session, Refused> {
+        let is_other = self.amount_minor.is_some() || self.currency.is_some();
+        if action != "pay" && is_other {
+            let reason = format!("amountMinor and currency are for pay, not for {action}");
+            return Err(Refused(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        }
+        let currency = self.currency.as_ref().map(|it| it.to_lowercase());
+        Ok(Session {
+            amount_total: self.amount_minor.unwrap_or(session.amount_total),
+            currency: currency.unwrap_or_else(|| session.currency.clone()),
+            ..session.clone()
+        })
+    }
+
     /// The webhooks of one action, in the order in which they leave.
-    fn webhooks(self, sender: Sender, mut events: Vec<(String, String)>) -> Vec<Webhook> {
+    pub(crate) fn webhooks(
+        &self,
+        sender: Sender,
+        mut events: Vec<(String, String)>,
+    ) -> Vec<Webhook> {
         if self.reorder {
             events.reverse();
         }
@@ -89,8 +112,9 @@ async fn session(
         let session = world
             .session(&id)
             .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("there is no session {id}")))?;
-        let (session, payment, kinds) = acted(session, &action)?;
-        let events: Vec<_> = kinds.iter().map(|(kind, seen)| stripe::event(kind, seen)).collect();
+        let (session, payment, kinds) = acted(&manner.paid(session, &action)?, &action)?;
+        let event = |(kind, seen): &(&str, Session)| stripe::event(kind, &stripe::rendered(seen));
+        let events: Vec<_> = kinds.iter().map(event).collect();
         let webhooks = manner.webhooks(Sender::Stripe, events);
         let answer = json!({ "session": stripe::rendered(&session), "webhooks": ids(&webhooks) });
         let mut records = vec![Record::Session(session)];
@@ -185,7 +209,7 @@ async fn parcel(
     Ok(Json(answer))
 }
 
-fn ids(webhooks: &[Webhook]) -> Vec<&str> {
+pub(crate) fn ids(webhooks: &[Webhook]) -> Vec<&str> {
     webhooks.iter().map(|webhook| webhook.id.as_str()).collect()
 }
 

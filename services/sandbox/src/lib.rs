@@ -5,8 +5,8 @@
 //! It does nothing by itself; `/sandbox/…` tells it when a customer pays or a parcel arrives.
 //!
 //! Reading order: [`config`], then `world` (what exists), `journal` (how it outlives a kill),
-//! `office` (the one place where the world changes), `stripe`, `courier` and `control` (the doors),
-//! `webhook` (what it sends).
+//! `office` (the one place where the world changes), `stripe`, `courier`, `control` and `dashboard`
+//! (the doors), `webhook` (what it sends).
 //!
 //! What is absent: sessions do not expire by the clock, and a session that the services expire
 //! themselves sends no webhook, as nothing happens here that nobody asked for.
@@ -14,6 +14,7 @@
 pub mod config;
 mod control;
 mod courier;
+mod dashboard;
 mod journal;
 mod office;
 mod server;

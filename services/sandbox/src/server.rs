@@ -1,6 +1,6 @@
 //! The server: its doors, its start and its stop.
 
-use crate::{config::Config, control, courier, office::Office, stripe};
+use crate::{config::Config, control, courier, dashboard, office::Office, stripe};
 use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, routing::get};
 use std::{future::Future, io, sync::Arc};
 use tokio::net::TcpListener;
@@ -44,7 +44,7 @@ fn router(office: Arc<Office>) -> Router {
         .route("/livez", get(|| async { StatusCode::OK }))
         .route("/readyz", get(|| async { StatusCode::OK }))
         .nest("/courier", courier::router())
-        .nest("/sandbox", control::router())
+        .nest("/sandbox", control::router().merge(dashboard::router()))
         .merge(stripe::router(Arc::clone(&office)))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(office)

@@ -64,6 +64,9 @@ pub(crate) struct Refund {
     pub(crate) currency: String,
     pub(crate) reason: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
+    /// The customer's bank has sent it back.
+    #[serde(default)]
+    pub(crate) failed: bool,
 }
 
 /// A parcel of the courier.
@@ -144,7 +147,11 @@ impl World {
             Record::Session(session) => drop(self.sessions.insert(session.id.clone(), session)),
             Record::Payment(payment) => drop(self.payments.insert(payment.id.clone(), payment)),
             Record::Refund(refund) => {
-                self.refunds.entry(refund.payment_intent.clone()).or_default().push(refund);
+                let of_payment = self.refunds.entry(refund.payment_intent.clone()).or_default();
+                match of_payment.iter_mut().find(|it| it.id == refund.id) {
+                    Some(known) => *known = refund,
+                    None => of_payment.push(refund),
+                }
             }
             Record::Shipment(shipment) => self.apply_shipment(shipment),
             Record::Answer(answer) => drop(self.answers.insert(answer.key.clone(), answer)),
@@ -181,8 +188,14 @@ impl World {
         self.refunds.get(payment_intent).into_iter().flatten().rev()
     }
 
+    /// What went back and stayed there.
     pub(crate) fn refunded(&self, payment_intent: &str) -> i64 {
-        self.refunds_of(payment_intent).map(|refund| refund.amount).sum()
+        let standing = self.refunds_of(payment_intent).filter(|refund| !refund.failed);
+        standing.map(|refund| refund.amount).sum()
+    }
+
+    pub(crate) fn refund(&self, id: &str) -> Option<&Refund> {
+        self.refunds.values().flatten().find(|refund| refund.id == id)
     }
 
     fn order_of_payment(&self, payment_intent: &str) -> Option<&str> {
@@ -213,7 +226,8 @@ impl World {
         let paid = || sessions().filter(|it| it.payment_status == PaymentStatus::Paid);
         let expired = || sessions().filter(|it| it.status == SessionStatus::Expired);
         let refunded = || self.refunds.iter().filter(|(id, _)| of(self.order_of_payment(id)));
-        let refunds = || refunded().flat_map(|(_, refunds)| refunds);
+        let standing = |refund: &&Refund| !refund.failed;
+        let refunds = || refunded().flat_map(|(_, refunds)| refunds).filter(standing);
         let shipments = || self.shipments.values().filter(|it| of(Some(&it.order_id)));
         json!({
             "sessions": sessions().count(),

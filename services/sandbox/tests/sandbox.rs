@@ -202,6 +202,56 @@ async fn a_refund_is_taken_up_to_what_was_paid() {
 }
 
 #[tokio::test]
+async fn what_is_done_at_the_providers_pages_is_told_and_counts() {
+    let World { mut receiver, sandbox, .. } = world(&[]).await;
+    let session = sandbox.session("ORD-1").await;
+    let other = json!({ "amountMinor": 1900, "currency": "EUR" });
+    act(&sandbox, &session, "pay", other).await;
+    let paid = receiver.next().await.json()["data"]["object"].clone();
+    assert_eq!((&paid["amount_total"], &paid["currency"]), (&json!(1900), &json!("eur")));
+    let payment = paid["payment_intent"].as_str().unwrap();
+    let by_hand = format!("/sandbox/payments/{payment}/refund");
+    let (status, made) = sandbox.post(&by_hand, None, json!({ "amountMinor": 400 })).await;
+    assert_eq!(status, 200, "{made}");
+    let (created, charge) = (receiver.next().await.json(), receiver.next().await.json());
+    assert_eq!(
+        (&created["type"], &charge["type"]),
+        (&json!("refund.created"), &json!("charge.refunded"))
+    );
+    assert_eq!(created["data"]["object"], made["object"]);
+    assert_eq!(charge["data"]["object"]["amount_refunded"], 400);
+    let refund = [("payment_intent", payment), ("amount", "1900")];
+    assert_eq!(sandbox.stripe("/v1/refunds", None, &refund).await.1["error"]["param"], "amount");
+
+    let fail = format!("/sandbox/refunds/{}/fail", made["object"]["id"].as_str().unwrap());
+    assert_eq!(sandbox.post(&fail, None, json!({})).await.1["object"]["status"], "failed");
+    let (failed, updated) = (receiver.next().await.json(), receiver.next().await.json());
+    assert_eq!(
+        (&failed["type"], &updated["type"]),
+        (&json!("refund.failed"), &json!("charge.refund.updated"))
+    );
+    assert_eq!(sandbox.stripe("/v1/refunds", None, &refund).await.0, 200, "all is left again");
+    assert_eq!(sandbox.post(&by_hand, None, json!({})).await.0, 409, "nothing is left");
+    let (_, effects) = sandbox.get("/sandbox/effects?orderId=ORD-1").await;
+    assert_eq!((&effects["refunds"], &effects["refundedMinor"]), (&json!(1), &json!(1900)));
+
+    for (status, kind) in [("needs_response", "created"), ("lost", "closed")] {
+        let path = format!("/sandbox/payments/{payment}/dispute/{status}");
+        assert_eq!(sandbox.post(&path, None, json!({})).await.0, 200);
+        let told = receiver.next().await.json();
+        assert_eq!(told["type"], format!("charge.dispute.{kind}"));
+        assert_eq!(told["data"]["object"]["status"], status);
+    }
+    for path in ["payments/pi_x/refund", "refunds/re_x/fail", "payments/pi_x/dispute/lost"] {
+        assert_eq!(
+            sandbox.post(&format!("/sandbox/{path}"), None, json!({})).await.0,
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request_leaves_its_key_free() {
     let World { sandbox, .. } = world(&[]).await;
     let path = "/v1/checkout/sessions";

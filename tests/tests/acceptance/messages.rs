@@ -61,7 +61,8 @@ async fn line_21_every_request_answer_and_event_on_the_wire_fits_its_committed_s
     let stack = Stack::start(&settings).await?;
     let witness = Witness::of(&stack).await?;
     let ways = play_all(stack.api()).await?;
-    asked_by_hand(&stack, &ways[0].order_id).await?;
+    let paid = ways.iter().find(|it| it.scenario.ships()).ok_or("no order was shipped")?;
+    asked_by_hand(&stack, &paid.order_id).await?;
 
     let seen = whole(&witness).await?;
     let (said_no, messages): (Vec<_>, Vec<_>) =
@@ -134,5 +135,8 @@ async fn asked_by_hand(stack: &Stack, order_id: &str) -> Result<(), Failure> {
         wire.ask(subject, &format!("hand/{}", number + 1), body).await?;
     }
     drop(order);
+    let api = stack.api();
+    let disputed = format!("payments/{}/dispute/needs_response", api.payment_of(order_id).await?);
+    api.at_the_provider(&disputed, json!({})).await?;
     Ok(())
 }

@@ -97,7 +97,11 @@ fn of(subject: &str) -> Vec<Told> {
     }
     let long = told("an id of 256 letters", subject, b"{}", "dead_letter", "the id has 256");
     rows.push(Told { headers: vec![("Nats-Msg-Id", format!("{}{:x>224}", id(), ""))], ..long });
-    let key = if subject == "payments.trigger.refunded" { "refundId" } else { "orderId" };
+    let key = match subject {
+        "payments.trigger.refunded" => "refundId",
+        "payments.trigger.disputed" => "disputeId",
+        _ => "orderId",
+    };
     for (what, body, says) in CONTENTS {
         let (verdict, says) = match subject {
             APPROVED => ("refused", "unsigned decision"),

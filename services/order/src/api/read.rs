@@ -52,7 +52,7 @@ pub(super) async fn one(
 ) -> Result<Json<Order>, Problem> {
     let tx = Tx::over(context.handle.db());
     let order = tx.get_json(rows::order_key(&id).as_bytes()).map_err(Refusal::from)?;
-    order.map(Json).ok_or_else(|| Problem::not_found("there is no such order"))
+    order.map(shown).map(Json).ok_or_else(|| Problem::not_found("there is no such order"))
 }
 
 pub(super) async fn list(
@@ -77,7 +77,7 @@ pub(super) async fn list(
     for place in &places {
         let id = place.split_once('/').map_or("", |(_, id)| id);
         let order = tx.get_json(rows::order_key(id).as_bytes()).map_err(Refusal::from)?;
-        items.extend(order);
+        items.extend(order.map(shown));
     }
     Ok(Json(Page { items, next }))
 }
@@ -99,6 +99,13 @@ pub(super) async fn tickets(
     let next = found.last().filter(|_| is_more).map(|(cursor, _)| cursor.clone());
     let items = found.into_iter().map(|(_, ticket)| ticket).collect();
     Ok(Json(Page { items, next }))
+}
+
+/// The order as it is shown: without refunds that were told before they had an id, and are known by
+/// it now.
+fn shown(mut order: Order) -> Order {
+    order.refunds.retain(|refund| !refund.amount.is_zero());
+    order
 }
 
 /// A cursor is the end of a key: 13 digits, a slash, an id.

@@ -156,6 +156,49 @@ fn what_ended_takes_a_refund_and_nothing_else() {
     assert_eq!(play.shown()["refunds"].as_array().unwrap().len(), 2);
 }
 
+/// Each of them starts a saga of its own, and nothing orders those.
+#[test]
+fn news_of_a_refund_or_a_dispute_may_come_in_any_order() {
+    let refund = |status: &str, amount: &str| {
+        json!({ "refund": {
+            "refundId": "re_1", "amount": amount, "currency": "USD", "status": status
+        } })
+    };
+    let dispute = |status: &str| {
+        json!({ "dispute": {
+            "disputeId": "du_1", "amount": "100.00", "currency": "EUR", "status": status
+        } })
+    };
+    let told = [refund("pending", "40.00"), refund("failed", "40.00"), dispute("lost")];
+    let told = [&told[..], &[dispute("needs_response"), dispute("under_review")]].concat();
+    for first in 0..told.len() {
+        for backwards in [false, true] {
+            let play = Play::new();
+            let mut news = told.clone();
+            news.rotate_left(first);
+            if backwards {
+                news.reverse();
+            }
+            for body in news {
+                play.update(body, None).unwrap();
+            }
+            let shown = play.shown();
+            let wanted = json!([{ "refundId": "re_1", "amount": "40.00", "status": "failed" }]);
+            assert_eq!(shown["refunds"], wanted, "the currency is that of the order");
+            let wanted = json!([{
+                "disputeId": "du_1", "amount": "100.00", "currency": "EUR", "status": "lost"
+            }]);
+            assert_eq!(shown["disputes"], wanted);
+        }
+    }
+    // What takes back a refund without an id is final.
+    let play = Play::new();
+    for body in [refund("canceled", "0.00"), refund("succeeded", "40.00")] {
+        play.update(body, None).unwrap();
+    }
+    assert_eq!(play.shown()["refunds"][0]["amount"], "0.00");
+}
+
 #[test]
 fn a_completed_order_stays_so_also_for_an_undo() {
     let play = Play::new();

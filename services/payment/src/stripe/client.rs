@@ -24,8 +24,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Characters that we keep of a provider's message.
 const MESSAGE_CHARS_MAX: usize = 300;
-/// Refunds of one payment that a look-up reads: Stripe's largest page.
-const REFUNDS_MAX: &str = "100";
+/// Refunds on one page of a look-up: Stripe's largest.
+const PAGE_LEN: &str = "100";
+/// Pages that a look-up reads. Nobody pays back in more than a thousand parts.
+const PAGES_MAX: usize = 10;
 
 /// Longest `Idempotency-Key` that Stripe takes.
 const KEY_CHARS_MAX: usize = 255;
@@ -118,12 +120,22 @@ impl Client {
         ProviderRefund::read(&answer).ok_or_else(unreadable)
     }
 
-    /// `GET /v1/refunds?payment_intent=…`, newest first.
+    /// `GET /v1/refunds?payment_intent=…`, newest first: all of them, as they are added up.
     pub(crate) async fn refunds(&self, payment_id: &str) -> Result<Vec<ProviderRefund>, Failure> {
-        let query = [("payment_intent", payment_id), ("limit", REFUNDS_MAX)];
-        let answer = self.get("/v1/refunds", &query).await?;
-        let list = answer["data"].as_array().ok_or_else(unreadable)?;
-        list.iter().map(|it| ProviderRefund::read(it).ok_or_else(unreadable)).collect()
+        let mut refunds: Vec<ProviderRefund> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let mut query = vec![("payment_intent", payment_id), ("limit", PAGE_LEN)];
+            query.extend(refunds.last().map(|last| ("starting_after", last.id.as_str())));
+            let answer = self.get("/v1/refunds", &query).await?;
+            let page = answer["data"].as_array().ok_or_else(unreadable)?;
+            for refund in page {
+                refunds.push(ProviderRefund::read(refund).ok_or_else(unreadable)?);
+            }
+            if page.is_empty() || answer["has_more"] != true {
+                return Ok(refunds);
+            }
+        }
+        Err(Failure::Unclear(format!("{payment_id} has too many refunds to add them up")))
     }
 
     /// What the provider's clock says, as far as it has told; else what ours says. Its webhooks

@@ -1,8 +1,13 @@
 //! Webhook events.
 
-use super::session::{reference, text};
-use proto_schemas::{Currency, OrderId};
+use super::session::{ProviderRefund, reference, text};
+use proto_schemas::OrderId;
+use proto_schemas::payments::{DisputeStatus, RefundStatus};
+use serde_json::Value;
 use service_kit::legible;
+
+/// Characters that we keep of a dispute's reason; Stripe's are single words.
+const REASON_CHARS_MAX: usize = 100;
 
 /// What we read of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,20 +21,28 @@ pub(crate) struct HookEvent {
     /// `client_reference_id`, else `metadata.order_id`.
     pub(crate) order_id: Option<OrderId>,
     pub(crate) payment_id: Option<String>,
+    /// What the event is about: what a session came to, what was refunded in all, what is disputed.
     pub(crate) amount_minor: Option<u64>,
-    pub(crate) currency: Option<Currency>,
+    /// As Stripe writes it, in lower case.
+    pub(crate) currency: Option<String>,
     pub(crate) meaning: Meaning,
 }
 
-/// What an event says of a session's money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an event says of money.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Paid, or nothing was to be paid.
+    /// The session was paid, or nothing was to be paid.
     Completed,
     /// The payment failed, or the session closed without one.
     Failed(&'static str),
     /// The customer is through, the money is on its way.
     Processing,
+    /// A refund is new, or has another status.
+    Refund(ProviderRefund),
+    /// Something of a charge was refunded; those that the event names.
+    Refunded(Vec<ProviderRefund>),
+    /// The customer's bank takes the money back, or wants to.
+    Dispute { status: DisputeStatus, reason: Option<String> },
     /// Nothing that concerns us.
     Other,
 }
@@ -42,22 +55,31 @@ impl HookEvent {
         let kind = text(&event["type"])?;
         let order = text(&object["client_reference_id"]);
         let order = order.or_else(|| text(&object["metadata"]["order_id"]));
-        let currency = text(&object["currency"]).map(|it| it.to_ascii_uppercase());
+        let amount = match kind.as_str() {
+            "charge.refunded" => "amount_refunded",
+            it if it.starts_with("charge.dispute.") => "amount",
+            _ => "amount_total",
+        };
         Some(HookEvent {
             id: text(&event["id"])?,
             object_id: text(&object["id"]),
             order_id: order.and_then(|it| it.parse().ok()),
             payment_id: reference(&object["payment_intent"]),
-            amount_minor: object["amount_total"].as_u64(),
-            currency: currency.and_then(|it| it.parse().ok()),
-            meaning: meaning(&kind, object["payment_status"].as_str()),
+            amount_minor: object[amount].as_u64(),
+            currency: text(&object["currency"]),
+            meaning: meaning(&kind, object),
             kind,
         })
     }
+
+    /// The session that it happened to.
+    pub(crate) fn session_id(&self) -> Option<&String> {
+        self.object_id.as_ref().filter(|_| self.kind.starts_with("checkout.session."))
+    }
 }
 
-fn meaning(kind: &str, payment_status: Option<&str>) -> Meaning {
-    let is_paid = matches!(payment_status, Some("paid" | "no_payment_required"));
+fn meaning(kind: &str, object: &Value) -> Meaning {
+    let is_paid = matches!(object["payment_status"].as_str(), Some("paid" | "no_payment_required"));
     match kind {
         "checkout.session.completed" | "checkout.session.async_payment_succeeded" if is_paid => {
             Meaning::Completed
@@ -67,6 +89,32 @@ fn meaning(kind: &str, payment_status: Option<&str>) -> Meaning {
         }
         "checkout.session.expired" => Meaning::Failed("the payment session expired"),
         "checkout.session.async_payment_failed" => Meaning::Failed("the payment failed"),
+        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            ProviderRefund::read(object).map_or(Meaning::Other, |refund| {
+                let has_failed = kind == "refund.failed";
+                let status = if has_failed { RefundStatus::Failed } else { refund.status };
+                Meaning::Refund(ProviderRefund { status, ..refund })
+            })
+        }
+        "charge.refunded" => {
+            let named = object["refunds"]["data"].as_array().map_or(&[][..], Vec::as_slice);
+            Meaning::Refunded(named.iter().filter_map(ProviderRefund::read).collect())
+        }
+        it if it.starts_with("charge.dispute.") => Meaning::Dispute {
+            status: dispute_status(object["status"].as_str()),
+            reason: text(&object["reason"]).map(|it| it.chars().take(REASON_CHARS_MAX).collect()),
+        },
         _ => Meaning::Other,
+    }
+}
+
+/// What we do not know is for a person to look at.
+fn dispute_status(status: Option<&str>) -> DisputeStatus {
+    match status {
+        Some("under_review" | "warning_under_review") => DisputeStatus::UnderReview,
+        Some("won") => DisputeStatus::Won,
+        Some("lost") => DisputeStatus::Lost,
+        Some("warning_closed" | "prevented" | "charge_refunded") => DisputeStatus::Closed,
+        _ => DisputeStatus::NeedsResponse,
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct ProviderSession {
 pub(crate) struct ProviderRefund {
     pub(crate) id: String,
     pub(crate) amount_minor: u64,
+    /// As Stripe writes it, in lower case.
+    pub(crate) currency: Option<String>,
     pub(crate) status: RefundStatus,
 }
 
@@ -50,6 +52,7 @@ impl ProviderRefund {
         Some(ProviderRefund {
             id: text(&object["id"])?,
             amount_minor: object["amount"].as_u64()?,
+            currency: text(&object["currency"]),
             status: match object["status"].as_str() {
                 Some("succeeded") => RefundStatus::Succeeded,
                 Some("failed") => RefundStatus::Failed,
@@ -62,7 +65,7 @@ impl ProviderRefund {
 
     /// Whether money goes or went back.
     pub(crate) fn stands(&self) -> bool {
-        !matches!(self.status, RefundStatus::Failed | RefundStatus::Canceled)
+        self.status.stands()
     }
 }
 

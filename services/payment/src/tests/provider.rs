@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -34,6 +34,10 @@ pub(in crate::tests) struct World {
     pub(in crate::tests) refuse_refunds: u32,
     /// Sessions are refused so, before anything is done under their key.
     pub(in crate::tests) refuse_sessions: Option<(u16, &'static str)>,
+    /// This many next refunds are taken, and have failed already.
+    pub(in crate::tests) fail_refunds: u32,
+    /// What somebody pays back by hand just before our next refunds, one after the other.
+    pub(in crate::tests) meanwhile: VecDeque<u64>,
     /// Forgets what was answered under a key, as Stripe may after 24 hours.
     pub(in crate::tests) forget_keys: bool,
 }
@@ -70,20 +74,21 @@ impl Provider {
         self.with(|world| world.sessions.values().filter(open).count())
     }
 
+    /// What goes back, oldest first.
     pub(in crate::tests) fn refunded(&self) -> Vec<u64> {
-        self.with(|world| world.refunds.iter().map(|it| it["amount"].as_u64().unwrap()).collect())
+        self.with(|world| world.standing().map(|it| it["amount"].as_u64().unwrap()).collect())
     }
 
     /// Somebody pays back in the provider's own dashboard.
     pub(in crate::tests) fn pay_back_by_hand(&self, session_id: &str, amount: u64) {
+        self.with(|world| world.pay_back(&format!("pi_of_{session_id}"), amount, "succeeded"));
+    }
+
+    /// The customer's bank sends a refund back.
+    pub(in crate::tests) fn fail_refund(&self, id: &str) {
         self.with(|world| {
-            world.refunds.push(json!({
-                "id": format!("re_hand_{}", world.refunds.len() + 1),
-                "object": "refund",
-                "amount": amount,
-                "payment_intent": format!("pi_of_{session_id}"),
-                "status": "succeeded",
-            }));
+            let refund = world.refunds.iter_mut().find(|it| it["id"] == id).unwrap();
+            refund["status"] = json!("failed");
         });
     }
 
@@ -95,6 +100,35 @@ impl Provider {
             session["payment_status"] = json!("paid");
             session["payment_intent"] = json!(format!("pi_of_{session_id}"));
         });
+    }
+}
+
+impl World {
+    /// Refunds that have not failed.
+    fn standing(&self) -> impl Iterator<Item = &Value> {
+        self.refunds.iter().filter(|it| it["status"] != "failed")
+    }
+
+    /// What can still be paid back.
+    fn left(&self, payment_id: &str) -> u64 {
+        let paid = self.sessions.values().find(|it| it["payment_intent"] == payment_id);
+        let paid = paid.map_or(0, |it| it["amount_total"].as_u64().unwrap());
+        let of = self.standing().filter(|it| it["payment_intent"] == payment_id);
+        paid - of.map(|it| it["amount"].as_u64().unwrap()).sum::<u64>()
+    }
+
+    fn pay_back(&mut self, payment_id: &str, amount: u64, status: &str) -> Value {
+        assert!(amount <= self.left(payment_id), "nobody pays back more than was paid");
+        let refund = json!({
+            "id": format!("re_{}", self.refunds.len() + 1),
+            "object": "refund",
+            "amount": amount,
+            "currency": "usd",
+            "payment_intent": payment_id,
+            "status": status,
+        });
+        self.refunds.push(refund.clone());
+        refund
     }
 }
 
@@ -208,19 +242,20 @@ async fn refund(
             return refused(400, "balance_insufficient", "Insufficient funds in your account");
         }
         let payment = &fields["payment_intent"];
-        if world.refunds.iter().any(|it| it["payment_intent"] == payment.as_str()) {
+        if let Some(amount) = world.meanwhile.pop_front() {
+            world.pay_back(payment, amount, "succeeded");
+        }
+        let (amount, left): (u64, u64) = (fields["amount"].parse().unwrap(), world.left(payment));
+        if left == 0 {
             return refused(400, "charge_already_refunded", "already refunded");
         }
-        let amount: u64 = fields["amount"].parse().unwrap();
-        let refund = json!({
-            "id": format!("re_{}", world.refunds.len() + 1),
-            "object": "refund",
-            "amount": amount,
-            "payment_intent": payment,
-            "status": "succeeded",
-        });
-        world.refunds.push(refund.clone());
-        (StatusCode::OK, Json(refund))
+        if amount > left {
+            return refused(400, "invalid", "greater than unrefunded amount on charge");
+        }
+        let has_failed = world.fail_refunds > 0;
+        world.fail_refunds -= u32::from(has_failed);
+        let status = if has_failed { "failed" } else { "pending" };
+        (StatusCode::OK, Json(world.pay_back(payment, amount, status)))
     })
 }
 
@@ -230,6 +265,14 @@ async fn refunds(
 ) -> Answer {
     let world = world.lock().unwrap();
     let of = |it: &&Value| it["payment_intent"] == query["payment_intent"].as_str();
-    let data: Vec<_> = world.refunds.iter().filter(of).cloned().collect();
-    (StatusCode::OK, Json(json!({ "object": "list", "data": data })))
+    let newest_first = world.refunds.iter().rev().filter(of);
+    let after = query.get("starting_after");
+    let older: Vec<_> = match after {
+        Some(id) => newest_first.skip_while(|it| it["id"] != id.as_str()).skip(1).collect(),
+        None => newest_first.collect(),
+    };
+    let limit: usize = query["limit"].parse().unwrap();
+    let data: Vec<_> = older.iter().take(limit).collect();
+    let has_more = older.len() > limit;
+    (StatusCode::OK, Json(json!({ "object": "list", "data": data, "has_more": has_more })))
 }

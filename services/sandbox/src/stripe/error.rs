@@ -80,6 +80,11 @@ impl StripeError {
         Self::new(StatusCode::BAD_REQUEST, "idempotency_error", message)
     }
 
+    /// What is at fault, in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The body of the answer.
     pub(crate) fn body(&self) -> Value {
         let mut error = Map::new();

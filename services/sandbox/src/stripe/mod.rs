@@ -2,13 +2,15 @@
 //! idempotency keys, and errors in Stripe's shape.
 
 mod error;
+mod events;
 mod form;
 mod idempotency;
-mod refunds;
+pub(crate) mod refunds;
 mod sessions;
 
 pub(crate) use error::StripeError;
-pub(crate) use sessions::{event, rendered};
+pub(crate) use events::event;
+pub(crate) use sessions::rendered;
 
 use crate::office::Office;
 use axum::{

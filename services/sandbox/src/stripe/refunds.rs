@@ -13,7 +13,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Stripe's length of a page, and its longest.
 const PAGE_LEN: usize = 10;
@@ -37,31 +37,37 @@ pub(super) async fn create(
             return Err(error.code("parameter_invalid_integer").param("amount"));
         }
         let reason = params.one_of("reason", &REASONS)?.map(str::to_owned);
-        let (payment, amount) = refundable(world, id, asked, &params)?;
-        let refund = Refund {
-            id: new_id("re_", 24),
-            created_s: now_s(),
-            payment_intent: payment.id.clone(),
-            charge: payment.charge.clone(),
-            amount,
-            currency: payment.currency.clone(),
-            reason,
-            metadata: params.map("metadata"),
+        let (payment, amount) = match world.payment(id) {
+            Some(payment) => refundable(world, payment, asked)?,
+            None => unseen(id, asked, &params)?,
         };
+        let refund = Refund { reason, metadata: params.map("metadata"), ..made(&payment, amount) };
         Ok((rendered(&refund), vec![Record::Payment(payment), Record::Refund(refund)]))
     })
 }
 
+/// A new refund of so much.
+pub(crate) fn made(payment: &Payment, amount: i64) -> Refund {
+    Refund {
+        id: new_id("re_", 24),
+        created_s: now_s(),
+        payment_intent: payment.id.clone(),
+        charge: payment.charge.clone(),
+        amount,
+        currency: payment.currency.clone(),
+        reason: None,
+        metadata: BTreeMap::new(),
+        failed: false,
+    }
+}
+
 /// The payment, and how much of it goes back.
-fn refundable(
+pub(crate) fn refundable(
     world: &World,
-    id: &str,
+    payment: &Payment,
     asked: Option<i64>,
-    params: &Params,
 ) -> Result<(Payment, i64), StripeError> {
-    let Some(payment) = world.payment(id) else {
-        return unseen(id, asked, params);
-    };
+    let id = &payment.id;
     if !payment.succeeded {
         let message =
             format!("This PaymentIntent ({id}) does not have a successful charge to refund.");
@@ -130,7 +136,7 @@ pub(super) async fn list(
 }
 
 /// The refund as Stripe shows it.
-fn rendered(refund: &Refund) -> Value {
+pub(crate) fn rendered(refund: &Refund) -> Value {
     json!({
         "id": refund.id,
         "object": "refund",
@@ -143,6 +149,6 @@ fn rendered(refund: &Refund) -> Value {
         "payment_intent": refund.payment_intent,
         "reason": refund.reason,
         "receipt_number": null,
-        "status": "succeeded",
+        "status": if refund.failed { "failed" } else { "succeeded" },
     })
 }

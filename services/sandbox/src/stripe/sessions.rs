@@ -16,8 +16,6 @@ use std::sync::Arc;
 
 type Pairs = Result<Form<Vec<(String, String)>>, FormRejection>;
 
-/// The version of the API whose shapes these are.
-const API_VERSION: &str = "2026-10-28.endive";
 /// Stripe takes 30 minutes to 24 hours from now, and 24 hours when nothing is said.
 const EXPIRES_S_MIN: u64 = 30 * 60;
 const EXPIRES_S_MAX: u64 = 24 * 60 * 60;
@@ -221,21 +219,4 @@ pub(crate) fn rendered(session: &Session) -> Value {
         "success_url": session.success_url,
         "url": url,
     })
-}
-
-/// An event about this session: its id, and the bytes that are sent.
-pub(crate) fn event(kind: &str, session: &Session) -> (String, String) {
-    let id = new_id("evt_", 24);
-    let event = json!({
-        "id": id,
-        "object": "event",
-        "api_version": API_VERSION,
-        "created": now_s(),
-        "data": { "object": rendered(session) },
-        "livemode": false,
-        "pending_webhooks": 1,
-        "request": { "id": null, "idempotency_key": null },
-        "type": kind,
-    });
-    (id, format!("{event:#}"))
 }

@@ -1,0 +1,146 @@
+//! Whose money: what was paid, what goes back and by whose hand, and what a person has to look at.
+//! What needs a lost answer at an exact point is tried in the payment service.
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use system_tests::{
+    Failure,
+    client::{Api, order_of, text},
+    scenarios::PROCESS_ORDER,
+    shared::system,
+    until,
+};
+
+const RECORD_REFUND: &str = "record-refund";
+const RECORD_DISPUTE: &str = "record-dispute";
+
+/// An order over 100.00 USD for which this was paid, in cents of some currency; and its payment.
+async fn paid(api: &Api, minor: u64, currency: &str) -> Result<(String, String), Failure> {
+    let order_id = api.place(&order_of(2, false, "bob")).await?;
+    let order = api.order_is(&order_id, "awaiting_payment").await?;
+    let session = text(&order, "/paymentSessionId")?;
+    let how = json!({ "amountMinor": minor, "currency": currency });
+    api.customer(&session, "pay", how).await?;
+    let payment_id = api.payment_of(&order_id).await?;
+    Ok((order_id, payment_id))
+}
+
+/// An order that holds for a person, as what was paid is not what it costs.
+async fn held(api: &Api, minor: u64, currency: &str) -> Result<(String, String), Failure> {
+    let (order_id, payment_id) = paid(api, minor, currency).await?;
+    until("a person is asked", api.patience(), || async {
+        let saga = api.saga(PROCESS_ORDER, &order_id).await?;
+        let is_asked =
+            saga["waits"].as_array().into_iter().flatten().any(|it| it["taskId"].is_string());
+        if is_asked { Ok(()) } else { Err(saga.to_string()) }
+    })
+    .await?;
+    assert_eq!(api.order(&order_id).await?["status"], "awaiting_payment");
+    Ok((order_id, payment_id))
+}
+
+async fn shows_refunds(
+    api: &Api,
+    order_id: &str,
+    wanted: &[(&str, &str)],
+) -> Result<Value, Failure> {
+    until(&format!("{order_id} shows {wanted:?}"), api.patience(), || async {
+        let order = api.order(order_id).await?;
+        let refunds = order["refunds"].as_array().cloned().unwrap_or_default();
+        let shown = |it: &Value| (text(it, "/amount").ok(), text(it, "/status").ok());
+        let shown: BTreeSet<_> = refunds.iter().map(shown).collect();
+        let some = |text: &str| Some(text.to_owned());
+        let wanted: BTreeSet<_> = wanted.iter().map(|it| (some(it.0), some(it.1))).collect();
+        if shown == wanted { Ok(order) } else { Err(order.to_string()) }
+    })
+    .await
+}
+
+async fn went_back(api: &Api, order_id: &str) -> Result<u64, Failure> {
+    let effects = api.effects(order_id).await?;
+    effects["refundedMinor"].as_u64().ok_or_else(|| effects.to_string())
+}
+
+#[tokio::test]
+async fn a_cancel_gives_back_what_nobody_has_given_back_by_hand() -> Result<(), Failure> {
+    let (_, api) = system().await?;
+    for by_hand in [&[3_000][..], &[3_000, 1_000], &[3_000, 6_000]] {
+        let (order_id, payment_id) = held(&api, 9_000, "usd").await?;
+        for minor in by_hand {
+            let how = json!({ "amountMinor": minor });
+            api.at_the_provider(&format!("payments/{payment_id}/refund"), how).await?;
+        }
+        let saga = api.saga(PROCESS_ORDER, &order_id).await?;
+        api.make_move(&text(&saga, "/id")?, "cancel").await?.expect(202)?;
+        api.order_is(&order_id, "cancelled").await?;
+        api.saga_is(PROCESS_ORDER, &order_id, "cancelled").await?;
+        assert_eq!(went_back(&api, &order_id).await?, 9_000, "after {by_hand:?}");
+        let whole: &[(&str, &str)] = match by_hand {
+            [_] => &[("30.00", "succeeded"), ("60.00", "succeeded")],
+            [_, 1_000] => &[("30.00", "succeeded"), ("10.00", "succeeded"), ("50.00", "succeeded")],
+            _ => &[("30.00", "succeeded"), ("60.00", "succeeded")],
+        };
+        shows_refunds(&api, &order_id, whole).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_money_is_held_until_a_person_accepts_it_or_has_it_paid_back() -> Result<(), Failure>
+{
+    let (_, api) = system().await?;
+    let (accepted, _) = held(&api, 9_000, "usd").await?;
+    api.approve(&accepted, true).await?.expect(202)?;
+    api.order_is(&accepted, "shipped").await?;
+    assert_eq!(went_back(&api, &accepted).await?, 0);
+
+    let (refused, _) = held(&api, 10_000, "eur").await?;
+    api.approve(&refused, false).await?.expect(202)?;
+    let order = api.order_is(&refused, "cancelled").await?;
+    let why = order["history"].to_string();
+    assert!(why.contains("100.00 EUR was not accepted"), "{why}");
+    let order = shows_refunds(&api, &refused, &[("100.00", "succeeded")]).await?;
+    assert_eq!(order["refunds"][0]["currency"], "EUR", "{order}");
+    assert_eq!(went_back(&api, &refused).await?, 10_000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_is_shown_and_needs_a_person() -> Result<(), Failure> {
+    let (_, api) = system().await?;
+    let (order_id, _) = held(&api, 9_000, "usd").await?;
+    api.approve(&order_id, false).await?.expect(202)?;
+    let order = shows_refunds(&api, &order_id, &[("90.00", "succeeded")]).await?;
+    let refund = text(&order, "/refunds/0/refundId")?;
+    api.at_the_provider(&format!("refunds/{refund}/fail"), json!({ "repeat": 1 })).await?;
+    shows_refunds(&api, &order_id, &[("90.00", "failed")]).await?;
+    let key = format!("{refund}/failed");
+    let saga = api.saga_is(RECORD_REFUND, &key, "attention").await?;
+    let why = saga["reason"].to_string();
+    assert!(why.contains("90.00 USD") && why.contains(&order_id), "{saga}");
+    api.make_move(&text(&saga, "/id")?, "terminate").await?.expect(202)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dispute_is_shown_and_needs_a_person() -> Result<(), Failure> {
+    let (_, api) = system().await?;
+    let (order_id, payment_id) = paid(&api, 10_000, "usd").await?;
+    api.order_is(&order_id, "shipped").await?;
+    let dispute = format!("payments/{payment_id}/dispute");
+    let told = api.at_the_provider(&format!("{dispute}/needs_response"), json!({})).await?;
+    let id = text(&told, "/object/id")?;
+    let saga = api.saga_is(RECORD_DISPUTE, &id, "attention").await?;
+    assert!(saga["reason"].to_string().contains("fraudulent"), "{saga}");
+    api.at_the_provider(&format!("{dispute}/won"), json!({})).await?;
+    until("the order shows how it ended", api.patience(), || async {
+        let order = api.order(&order_id).await?;
+        let wanted = json!([{
+            "disputeId": id, "amount": "100.00", "status": "won", "reason": "fraudulent"
+        }]);
+        if order["disputes"] == wanted { Ok(()) } else { Err(order.to_string()) }
+    })
+    .await?;
+    api.make_move(&text(&saga, "/id")?, "terminate").await?.expect(202)?;
+    Ok(())
+}

@@ -13,7 +13,7 @@
 
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{Payment, PaymentDetails, SessionStatus};
-use proto_schemas::{Amount, Currency, OrderId};
+use proto_schemas::{Amount, ChargeError, Currency, OrderId};
 use serde::{Deserialize, Serialize};
 use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
 
@@ -127,9 +127,16 @@ pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Sett
     Ok(Settled::Told)
 }
 
-/// An amount of the provider, in minor units.
-pub(crate) fn amount(minor: u64, currency: Currency) -> Outcome<Amount> {
-    Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
+/// An amount as the provider counts it. One that it cannot count is refused for good: no repeat
+/// would change it.
+pub(crate) fn units(amount: Amount, currency: Currency) -> Outcome<u64> {
+    let refused = |error: ChargeError| Refusal::rejected("not_chargeable", error.to_string());
+    currency.to_units(amount).map_err(refused)
+}
+
+/// An amount that the provider has counted.
+pub(crate) fn amount(units: u64, currency: Currency) -> Outcome<Amount> {
+    currency.of_units(units).map_err(|error| Refusal::failed(error.to_string()))
 }
 
 /// The later of two states.

@@ -12,7 +12,7 @@ use crate::{
 use chrono::{DateTime, Duration, Utc};
 use proto_schemas::payments::{CreateSession, Session, SessionStatus};
 use serde::{Deserialize, Serialize};
-use service_kit::{Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Tx, WorkError};
+use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
 use std::sync::Arc;
 
 /// Stripe takes 30 minutes to 24 hours from its own clock; ours may be ahead, and the call late.
@@ -76,8 +76,7 @@ impl Effect for OpenSession {
         if let Some(row) = open {
             return Ok(Begun::Done(reply(row)));
         }
-        let amount_minor =
-            amount.minor(*currency).map_err(|error| Refusal::failed(error.to_string()))?;
+        let amount_minor = ledger::units(*amount, *currency)?;
         let expires_at = call.at + Duration::minutes(OPEN_MINUTES);
         Ok(Begun::Work(Intent { session: call.body.clone(), amount_minor, expires_at }))
     }

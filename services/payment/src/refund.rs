@@ -113,8 +113,7 @@ impl Effect for PayBack {
         if let Some(refund) = row.refund {
             return Ok(Begun::Done(refund));
         }
-        let amount_minor =
-            amount.minor(*currency).map_err(|error| Refusal::failed(error.to_string()))?;
+        let amount_minor = ledger::units(*amount, *currency)?;
         if amount_minor == 0 {
             return Ok(Begun::Done(nothing(*amount, *currency)));
         }

@@ -4,10 +4,12 @@
 mod error;
 mod form;
 mod idempotency;
+mod money;
 mod refunds;
 mod sessions;
 
 pub(crate) use error::StripeError;
+pub(crate) use money::shown;
 pub(crate) use sessions::{event, rendered};
 
 use crate::office::Office;

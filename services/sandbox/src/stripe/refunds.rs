@@ -1,6 +1,6 @@
 //! Refunds.
 
-use super::{StripeError, form::Params, idempotency::Keyed, sessions::form};
+use super::{StripeError, form::Params, idempotency::Keyed, money, sessions::form};
 use crate::{
     office::{Office, new_id, now_s},
     world::{Payment, Record, Refund, World},
@@ -38,6 +38,7 @@ pub(super) async fn create(
         }
         let reason = params.one_of("reason", &REASONS)?.map(str::to_owned);
         let (payment, amount) = refundable(world, id, asked, &params)?;
+        money::check_digits(amount, &payment.currency)?;
         let refund = Refund {
             id: new_id("re_", 24),
             created_s: now_s(),

@@ -4,23 +4,31 @@
 use super::{
     paths::WAYS,
     shop::services,
-    world::{PLACED, World, order},
+    world::{PLACED, World, order, registry_with},
 };
-use crate::{late_payment::LatePayment, process_order::ProcessOrder, record_refund::RecordRefund};
+use crate::{
+    Settings,
+    late_payment::LatePayment,
+    process_order::{Limits, ProcessOrder},
+    record_refund::RecordRefund,
+};
 use proto_schemas::inventory::CheckAvailability;
 use saga_core::{
     abort::Abort,
     ctx::Ctx,
-    fold::{OpenWait, State, fold},
-    journal::{Decision, Entry, Turn},
+    fold::{OpenWait, State, Status, fold},
+    journal::{Decision, Entry, Fact, Turn},
+    payload::Payload,
     replay::{Applied, Code, Live, ReplayError, code},
     saga::{Declared, Saga},
+    testing::Desk,
 };
 use serde_json::{Value, json};
 use std::{
     cell::Cell,
     future::{IntoFuture, poll_fn},
     marker::PhantomData,
+    num::NonZeroU32,
 };
 
 /// Every journal of every way, with the code that wrote it.
@@ -228,6 +236,37 @@ impl<S: Saga> Saga for Inserted<S> {
         })
         .await
     }
+}
+
+/// Before couriers tried again, the first failure was the end, and no number of them was recorded.
+#[test]
+fn an_order_that_ended_at_its_first_failed_delivery_replays() {
+    let once = Limits { delivery_attempts: NonZeroU32::MIN, ..Limits::default() };
+    let registry = registry_with(&Settings { process_order: once });
+    let world = World { desk: Desk::new(registry), services: services(10) };
+    let world = world.placed().paid().tracked("failed");
+    let mut journal = world.journal(world.order().id);
+    assert!(journal.iter().flat_map(decisions).all(|it| !matches!(it, Decision::Patch { .. })));
+    let Fact::Started(start) = &mut journal[0].fact else { panic!("it begins so") };
+    start.settings = Payload::of(&json!({
+        "approvalMs": 86_400_000, "paymentMs": 86_400_000, "deliveryMs": 1_209_600_000
+    }))
+    .unwrap();
+    let live = Live::replay(code::<ProcessOrder>(), &journal).unwrap();
+    assert_eq!(live.state().status(), Status::Completed);
+    // And one that still holds for the courier goes by the new way.
+    let waiting = &journal[..journal.len() - 3];
+    let mut live = Live::replay(code::<ProcessOrder>(), waiting).unwrap();
+    let failed = &journal[waiting.len()];
+    assert!(matches!(failed.fact, Fact::Received { .. }), "{:?}", failed.fact);
+    let Turn::Done { at, .. } = failed.turn else { panic!("it was seen") };
+    live.turn(failed.at, at, &failed.fact).unwrap();
+    let told = &journal[waiting.len() + 1];
+    let Turn::Done { at, .. } = told.turn else { panic!("it was seen") };
+    let Ok(Applied::Decided(decided)) = live.turn(told.at, at, &told.fact) else {
+        panic!("it is applied")
+    };
+    assert!(matches!(decided[0], Decision::Patch { .. }), "{decided:?}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ pub async fn serve_on(
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let parts = Parts {
         nats: nats.clone(),
-        db,
+        db: db.clone(),
         engine: engine.handle.clone(),
         stream: config.stream,
         tokens: config.tokens.clone(),
@@ -142,7 +142,7 @@ pub async fn serve_on(
         metrics: metrics.clone(),
     };
     let mut bus = Bus::start(parts).await?;
-    let app = App { engine: engine.handle.clone(), courier: bus.courier.clone(), readers };
+    let app = App::new(db.instance(), &engine.handle, &bus.courier, readers);
     let door = Door {
         title: "Fermata",
         description: "Runs sagas: what they wait for, what they did, and what people decide.",

@@ -93,10 +93,7 @@ impl Amount {
     /// # Errors
     /// More minor units than [`Amount::MINOR_MAX`].
     pub fn of_minor(minor: u64, currency: Currency) -> Result<Amount, AmountError> {
-        if minor > Amount::MINOR_MAX {
-            return Err(AmountError::TooLarge);
-        }
-        Ok(Amount { digits: minor, decimals: currency.decimals() })
+        Amount::of_scaled(minor, currency.decimals())
     }
 
     /// Whether it is nothing, in whatever currency.
@@ -110,11 +107,34 @@ impl Amount {
     /// More decimals than the currency has, or more minor units than [`Amount::MINOR_MAX`].
     pub fn minor(self, currency: Currency) -> Result<u64, AmountError> {
         let max = currency.decimals();
-        let missing =
-            max.checked_sub(self.decimals).ok_or(AmountError::TooManyDecimals { max, currency })?;
-        let minor =
-            10_u64.checked_pow(u32::from(missing)).and_then(|by| self.digits.checked_mul(by));
-        minor.filter(|minor| *minor <= Amount::MINOR_MAX).ok_or(AmountError::TooLarge)
+        if max < self.decimals {
+            return Err(AmountError::TooManyDecimals { max, currency });
+        }
+        self.scaled(max).filter(|minor| *minor <= Amount::MINOR_MAX).ok_or(AmountError::TooLarge)
+    }
+
+    /// The amount in steps of so many decimals, when it is a whole number of them.
+    pub(crate) fn scaled(self, decimals: u8) -> Option<u64> {
+        let trimmed = self.trimmed(decimals);
+        let missing = decimals.checked_sub(trimmed.decimals)?;
+        10_u64.checked_pow(missing.into()).and_then(|by| trimmed.digits.checked_mul(by))
+    }
+
+    /// The amount of so many steps of so many decimals.
+    pub(crate) fn of_scaled(digits: u64, decimals: u8) -> Result<Amount, AmountError> {
+        if digits > Amount::MINOR_MAX {
+            return Err(AmountError::TooLarge);
+        }
+        Ok(Amount { digits, decimals })
+    }
+
+    /// The same amount without the zeros that stand behind so many decimals.
+    pub(crate) fn trimmed(mut self, decimals: u8) -> Amount {
+        while self.decimals > decimals && self.digits.is_multiple_of(10) {
+            self.digits /= 10;
+            self.decimals -= 1;
+        }
+        self
     }
 
     /// The same amount with all decimals of the currency, as it goes out: `100` becomes `100.00`.

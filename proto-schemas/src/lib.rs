@@ -18,6 +18,7 @@
 //! no body has it.
 
 mod amount;
+mod charge;
 mod check;
 mod currency;
 pub mod delivery;
@@ -33,10 +34,11 @@ mod text;
 mod walk;
 
 pub use amount::{AMOUNT_DIGITS_MAX, Amount, AmountError, sum_minor};
+pub use charge::ChargeError;
 pub use check::{Body, FAULTS_MAX, Fault, Refusal, read};
 pub use currency::{Currency, UnknownCurrency};
 pub use documents::{documents, procedure};
 #[doc(hidden)]
 pub use serde_json::Value;
 pub use table::{Kind, MESSAGES, Message};
-pub use text::{BadOrderId, ORDER_ID_CHARS_MAX, OrderId, Personal, is_sku};
+pub use text::{BadOrderId, ORDER_ID_CHARS_MAX, OrderId, Personal, is_sku, written_address};

@@ -4,7 +4,7 @@ use crate::{
     amount::Amount,
     currency::Currency,
     orders::OrderCreated,
-    text::{OrderId, Personal, line},
+    text::{OrderId, Personal, line, mail},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,8 @@ pub struct SendNotification {
     /// What the mail tells.
     pub kind: NotificationKind,
     /// The mail address.
-    #[validate(length(min = 3, max = 254), email(message = "must be a mail address"))]
+    #[validate(length(min = 3, max = 254), custom(function = "mail"))]
+    #[schemars(extend("format" = "email"))]
     pub to: Personal,
     /// How the customer is addressed.
     #[validate(length(min = 1, max = 200), custom(function = "line"))]

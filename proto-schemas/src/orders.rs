@@ -2,14 +2,14 @@
 
 mod checks;
 
-pub(crate) use checks::{check_amounts, check_created, check_reason};
+pub(crate) use checks::{check_amounts, check_charge, check_created, check_reason};
 
 use crate::{
     amount::{Amount, AmountError},
     currency::Currency,
     delivery::ShipmentStatus,
     payments::{DisputeStatus, RefundStatus},
-    text::{OrderId, Personal, line, sku},
+    text::{OrderId, Personal, line, mail, sku},
 };
 use chrono::{DateTime, Utc};
 use saga_core::filter::Field;
@@ -50,7 +50,8 @@ pub struct Customer {
     #[schemars(extend("format" = "line"))]
     pub name: Personal,
     /// The mail address.
-    #[validate(length(min = 3, max = 254), email(message = "must be a mail address"))]
+    #[validate(length(min = 3, max = 254), custom(function = "mail"))]
+    #[schemars(extend("format" = "email"))]
     pub email: Personal,
     /// The telephone number.
     #[serde(default, skip_serializing_if = "Option::is_none")]

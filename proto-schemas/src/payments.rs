@@ -5,7 +5,7 @@ use crate::{
     body,
     check::{Fault, read_event},
     currency::Currency,
-    orders::{OrderCreated, REASON_CHARS_MAX},
+    orders::{OrderCreated, REASON_CHARS_MAX, check_charge},
     text::{OrderId, line},
 };
 use chrono::{DateTime, Utc};
@@ -22,7 +22,7 @@ pub(crate) fn check_amount(amount: Amount, currency: Currency, faults: &mut Vec<
 }
 
 pub(crate) fn check_session(session: &CreateSession, faults: &mut Vec<Fault>) {
-    check_amount(session.amount, session.currency, faults);
+    check_charge("/amount", session.amount, session.currency, faults);
 }
 
 pub(crate) fn check_refund(refund: &RefundPayment, faults: &mut Vec<Fault>) {

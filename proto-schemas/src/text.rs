@@ -1,8 +1,9 @@
 //! Texts with a meaning: order ids, stock keeping units, and what belongs to a person.
 
+use email_address::EmailAddress;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use std::{borrow::Cow, fmt, ops::Deref, str::FromStr};
+use std::{borrow::Cow, fmt, net::IpAddr, ops::Deref, str::FromStr};
 use validator::{ValidateEmail, ValidateLength, ValidationError};
 
 /// Characters of an order id: room for a UUID, an ULID or a shop's own number, and short enough for
@@ -138,12 +139,6 @@ impl ValidateLength<u64> for Personal {
     }
 }
 
-impl ValidateEmail for Personal {
-    fn as_email_string(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(&self.0))
-    }
-}
-
 impl JsonSchema for Personal {
     fn inline_schema() -> bool {
         true
@@ -155,6 +150,34 @@ impl JsonSchema for Personal {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "x-personal": true })
+    }
+}
+
+/// Bytes of a mail address, and of what stands before its `@`: RFC 5321, 4.5.3.1.
+const MAIL_BYTES_MAX: usize = 254;
+const MAIL_USER_BYTES_MAX: usize = 64;
+
+/// A mail address as a mailer writes it: its domain in ASCII. None for what cannot be written to:
+/// not every mail server takes other letters before the `@`, quoted ones, or an IP address behind.
+pub fn written_address(text: &str) -> Option<String> {
+    if !text.validate_email() {
+        return None;
+    }
+    let (user, domain) = text.rsplit_once('@')?;
+    let domain = idna::domain_to_ascii(domain).ok()?;
+    let is_writable = user.len() <= MAIL_USER_BYTES_MAX
+        && EmailAddress::is_valid_local_part(user)
+        && EmailAddress::is_valid_domain(&domain)
+        && !domain.starts_with('[')
+        && domain.parse::<IpAddr>().is_err();
+    let address = format!("{user}@{domain}");
+    (is_writable && address.len() <= MAIL_BYTES_MAX).then_some(address)
+}
+
+pub(crate) fn mail(text: impl AsRef<str>) -> Result<(), ValidationError> {
+    match written_address(text.as_ref()) {
+        Some(_) => Ok(()),
+        None => Err(ValidationError::new("email").with_message("must be a mail address".into())),
     }
 }
 

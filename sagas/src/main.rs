@@ -15,6 +15,11 @@ fn registry(settings: &mut Settings<'_>) -> Result<Registry, RegistryError> {
         approval_ms: settings.milliseconds("PROCESS_ORDER_APPROVAL_MS", default.approval_ms),
         payment_ms: settings.milliseconds("PROCESS_ORDER_PAYMENT_MS", default.payment_ms),
         delivery_ms: settings.milliseconds("PROCESS_ORDER_DELIVERY_MS", default.delivery_ms),
+        delivery_attempts: settings.value(
+            "PROCESS_ORDER_DELIVERY_ATTEMPTS",
+            default.delivery_attempts,
+            "a number of attempts, at least 1",
+        ),
     };
     let mut registry = Registry::new(concat!("fermata ", env!("CARGO_PKG_VERSION")));
     sagas::register(&mut registry, &sagas::Settings { process_order })?;

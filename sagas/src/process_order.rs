@@ -22,7 +22,7 @@ use saga_core::{
     saga::{Declared, Late, Saga, event, events},
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// From this score on a manager is asked. Below it nobody ever is.
 pub const RISK_REVIEW_MIN: u8 = 70;
@@ -37,12 +37,19 @@ pub struct Limits {
     pub payment_ms: u64,
     /// For the courier, from the moment when the goods leave.
     pub delivery_ms: u64,
+    /// How often the courier may fail to deliver before nothing more is awaited.
+    pub delivery_attempts: NonZeroU32,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         const DAY_MS: u64 = 24 * 3600 * 1000;
-        Limits { approval_ms: DAY_MS, payment_ms: DAY_MS, delivery_ms: 14 * DAY_MS }
+        Limits {
+            approval_ms: DAY_MS,
+            payment_ms: DAY_MS,
+            delivery_ms: 14 * DAY_MS,
+            delivery_attempts: const { NonZeroU32::new(3).unwrap() },
+        }
     }
 }
 
@@ -241,7 +248,8 @@ async fn accept_other_money(
     }
 }
 
-/// Holds for the courier, and records each status on the order.
+/// Holds for the courier, and records each status on the order. Couriers try again: a failure is
+/// told to the support, and ends nothing unless it was the last one.
 async fn deliver(
     ctx: &Ctx<Limits>,
     order: &OrderCreated,
@@ -257,7 +265,8 @@ async fn deliver(
         }),
         ..UpdateStatus::on(&order.order_id)
     };
-    let due = ctx.now().after_ms(ctx.settings().delivery_ms);
+    let Limits { delivery_ms, delivery_attempts, .. } = ctx.settings();
+    let (due, mut failures) = (ctx.now().after_ms(*delivery_ms), 0);
     ctx.call(at(ShipmentStatus::Created, Some(OrderStatus::Shipped))).await?;
     loop {
         let left = until(due, ctx.now());
@@ -268,14 +277,16 @@ async fn deliver(
                 ..UpdateStatus::of(order, OrderStatus::DeliveryFailed)
             };
             ctx.call(failed).await?;
-            return open_ticket(ctx, order, reason, tracking_number).await;
+            open_ticket(ctx, order, reason, &tracking_number).await?;
+            return Ok(Outcome::TicketOpened);
         };
         let status = ShipmentStatus::from(update.status);
         match update.status {
             DeliveryStatus::PickedUp
             | DeliveryStatus::InTransit
             | DeliveryStatus::OutForDelivery => {
-                ctx.call(at(status, None)).await?;
+                let again = (0 < failures).then_some(OrderStatus::Shipped);
+                ctx.call(at(status, again)).await?;
             }
             DeliveryStatus::Delivered => {
                 let completed = SendNotification {
@@ -292,7 +303,16 @@ async fn deliver(
                 let mut failed = at(status, Some(OrderStatus::DeliveryFailed));
                 failed.reason = Some(reason.to_owned());
                 ctx.call(failed).await?;
-                return open_ticket(ctx, order, reason, tracking_number).await;
+                failures += 1;
+                let is_last = returned
+                    || delivery_attempts.get() <= failures
+                    || !ctx.patched("couriers-try-again");
+                if returned || failures == 1 {
+                    open_ticket(ctx, order, reason, &tracking_number).await?;
+                }
+                if is_last {
+                    return Ok(Outcome::TicketOpened);
+                }
             }
         }
     }
@@ -302,12 +322,12 @@ async fn open_ticket(
     ctx: &Ctx<Limits>,
     order: &OrderCreated,
     reason: &str,
-    tracking_number: String,
-) -> Result<Outcome, Abort> {
-    let ticket =
-        OpenTicket { tracking_number: Some(tracking_number), ..OpenTicket::of(order, reason) };
+    tracking_number: &str,
+) -> Result<(), Abort> {
+    let tracking_number = Some(tracking_number.to_owned());
+    let ticket = OpenTicket { tracking_number, ..OpenTicket::of(order, reason) };
     ctx.call(ticket).await?;
-    Ok(Outcome::TicketOpened)
+    Ok(())
 }
 
 /// Sends a mail that tells what has happened. A mailbox that refuses it changes nothing of that, so

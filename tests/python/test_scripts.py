@@ -97,6 +97,41 @@ class Checkout(unittest.TestCase):
         in_checkout = sorted(path.name for path in self.checkout.iterdir())
         self.assertEqual(in_checkout, ["Cargo.toml", "deploy", "target"])
 
+    def test_a_missing_linter_ends_the_tests_before_they_begin(self):
+        shutil.copytree(ROOT / ".ci", self.checkout / ".ci")
+        new = self.home / "bin" / "nats-server"
+        new.write_text("#!/bin/sh\necho 'nats-server: v2.12.0'\n", encoding="utf-8")
+        needed = [
+            "awk", "basename", "bash", "cargo", "cc", "cut", "df", "dirname", "env", "git", "head",
+            "id", "ln", "mkdir", "rustc", "sed", "sort", "tail", "tr", "uname",
+        ]
+        for name in needed:
+            os.symlink(shutil.which(name), self.home / "bin" / name)
+        subprocess.run(["git", "init", "--quiet"], cwd=self.checkout, check=True)
+        # A Python without the tools that registries have; CI's own is not asked.
+        python = self.home / "other" / "python"
+        python.parent.mkdir()
+        ways = {
+            "shellcheck": "sudo apt install shellcheck",
+            "cargo-deny": "cargo install cargo-deny --locked --version 0.20.2",
+        }
+        for name, way in ways.items():
+            ran = subprocess.run(
+                ["deploy/test"], cwd=self.checkout, capture_output=True, text=True, check=False,
+                env={
+                    **self.environment, "PATH": str(self.home / "bin"),
+                    "FERMATA_PYTHON": str(python), "CARGO_TARGET_DIR": str(ROOT / "target"),
+                },
+                stdin=subprocess.DEVNULL, timeout=ANSWERS_S_MAX,
+            )
+            with self.subTest(name):
+                self.assertEqual(ran.returncode, 1, ran)
+                self.assertEqual(ran.stderr, f"test: {name} is missing: install it ({way})\n")
+                self.assertNotIn("== format", ran.stdout)
+            # The next one is looked for when this one is there.
+            (python.parent / name).write_text("#!/bin/sh\n", encoding="utf-8")
+            (python.parent / name).chmod(0o755)
+
     def test_a_nats_server_is_found_from_where_one_stands(self):
         for name in ["bin/nats-server", "../bin/nats-server"]:
             folder = self.checkout / "deploy" if name.startswith("..") else self.home

@@ -4,9 +4,10 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import unittest
 
-from nats_server import ROOT
+from nats_server import ROOT, development_settings
 from system import PROCESSES, READY_S_MAX, System, new_home, until
 
 BACK_S_MAX = 10
@@ -77,6 +78,37 @@ class Up(unittest.TestCase):
         processes = system.processes()
         self.assertEqual(system.stop(signal.SIGINT), 0, system.said())
         self.assert_nothing_left(processes)
+
+    def test_each_process_is_found_where_its_address_says(self):
+        system, ports = self.system, self.system.settings
+        at = lambda name, host: f"{host}:{ports[name].rsplit(':', 1)[1]}"
+        changed = {
+            "ORDER_HTTP_ADDR": at("ORDER_HTTP_ADDR", "[::1]"),
+            "FERMATA_HTTP_ADDR": at("FERMATA_HTTP_ADDR", "[::1]"),
+            "WAREHOUSE_HTTP_ADDR": at("WAREHOUSE_HTTP_ADDR", "0.0.0.0"),
+            "DELIVERY_HTTP_ADDR": at("DELIVERY_HTTP_ADDR", "[::]"),
+        }
+        for name, value in ports.items():
+            if name.endswith("NATS_URL"):
+                changed[name] = value.replace("@127.0.0.1:", "@[::1]:")
+        system.environment.update(changed)
+        system.settings.update(changed)
+        system.start()
+        said = until(
+            "it says where to find what",
+            lambda: self.system.said() if "Ctrl-C" in self.system.said() else None, READY_S_MAX,
+        )
+        runtime = f"http://{changed['FERMATA_HTTP_ADDR']}"
+        self.assertIn(f"\n  export FERMATA_URL={runtime}\n", said)
+        self.assertRegex(said, r"\n  delivery +\[::1\]:\d+\n")
+        # The command line finds the runtime of these settings, and says so, whatever the proxy.
+        nowhere = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        listed = subprocess.run(
+            [ROOT / "target/debug/fermata", "sagas", "--json"], text=True, capture_output=True,
+            env={**development_settings(), **system.environment, **nowhere}, check=False,
+        )
+        self.assertEqual((listed.returncode, listed.stderr), (0, ""))
+        self.assertEqual(system.stop(signal.SIGINT), 0, system.said())
 
     def test_a_frozen_process_does_not_hold_up_the_stop(self):
         self.system.start()

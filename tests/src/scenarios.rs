@@ -252,7 +252,7 @@ impl Scenario {
             }
             Scenario::DeliveryFailed => {
                 order.customer("pay", once()).await?;
-                order.deliver(&["in_transit", "failed"]).await?;
+                order.deliver(&["in_transit", "failed", "in_transit", "returned"]).await?;
             }
             Scenario::DuplicateWebhooks => {
                 order.customer("pay", often()).await?;

@@ -30,7 +30,7 @@ const LATER: Duration = Duration::from_secs(180);
 /// Events that a lane keeps: what the runtime keeps by default.
 const LANE: usize = 1_000;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "serve",
     "sagas",
     "show",

@@ -3,15 +3,35 @@
 use super::{Approve, CreateOrder, Item, OrderCreated};
 use crate::{
     amount::{Amount, sum_minor},
+    charge::ChargeError,
     check::Fault,
     currency::Currency,
 };
 
-/// Each price fits the currency, and the total is the sum.
+/// Each price fits the currency, the total is the sum, and the customer can be asked for it.
 pub(crate) fn check_amounts(order: &CreateOrder, faults: &mut Vec<Fault>) {
     check_sum(&order.items, order.total, order.currency, faults);
+    if faults.is_empty() {
+        check_charge("/total", order.total, order.currency, faults);
+    }
 }
 
+/// The payment provider can charge it.
+pub(crate) fn check_charge(
+    pointer: &str,
+    amount: Amount,
+    currency: Currency,
+    faults: &mut Vec<Fault>,
+) {
+    match currency.check_charge(amount) {
+        Ok(()) => (),
+        Err(error @ ChargeError::Currency(_)) => faults.push(Fault::at("/currency", error)),
+        Err(error) => faults.push(Fault::at(pointer, error)),
+    }
+}
+
+/// As the request that placed it, but for what can be charged: an order that is under way stays
+/// one when the provider's rules change.
 pub(crate) fn check_created(order: &OrderCreated, faults: &mut Vec<Fault>) {
     check_sum(&order.items, order.total, order.currency, faults);
 }

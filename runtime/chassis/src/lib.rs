@@ -7,6 +7,7 @@
 //! - [`problem`]: errors as problem+json (RFC 9457).
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
 //! - [`nats`]: the connection to the broker, its health, and the stream of events.
+//! - [`is_loopback`]: what stays on this machine, and so asks no proxy.
 //! - [`percent`]: texts in headers and URLs.
 //! - [`json`]: how deep JSON may be nested.
 //! - [`crash`]: points at which a test lets the process die.
@@ -20,7 +21,10 @@ pub mod db;
 pub mod http;
 pub mod json;
 pub mod log;
+mod loopback;
 pub mod nats;
 pub mod percent;
 pub mod problem;
 pub mod shutdown;
+
+pub use loopback::is_loopback;

@@ -10,6 +10,9 @@
 //! | `POST /api/tasks/{id}/decision` | approver |
 //! | `GET /api/events`, `/api/events/{position}` | viewer |
 //! | `POST /api/events/{position}/offer` | operator |
+//!
+//! Whatever is done or shown carries the header `Fermata-Store`: the instance of the store, so that
+//! whoever has two systems sees which of them it was.
 
 mod clock;
 mod definitions;
@@ -29,21 +32,46 @@ use aide::{
     },
     transform::TransformOperation,
 };
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue},
+    middleware::map_response_with_state,
+    response::Response,
+};
 use chassis::clock::Clock;
 use chassis::http::{Accepted, Created, Json, Page, Problem, or_text, problems};
 use saga_core::store::StoreError;
 use std::{str::FromStr, time::Duration};
+use uuid::Uuid;
 
 /// How long a list looks for what fits; a page that is not full by then says where to go on.
 const LOOKED_FOR_MAX: Duration = Duration::from_secs(2);
 
+/// Names the instance of the store that an answer came from.
+pub(crate) const STORE: HeaderName = HeaderName::from_static("fermata-store");
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
+    /// Of the store.
+    pub(crate) instance: Uuid,
     pub(crate) engine: Handle,
     pub(crate) under_way: UnderWay,
     pub(crate) readers: Readers,
     pub(crate) clock: Clock,
+}
+
+impl App {
+    pub(crate) fn new(
+        instance: Uuid,
+        engine: &Handle,
+        under_way: &UnderWay,
+        readers: Readers,
+        clock: Clock,
+    ) -> App {
+        let (engine, under_way) = (engine.clone(), under_way.clone());
+        App { instance, engine, under_way, readers, clock }
+    }
 }
 
 /// All routes.
@@ -83,7 +111,18 @@ pub(crate) fn routes(app: App) -> ApiRouter {
             get_with(clock::show, |op| op.summary("The time that the runtime believes in")),
         )
         .api_route("/api/clock/accept", post_with(clock::accept, accepted))
+        .layer(map_response_with_state(app.clone(), name_store))
         .with_state(app)
+}
+
+/// Who is refused at the door is told nothing of what is behind it.
+async fn name_store(State(app): State<App>, mut response: Response) -> Response {
+    if response.status().is_success()
+        && let Ok(value) = HeaderValue::try_from(app.instance.to_string())
+    {
+        response.headers_mut().insert(STORE, value);
+    }
+    response
 }
 
 fn moved(op: TransformOperation<'_>) -> TransformOperation<'_> {

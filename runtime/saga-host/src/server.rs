@@ -132,7 +132,7 @@ pub async fn serve_on(
     let parts = Parts {
         nats: nats.clone(),
         clock: clock.clone(),
-        db,
+        db: db.clone(),
         engine: engine.handle.clone(),
         stream: config.stream,
         tokens: config.tokens.clone(),
@@ -143,8 +143,7 @@ pub async fn serve_on(
         metrics: metrics.clone(),
     };
     let mut bus = Bus::start(parts).await?;
-    let (engine_handle, under_way) = (engine.handle.clone(), bus.under_way.clone());
-    let app = App { engine: engine_handle, under_way, readers, clock };
+    let app = App::new(db.instance(), &engine.handle, &bus.under_way, readers, clock);
     let door = Door {
         title: "Fermata",
         description: "Runs sagas: what they wait for, what they did, and what people decide.",

@@ -14,7 +14,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// An order that has 60 days for everything.
 fn patient(risk_score: u8) -> World {
     let ms = u64::try_from((60 * DAY).as_millis()).unwrap();
-    let process_order = Limits { approval_ms: ms, payment_ms: ms, delivery_ms: ms };
+    let process_order =
+        Limits { approval_ms: ms, payment_ms: ms, delivery_ms: ms, ..Limits::default() };
     let desk = Desk::new(registry_with(&Settings { process_order }));
     let mut world = World { desk, services: services(risk_score) };
     world.desk.event(PLACED, order());

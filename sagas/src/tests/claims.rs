@@ -157,7 +157,12 @@ fn a_cancel_is_refused_once_the_goods_have_left() {
 #[test]
 fn deadlines_are_those_with_which_the_order_was_placed() {
     let seconds = |it| Settings {
-        process_order: Limits { approval_ms: it, payment_ms: it, delivery_ms: it },
+        process_order: Limits {
+            approval_ms: it,
+            payment_ms: it,
+            delivery_ms: it,
+            ..Limits::default()
+        },
     };
     let mut world =
         World { desk: Desk::new(registry_with(&seconds(5_000))), services: services(70) };

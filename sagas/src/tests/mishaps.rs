@@ -46,7 +46,8 @@ fn clean(outcome: &Outcome) {
         Status::Completed => {
             let is_delivered = shop.status() == "completed";
             assert!(is_delivered || shop.status() == "delivery_failed", "{}", shop.status());
-            assert_eq!(shop.tickets, usize::from(!is_delivered));
+            assert!(is_delivered || 1 <= shop.tickets, "the support knows");
+            assert!(shop.tickets <= 2, "once of the first failure, and once of the end");
             true
         }
         // The order service refused to record what happened when the goods had gone.
@@ -103,7 +104,8 @@ fn an_order_that_a_manager_approves_survives_whatever_goes_wrong() {
 #[test]
 fn an_order_that_is_not_delivered_survives_whatever_goes_wrong() {
     let paid = scenario(|| services(10)).event(PAID, payment(SESSION));
-    try_all(&paid.event(TRACKED, tracked("failed")));
+    let failed = paid.event(TRACKED, tracked("failed"));
+    try_all(&failed.event(TRACKED, tracked("returned")));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) const WAYS: &[Way] = &[
     ("cancel_refused_at_delivery", cancel_refused_at_delivery),
     ("statuses_on_the_way", statuses_on_the_way),
     ("delivery_failed", delivery_failed),
+    ("delivered_at_last", delivered_at_last),
+    ("returned_at_last", returned_at_last),
     ("returned", returned),
     ("overdue", overdue),
     ("early_payment", early_payment),
@@ -165,8 +167,21 @@ fn statuses_on_the_way() -> World {
         .fold(World::awaiting_delivery(), World::tracked)
 }
 
+/// The courier tries three times, and then no more.
 fn delivery_failed() -> World {
-    World::awaiting_delivery().tracked("in_transit").tracked("failed")
+    ["failed", "in_transit", "failed", "failed"]
+        .into_iter()
+        .fold(World::awaiting_delivery(), World::tracked)
+}
+
+fn delivered_at_last() -> World {
+    ["failed", "out_for_delivery", "delivered"]
+        .into_iter()
+        .fold(World::awaiting_delivery(), World::tracked)
+}
+
+fn returned_at_last() -> World {
+    World::awaiting_delivery().tracked("failed").tracked("returned")
 }
 
 fn returned() -> World {

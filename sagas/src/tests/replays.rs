@@ -4,10 +4,13 @@
 use super::{
     paths::WAYS,
     shop::services,
-    world::{PAID, PLACED, World, order},
+    world::{PAID, PLACED, World, order, registry_with},
 };
 use crate::{
-    late_payment::LatePayment, process_order::ProcessOrder, record_dispute::RecordDispute,
+    Settings,
+    late_payment::LatePayment,
+    process_order::{Limits, ProcessOrder},
+    record_dispute::RecordDispute,
     record_refund::RecordRefund,
 };
 use proto_schemas::inventory::CheckAvailability;
@@ -19,12 +22,14 @@ use saga_core::{
     payload::Payload,
     replay::{Applied, Code, Live, ReplayError, code},
     saga::{Declared, Saga},
+    testing::Desk,
 };
 use serde_json::{Value, json};
 use std::{
     cell::Cell,
     future::{IntoFuture, poll_fn},
     marker::PhantomData,
+    num::NonZeroU32,
 };
 
 /// Every journal of every way, with the code that wrote it.
@@ -99,7 +104,14 @@ fn a_decision_more_or_less_diverges_wherever_it_is() {
             for at in 0..decided.len() {
                 let mut less = decided.to_vec();
                 let what = format!("{name}, without {}", less.remove(at));
-                diverges(code, &with_decisions(journal, turn, less), turn, &what);
+                let mutant = with_decisions(journal, turn, less);
+                if matches!(decided[at], Decision::Patch { .. }) {
+                    // Without its mark the code goes the old way: it is found where the ways part.
+                    let res = Live::replay(code, &mutant).map(drop);
+                    assert!(matches!(res, Err(ReplayError::Diverged { .. })), "{what}: {res:?}");
+                    continue;
+                }
+                diverges(code, &mutant, turn, &what);
             }
             for at in 0..=decided.len() {
                 let mut more = decided.to_vec();
@@ -232,6 +244,36 @@ impl<S: Saga> Saga for Inserted<S> {
         })
         .await
     }
+}
+
+/// Before couriers tried again, the first failure was the end, and no number of them was recorded.
+#[test]
+fn an_order_that_ended_at_its_first_failed_delivery_replays() {
+    let once = Limits { delivery_attempts: NonZeroU32::MIN, ..Limits::default() };
+    let registry = registry_with(&Settings { process_order: once });
+    let world = World { desk: Desk::new(registry), services: services(10) };
+    let world = world.placed().paid().tracked("failed");
+    let mut journal = world.journal(world.order().id);
+    assert!(journal.iter().flat_map(decisions).all(|it| !matches!(it, Decision::Patch { .. })));
+    let Fact::Started(start) = &mut journal[0].fact else { panic!("it begins so") };
+    start.settings = Payload::of(&json!({
+        "approvalMs": 86_400_000, "paymentMs": 86_400_000, "deliveryMs": 1_209_600_000
+    }))
+    .unwrap();
+    assert_eq!(Live::replay(code::<ProcessOrder>(), &journal).map(drop), Ok(()));
+    // And one that still holds for the courier goes by the new way.
+    let waiting = &journal[..journal.len() - 3];
+    let mut live = Live::replay(code::<ProcessOrder>(), waiting).unwrap();
+    let failed = &journal[waiting.len()];
+    assert!(matches!(failed.fact, Fact::Received { .. }), "{:?}", failed.fact);
+    let Turn::Done { at, .. } = failed.turn else { panic!("it was seen") };
+    live.turn(failed.at, at, &failed.fact).unwrap();
+    let told = &journal[waiting.len() + 1];
+    let Turn::Done { at, .. } = told.turn else { panic!("it was seen") };
+    let Ok(Applied::Decided(decided)) = live.turn(told.at, at, &told.fact) else {
+        panic!("it is applied")
+    };
+    assert!(matches!(decided[0], Decision::Patch { .. }), "{decided:?}");
 }
 
 #[test]

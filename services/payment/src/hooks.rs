@@ -7,9 +7,7 @@ use crate::{
     },
     refund,
     settings::Settings,
-    stripe::{
-        BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, verify,
-    },
+    stripe::{BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, verify},
 };
 use axum::http::HeaderMap;
 use chassis::config::Secret;

@@ -21,9 +21,9 @@ pub(crate) mod payments;
 
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{Payment, PaymentDetails, SessionStatus};
-use proto_schemas::{Amount, Currency, OrderId};
+use proto_schemas::{Amount, ChargeError, Currency, OrderId};
 use serde::{Deserialize, Serialize};
-use service_kit::{NewEvent, Outcome, Tx, publish};
+use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
 
 /// A session that we have opened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -187,12 +187,19 @@ fn book(tx: &mut Tx, said: &Said, money: Money, at: DateTime<Utc>) -> Outcome<()
     payments::paid(tx, payment_id, payments::Paid { order_id, session_id, money }, at)
 }
 
-/// Money as the provider writes it: minor units, and a code in lower case. Nothing when it says
-/// neither, or no such money exists.
-pub(crate) fn money(minor: Option<u64>, currency: Option<&str>) -> Option<Money> {
+/// Money as the provider writes it: in its own units, and a code in lower case. Nothing when it
+/// says neither, or no such money exists.
+pub(crate) fn money(units: Option<u64>, currency: Option<&str>) -> Option<Money> {
     let currency: Currency = currency?.to_ascii_uppercase().parse().ok()?;
-    let amount = Amount::of_minor(minor?, currency).ok()?;
+    let amount = currency.of_units(units?).ok()?;
     Some(Money { amount, currency })
+}
+
+/// An amount as the provider counts it. One that it cannot count is refused for good: no repeat
+/// would change it.
+pub(crate) fn units(amount: Amount, currency: Currency) -> Outcome<u64> {
+    let refused = |error: ChargeError| Refusal::rejected("not_chargeable", error.to_string());
+    currency.to_units(amount).map_err(refused)
 }
 
 /// The later of two states.

@@ -15,7 +15,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{CreateSession, Session, SessionStatus};
 use serde::{Deserialize, Serialize};
-use service_kit::{Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Tx, WorkError};
+use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
 use std::sync::Arc;
 
 /// Refusals that are about what the shop sells, and so an answer. Every other one is about how we
@@ -85,8 +85,7 @@ impl Effect for OpenSession {
         if let Some(row) = open {
             return Ok(Begun::Done(reply(row)));
         }
-        let amount_minor =
-            amount.minor(*currency).map_err(|error| Refusal::failed(error.to_string()))?;
+        let amount_minor = ledger::units(*amount, *currency)?;
         let session = call.body.clone();
         Ok(Begun::Work(Intent { session, amount_minor, expires_at: None }))
     }

@@ -128,8 +128,7 @@ impl Effect for PayBack {
 
     fn begin(&self, tx: &mut Tx, call: &Call<RefundPayment>) -> Outcome<Begun<Intent, Refund>> {
         let RefundPayment { order_id, session_id, payment_id, amount, currency } = &call.body;
-        let amount_minor =
-            amount.minor(*currency).map_err(|error| Refusal::failed(error.to_string()))?;
+        let amount_minor = ledger::units(*amount, *currency)?;
         if amount_minor == 0 {
             return Ok(Begun::Done(nothing(*amount, *currency)));
         }
@@ -262,7 +261,7 @@ pub(crate) fn remember(
     payments::paid(tx, payment_id, paid, at)
 }
 
-/// What goes back already, in minor units.
+/// What goes back already, in the provider's units.
 fn going_back(refunds: &[ProviderRefund]) -> u64 {
     let standing = refunds.iter().filter(|it| it.stands());
     standing.fold(0, |sum, it| sum.saturating_add(it.amount_minor))
@@ -289,10 +288,11 @@ fn has_failed(refund: &ProviderRefund) -> Rejection {
 
 /// The refusal with what a person needs to know beside it.
 fn in_all(why: Rejection, intent: &Intent, refunds: &[ProviderRefund]) -> Rejection {
-    let money = |minor| match intent.currency {
-        Some(currency) => Amount::of_minor(minor, currency)
+    let money = |units| match intent.currency {
+        Some(currency) => currency
+            .of_units(units)
             .map_or_else(|error| error.to_string(), |amount| format!("{amount} {currency}")),
-        None => format!("{minor} minor units"),
+        None => format!("{units} of the provider's units"),
     };
     let (back, all) = (money(going_back(refunds)), money(intent.amount_minor));
     let reason = format!("{}; {back} of {all} go back so far", why.reason());

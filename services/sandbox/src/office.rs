@@ -41,6 +41,8 @@ impl Office {
         let client = reqwest::Client::builder()
             .timeout(RECEIVER_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
+            // Webhooks go to processes beside this one.
+            .no_proxy()
             .build()
             .map_err(io::Error::other)?;
         let pending = world.webhooks_pending();

@@ -1,5 +1,6 @@
 //! What exists outside: sessions, payments, refunds, shipments, and what is still to be sent.
 
+use crate::stripe::shown;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -232,8 +233,10 @@ impl World {
         json!({
             "sessions": sessions().count(),
             "sessionsPaid": paid().count(),
+            "paid": paid().map(|it| shown(it.amount_total, &it.currency)).collect::<Vec<_>>(),
             "sessionsExpired": expired().count(),
             "refunds": refunds().count(),
+            "refunded": refunds().map(|it| shown(it.amount, &it.currency)).collect::<Vec<_>>(),
             "refundedMinor": refunds().map(|it| it.amount).sum::<i64>(),
             "paymentsRefunded": refunded().count(),
             "shipments": shipments().count(),

@@ -4,6 +4,7 @@
 //! - [`services`]: who there is, and what can be asked.
 //! - [`orders`]: from the click to the reservation, with and without a manager.
 //! - [`money`]: payments and their webhooks.
+//! - [`currencies`]: amounts in each currency, as the provider counts them.
 //! - [`parcels`]: the courier, and how an order ends.
 //! - [`pauses`]: what outlives a restart, what waiting costs, and when it is over.
 //! - [`mishaps`]: services that refuse, answer rubbish or are away.
@@ -11,6 +12,7 @@
 //! - [`curl`]: the three scenarios as a person types them.
 
 mod curl;
+mod currencies;
 mod messages;
 mod mishaps;
 mod money;

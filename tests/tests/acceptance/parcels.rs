@@ -109,7 +109,9 @@ async fn line_19_a_delivery_that_fails_or_comes_back_opens_one_support_ticket()
         api.courier(&order_id, "in_transit", json!({})).await?;
         api.courier(&order_id, status, json!({ "repeat": 2 })).await?;
         let order = api.order_is(&order_id, "delivery_failed").await?;
-        api.saga_is(PROCESS_ORDER, &order_id, "completed").await?;
+        // A parcel that came back is at its end; after a failure the courier tries again.
+        let stands = if status == "returned" { "completed" } else { "waiting" };
+        api.saga_is(PROCESS_ORDER, &order_id, stands).await?;
         let [ticket] = &tickets(&api, &order_id).await?[..] else {
             return Err(format!("one ticket of {order_id}"));
         };
@@ -119,5 +121,35 @@ async fn line_19_a_delivery_that_fails_or_comes_back_opens_one_support_ticket()
         let published = of_kind(&journal(&api, &order_id).await?, "call", "subject");
         assert_eq!(published.iter().filter(|it| *it == "orders.open-ticket").count(), 1);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn line_19_a_courier_tries_again_and_what_it_delivers_then_completes_the_order()
+-> Result<(), Failure> {
+    let (_, api) = system().await?;
+    let order_id = shipped(&api).await?;
+    for (said, order_status) in [
+        ("failed", "delivery_failed"),
+        ("out_for_delivery", "shipped"),
+        ("failed", "delivery_failed"),
+        ("delivered", "completed"),
+    ] {
+        api.courier(&order_id, said, json!({})).await?;
+        let order = api.order_is(&order_id, order_status).await?;
+        assert_eq!(order["shipment"]["status"], said);
+    }
+    api.saga_is(PROCESS_ORDER, &order_id, "completed").await?;
+    assert_eq!(tickets(&api, &order_id).await?.len(), 1, "the support was asked once");
+
+    // Three failures are the end.
+    let order_id = shipped(&api).await?;
+    for said in ["failed", "in_transit", "failed", "in_transit", "failed"] {
+        api.courier(&order_id, said, json!({})).await?;
+        shows(&api, &order_id, said).await?;
+    }
+    api.saga_is(PROCESS_ORDER, &order_id, "completed").await?;
+    assert_eq!(api.order(&order_id).await?["status"], "delivery_failed");
+    assert_eq!(tickets(&api, &order_id).await?.len(), 1);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::Fault;
+use super::{Fault, secret::BYTE_ORDER_MARK};
 
 const EXPECTED: &str = "a readable file of KEY=value lines";
 
@@ -22,6 +22,7 @@ pub(super) fn read(path: &Path, faults: &mut Vec<Fault>) -> BTreeMap<String, Str
 
 fn parse(text: &str, path: &str, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
+    let text = text.trim_start_matches(BYTE_ORDER_MARK);
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {

@@ -5,7 +5,9 @@
 //! answer is an `Option` that is `None` only after a fault was noted. [`Source::finish`] then
 //! either builds the configuration or reports every fault, so that a person mends them in one go.
 //!
-//! A secret `X` may also be given as `X_FILE`, the path of a file that holds it.
+//! A secret `X` may also be given as `X_FILE`, the path of a file that holds it. White space around
+//! a secret, and the mark that some editors put at the begin of a file, are no part of it; a line
+//! break within is a fault, since no header, URL or password of ours has one.
 //!
 //! Production is the default. It refuses every secret that carries the mark of the development
 //! set-up: the word `dev` between characters that are no letters or digits (`viewer-dev-x`,
@@ -181,8 +183,13 @@ impl Source {
     /// A secret that may be absent: `Some(None)` when neither `name` nor `name_FILE` is set.
     pub fn optional_secret(&mut self, name: &str, expected: &str) -> Option<Option<Secret>> {
         let Some(secret) = self.raw_secret(name, expected)? else { return Some(None) };
-        if secret.expose().trim().is_empty() {
+        let secret = secret.trimmed();
+        if secret.expose().is_empty() {
             return self.fault(name, "found nothing but white space".into(), expected);
+        }
+        if secret.expose().contains(char::is_control) {
+            let found = "found a line break or another control character within it (hidden)";
+            return self.fault(name, found.into(), expected);
         }
         if self.environment == Environment::Production && secret.is_for_development() {
             let found = "found a value of the development set-up (hidden)".into();
@@ -239,7 +246,7 @@ impl Source {
             (Some(secret), None) => Some(Some(secret)),
             (None, None) => Some(None),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(text) => Some(Some(Secret::new(text.trim_end_matches(['\r', '\n']).into()))),
+                Ok(text) => Some(Some(Secret::new(text))),
                 Err(error) => {
                     let found = format!("cannot read {}: {error}", found_text(&path));
                     self.fault(&file_name, found, &format!("a file that holds {expected}"))

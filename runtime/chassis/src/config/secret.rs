@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The mark of a value that stands in the development file: a word of its own within it.
 const DEVELOPMENT_MARK: &str = "dev";
+/// Some editors begin a file with it.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Text that must not reach logs, errors or stores: neither `Debug` nor anything else prints it.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +22,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Without what stands around it: white space, and a byte order mark.
+    pub(crate) fn trimmed(&self) -> Secret {
+        let is_around = |c: char| c.is_whitespace() || c == BYTE_ORDER_MARK;
+        Secret(self.0.trim_matches(is_around).to_owned())
     }
 
     /// Whether it carries the mark of the development set-up. Of a URL only the user and the

@@ -70,6 +70,47 @@ fn a_secret_can_stand_in_a_file_but_not_in_both_places() {
 }
 
 #[test]
+fn what_stands_around_a_secret_is_no_part_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("secret");
+    let file = path.display().to_string();
+    for text in ["s3cr3t", "s3cr3t\n", "s3cr3t\r\n", "\u{feff}s3cr3t\r\n", " \ts3cr3t \n\n"] {
+        std::fs::write(&path, text).expect("written");
+        for set in [("KEY", text), ("KEY_FILE", &file)] {
+            let mut source = Source::from_pairs([set]);
+            assert_eq!(source.secret("KEY", "a key").expect("read").expose(), "s3cr3t", "{text:?}");
+            let mut source = Source::from_pairs([set]);
+            let list = source.secrets("KEY", "keys").expect("read");
+            assert_eq!(list[0].expose(), "s3cr3t", "{text:?}");
+        }
+    }
+    for text in ["s3c\nr3t", "s3c\r\nr3t\n", "s3c\0r3t", "one,\ntwo"] {
+        std::fs::write(&path, text).expect("written");
+        for set in [("KEY", text), ("KEY_FILE", &file)] {
+            let mut source = Source::from_pairs([set]);
+            assert!(source.secrets("KEY", "keys").is_none(), "{text:?}");
+            let said = faults(source);
+            assert!(said.contains("KEY: found a line break") && !said.contains("r3t"), "{said}");
+        }
+    }
+    for text in ["\n", "\u{feff}", " \r\n"] {
+        let mut source = Source::from_pairs([("KEY", text)]);
+        assert!(source.secret("KEY", "a key").is_none(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_file_of_another_system_is_read_as_well() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("settings");
+    std::fs::write(&path, "\u{feff}# of an editor\r\nA=1\r\nB=two words\r\n").expect("written");
+    let mut faults = Vec::new();
+    let settings = file::read(&path, &mut faults);
+    assert_eq!((settings["A"].as_str(), settings["B"].as_str()), ("1", "two words"));
+    assert_eq!(faults, []);
+}
+
+#[test]
 fn a_list_of_secrets_is_split_at_commas() {
     let mut source = Source::from_pairs([("KEYS", "one, two")]);
     let list = source.secrets("KEYS", "keys").expect("a list");

@@ -87,12 +87,10 @@ impl<S: Store> Core<S> {
         };
         let pointer = definition.events.iter().find(|it| it.starts).map(|it| it.key);
         let key = key.or_else(|| tree.at(pointer?)?.key().map(Cow::into_owned));
-        let key = match key {
-            Some(key) if (1..=super::KEY_BYTES_MAX).contains(&key.len()) => key,
-            _ => {
-                let why = "a business key of 1 to 256 bytes is needed";
-                return Ok(Err(refusal(RefusalKind::Invalid { pointer: "/key" }, why)));
-            }
+        let checked = key.ok_or_else(|| "a business key is needed".to_owned());
+        let key = match checked.and_then(super::routes::checked_key) {
+            Ok(key) => key,
+            Err(why) => return Ok(Err(refusal(RefusalKind::Invalid { pointer: "/key" }, &why))),
         };
         let digest = input.digest();
         let row = self.txn.get::<StartKeyRow>(Table::StartKey, &short_hash(&[name, &key]))?;

@@ -13,8 +13,9 @@ use crate::{
 };
 use serde_json::{Map, Value};
 
-/// A reason may not be longer: it stands in journals, mails and headers.
-pub(super) const REASON_BYTES_MAX: usize = 2000;
+/// A reason may not be longer: it stands in journals, mails and headers. Counted as people count,
+/// so that a text has the same length in every alphabet.
+const REASON_CHARS_MAX: usize = 1000;
 
 /// Open questions under one event and key that are looked at for the one that was shown.
 const QUESTIONS_MAX: usize = 64;
@@ -280,8 +281,8 @@ pub(super) fn check_reason(reason: Option<&str>, is_needed: bool) -> Result<(), 
     if reason.is_empty() && is_needed {
         return invalid("a reason is needed");
     }
-    if REASON_BYTES_MAX < reason.len() {
-        return invalid("a reason may have 2000 bytes");
+    if REASON_CHARS_MAX < reason.chars().count() {
+        return invalid("a reason may have 1000 characters");
     }
     Ok(())
 }

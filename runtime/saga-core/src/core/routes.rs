@@ -453,7 +453,15 @@ pub(super) fn key_of(event: &EventRecord, declared: &Declared) -> Result<String,
             key.ok_or_else(|| format!("no key: no header Fermata-Key, and no {}", declared.key))?
         }
     };
+    checked_key(key)
+}
+
+/// What can be a business key: it is shown in lists, typed into commands and sent in headers.
+pub(super) fn checked_key(key: String) -> Result<String, String> {
     match key.len() {
+        1..=KEY_BYTES_MAX if key.chars().any(char::is_control) => {
+            Err("a key with control characters; a line of text is allowed".to_owned())
+        }
         1..=KEY_BYTES_MAX => Ok(key),
         size => Err(format!("a key of {size} bytes; from 1 to {KEY_BYTES_MAX} are allowed")),
     }

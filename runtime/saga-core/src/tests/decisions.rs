@@ -57,6 +57,17 @@ fn a_decision_is_a_fact_with_its_actor_and_is_announced_once() {
 }
 
 #[test]
+fn a_reason_is_counted_in_characters_whatever_its_alphabet() {
+    for letter in ["a", "ä", "文", "😀"] {
+        let mut desk = started::<Asks>();
+        let saga = desk.saga();
+        let refusal = desk.decide(false, &letter.repeat(1001)).unwrap_err();
+        assert_eq!(refusal.kind, RefusalKind::Invalid { pointer: "/reason" });
+        assert_eq!(desk.decide(false, &letter.repeat(1000)), Ok(Reply::Accepted(saga)), "{letter}");
+    }
+}
+
+#[test]
 fn the_same_again_is_the_same_and_the_opposite_is_a_conflict_by_every_name() {
     for restart in [false, true] {
         for target in [0, 1] {

@@ -132,6 +132,8 @@ fn a_start_by_hand_is_checked_and_is_the_same_again() {
     assert_eq!(start(by, "order", None, json!({ "ordre": "o1" })), input);
     let key = Err(RefusalKind::Invalid { pointer: "/key" });
     assert_eq!(start(by, "order", Some(""), order()), key);
+    assert_eq!(start(by, "order", Some("o1\n"), order()), key);
+    assert_eq!(start(by, "order", Some("o\u{1b}[2J"), order()), key);
     assert_eq!(start(by, "order", Some(&"x".repeat(257)), order()), key);
     let Ok(Reply::Accepted(saga)) = start(by, "order", None, order()) else { panic!("a saga") };
     assert_eq!(start(by, "order", Some("o1"), order()), Ok(Reply::Same(saga)));

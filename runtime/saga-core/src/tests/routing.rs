@@ -483,6 +483,7 @@ fn what_is_no_such_event_is_a_dead_letter_with_its_reason() {
         (json!({ "order": null, "amount": 5 }), "no key: no header Fermata-Key, and no /order"),
         (json!({ "order": "", "amount": 5 }), "a key of 0 bytes; from 1 to 256 are allowed"),
         (json!({ "order": long, "amount": 5 }), "a key of 257 bytes; from 1 to 256 are allowed"),
+        (json!({ "order": "1\n2", "amount": 5 }), "a key with control characters; a line of text"),
     ];
     for (body, why) in table {
         let verdict = desk.event("bank.paid", body).remove(0);

@@ -3,10 +3,19 @@
 use crate::names::{StatusName, VerdictName};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Items of a list at most; more than that is not read by people.
 const LIST_ITEMS_MAX: i64 = 10_000;
+
+/// Where a runtime is that nobody has said anything of.
+const URL: &str = "http://127.0.0.1:3000";
+/// Says where the runtime listens.
+const LISTENS_AT: &str = "FERMATA_HTTP_ADDR";
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 the runtime cannot be reached,
@@ -35,19 +44,46 @@ pub(super) struct Cli {
 /// What every question to a runtime takes.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Where the runtime listens.
+    /// Where the runtime is: without it at FERMATA_HTTP_ADDR, else at http://127.0.0.1:3000.
     #[arg(
         long,
         global = true,
         env = "FERMATA_URL",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:3000",
         value_hint = ValueHint::Url
     )]
-    pub(super) url: String,
+    url: Option<String>,
+    /// Where the runtime of these settings listens.
+    #[arg(skip = std::env::var(LISTENS_AT).ok())]
+    listens_at: Option<String>,
     /// Print JSON, as the API gives it; with --watch one line for each thing.
     #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+impl Options {
+    /// Where the runtime is.
+    pub(super) fn url(&self) -> String {
+        match (&self.url, self.listens_at.as_deref().map(str::trim)) {
+            (Some(url), _) => url.clone(),
+            (None, Some(address)) if !address.is_empty() => at(address),
+            (None, _) => URL.to_owned(),
+        }
+    }
+}
+
+/// How to reach what listens there; on all addresses is on this machine's own as well.
+fn at(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(it) if it.ip().is_unspecified() => {
+            let own: IpAddr = match it {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            format!("http://{}", SocketAddr::new(own, it.port()))
+        }
+        _ => format!("http://{address}"),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -309,6 +345,26 @@ mod tests {
         let cli = parse("events --verdict dead-letter").expect("right");
         let Command::Events { verdict, .. } = cli.command else { panic!("it lists events") };
         assert_eq!(verdict.map(spelt).as_deref(), Some("dead_letter"));
+    }
+
+    #[test]
+    fn the_runtime_is_where_it_was_said_to_be() {
+        let options = |url: Option<&str>, listens_at: Option<&str>| Options {
+            url: url.map(str::to_owned),
+            listens_at: listens_at.map(str::to_owned),
+            json: false,
+        };
+        for (url, listens_at, expected) in [
+            (None, None, "http://127.0.0.1:3000"),
+            (None, Some(""), "http://127.0.0.1:3000"),
+            (None, Some("127.0.0.1:4000"), "http://127.0.0.1:4000"),
+            (None, Some("0.0.0.0:4000"), "http://127.0.0.1:4000"),
+            (None, Some("[::1]:4000"), "http://[::1]:4000"),
+            (None, Some("[::]:4000\n"), "http://[::1]:4000"),
+            (Some("http://10.0.0.1:80"), Some("127.0.0.1:4000"), "http://10.0.0.1:80"),
+        ] {
+            assert_eq!(options(url, listens_at).url(), expected);
+        }
     }
 
     #[test]

@@ -67,7 +67,12 @@ pub(super) async fn make_move(
     }
     let saga: Saga = read(raw.get())?;
     let word = if is_new(status) { moving.done } else { moving.before };
-    print(&format!("{word}; saga {} is {}\n", saga.id, saga.standing()))
+    print_done(client, &format!("{word}; saga {} is {}\n", saga.id, saga.standing()))
+}
+
+/// What has changed, and where: whoever has two systems sees which of them it was.
+fn print_done(client: &Client, told: &str) -> Result<(), CliError> {
+    print(&format!("{told}{}\n", client.place()))
 }
 
 #[derive(Serialize)]
@@ -99,7 +104,8 @@ pub(super) async fn start(
     let saga: Saga = read(raw.get())?;
     let word = if is_new(status) { "started" } else { "was started before" };
     let key = plain_line(&saga.key);
-    print(&format!("{word}; saga {} with the key {key} is {}\n", saga.id, saga.standing()))
+    let told = format!("{word}; saga {} with the key {key} is {}\n", saga.id, saga.standing());
+    print_done(client, &told)
 }
 
 /// What is decided of a task.
@@ -130,7 +136,7 @@ pub(super) async fn decide(
     let before = if is_new(status) { "" } else { "was " };
     let already = if is_new(status) { "" } else { " before" };
     let saga = read::<Decided>(raw.get())?.saga_id;
-    print(&format!("{before}{word}{already}; saga {saga}\n"))
+    print_done(client, &format!("{before}{word}{already}; saga {saga}\n"))
 }
 
 /// Prints the time that the runtime believes in.
@@ -199,7 +205,7 @@ pub(super) async fn offer(
     }
     let word = if is_new(status) { "offered again\n" } else { "was offered again before\n" };
     let event: Event = read(raw.get())?;
-    print(&(word.to_owned() + &text::event(&event, &asker.program, Utc::now())))
+    print_done(client, &(word.to_owned() + &text::event(&event, &asker.program, Utc::now())))
 }
 
 fn is_new(status: StatusCode) -> bool {

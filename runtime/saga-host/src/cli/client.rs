@@ -2,14 +2,17 @@
 
 use super::{
     problem::CliError,
+    screen::plain_line,
     token::{Needs, Token},
 };
+use crate::http::STORE;
+use chassis::is_loopback;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect::Policy,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 /// The runtime answers within milliseconds, or is in trouble.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,6 +27,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     url: Url,
     token: Token,
+    /// The instance of the store that has answered.
+    store: OnceLock<String>,
 }
 
 /// Items as the API gave them, and whether there are more.
@@ -47,12 +52,20 @@ impl Client {
             return Err(CliError::Usage("--url holds a login: a token is what it takes".into()));
         }
         let token = Token::from_process(needs)?;
-        Ok(Client { http: http_client()?, url: parsed, token })
+        Ok(Client { http: http_client(&parsed)?, url: parsed, token, store: OnceLock::new() })
     }
 
     /// Where the runtime is.
     pub(super) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
+    }
+
+    /// Which runtime it was: its address, and its store, as two can have one address in turn.
+    pub(super) fn place(&self) -> String {
+        match self.store.get() {
+            Some(store) => format!("at {}, store {store}", self.url()),
+            None => format!("at {}", self.url()),
+        }
     }
 
     /// One thing, as the API gave it.
@@ -137,6 +150,9 @@ impl Client {
         if !status.is_success() {
             return Err(self.refusal(response).await);
         }
+        if let Some(store) = response.headers().get(STORE).and_then(|it| it.to_str().ok()) {
+            self.store.get_or_init(|| plain_line(store));
+        }
         let text = response.text().await.map_err(|error| self.unreachable(error))?;
         Ok((status, text))
     }
@@ -181,8 +197,11 @@ impl Client {
 }
 
 /// A runtime redirects nobody, and a change that is sent on somewhere else would become a question.
-fn http_client() -> Result<reqwest::Client, CliError> {
-    let http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(Policy::none());
+fn http_client(url: &Url) -> Result<reqwest::Client, CliError> {
+    let mut http = reqwest::Client::builder().connect_timeout(TIMEOUT).redirect(Policy::none());
+    if is_loopback(url.as_str()) {
+        http = http.no_proxy();
+    }
     http.build().map_err(|error| CliError::Other(format!("no HTTP client: {error}")))
 }
 
@@ -208,8 +227,8 @@ mod tests {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let token = Token { value: "t".into(), variable: "FERMATA_TOKEN".into() };
-        let url = url.parse().expect("a URL");
-        Client { http: http_client().expect("a client"), url, token }
+        let url: Url = url.parse().expect("a URL");
+        Client { http: http_client(&url).expect("a client"), url, token, store: OnceLock::new() }
     }
 
     #[tokio::test(start_paused = true)]

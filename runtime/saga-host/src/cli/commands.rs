@@ -105,6 +105,6 @@ impl Asker {
     }
 
     fn client(&self, needs: Needs) -> Result<Client, CliError> {
-        Client::new(&self.options.url, needs)
+        Client::new(&self.options.url(), needs)
     }
 }

@@ -51,7 +51,8 @@ impl Token {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             CliError::TokenUnusable(format!("cannot read {path} of {variable}: {error}"))
         })?;
-        match first_of(text.trim()) {
+        // Some editors begin a file with a byte order mark.
+        match first_of(text.trim_start_matches('\u{feff}').trim()) {
             Some(value) => Token::usable(value, variable).map(Some),
             None => Err(CliError::TokenUnusable(format!("{path} of {variable} holds no token"))),
         }
@@ -101,7 +102,7 @@ mod tests {
     fn a_token_may_stand_in_a_file() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("token");
-        std::fs::write(&path, "from-a-file\n").expect("written");
+        std::fs::write(&path, "\u{feff}from-a-file\r\n").expect("written");
         let path = path.display().to_string();
         let (value, variable) =
             find(Needs::Operator, &[("FERMATA_TOKEN_FILE", &path)]).expect("a token");

@@ -265,6 +265,8 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
         let mut values = parts.headers.get_all(LAST_EVENT_ID).iter();
         let place = match (values.next(), values.next()) {
             (None, _) => return Ok(LastEventId(None)),
+            // A client that has seen no message yet has an empty id.
+            (Some(value), None) if value.is_empty() => return Ok(LastEventId(None)),
             (Some(value), None) => value.to_str().map_err(|_| NoPlace).and_then(str::parse),
             (Some(_), Some(_)) => Err(NoPlace),
         };

@@ -35,6 +35,15 @@ struct Decided {
     status: u16,
     #[serde(default)]
     detail: String,
+    #[serde(default)]
+    errors: Vec<Blamed>,
+}
+
+/// A field that the runtime blames. Its names are ours, but for the business key.
+#[derive(Deserialize)]
+struct Blamed {
+    pointer: String,
+    detail: String,
 }
 
 pub(super) async fn approve(
@@ -52,7 +61,7 @@ pub(super) async fn approve(
         seen: asked.seen.as_deref(),
         token: bearer.0.expose(),
     };
-    let Decided { status, detail } = decide(&context, &request).await?;
+    let Decided { status, detail, errors } = decide(&context, &request).await?;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     match status {
         StatusCode::OK | StatusCode::ACCEPTED => {
@@ -63,7 +72,12 @@ pub(super) async fn approve(
         | StatusCode::FORBIDDEN
         | StatusCode::NOT_FOUND
         | StatusCode::CONFLICT
-        | StatusCode::UNPROCESSABLE_ENTITY => Err(Problem::new(status, detail)),
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(errors.into_iter().fold(
+            Problem::new(status, detail),
+            |it, Blamed { pointer, detail }| {
+                it.field(if pointer == "/key" { "/orderId".to_owned() } else { pointer }, detail)
+            },
+        )),
         _ => Err(away("the runtime did not take the decision")),
     }
 }

@@ -122,6 +122,39 @@ async fn a_rejection_hands_on_its_reason() {
 }
 
 #[tokio::test]
+async fn what_the_runtime_blames_is_named_as_a_field_of_the_request() {
+    let broker = Broker::start();
+    let answer = r#"{"status":422,"detail":"a field of the request is wrong","errors":[
+        {"pointer":"/reason","detail":"a reason may have 1000 characters"},
+        {"pointer":"/key","detail":"a key"}]}"#;
+    let mut asked = broker.runtime(answer).await;
+    let door = open_at(&broker.url("order")).await;
+    let no = json!({ "orderId": "o-1", "approved": false, "reason": "stolen card" });
+    let refused = approve(&door, &no.to_string()).await;
+    asked.recv().await.unwrap();
+    let blamed = json!([
+        { "pointer": "/reason", "detail": "a reason may have 1000 characters" },
+        { "pointer": "/orderId", "detail": "a key" },
+    ]);
+    assert_eq!((refused.status, &refused.body["errors"]), (422, &blamed), "{refused:?}");
+    door.close().await;
+}
+
+/// The longest reason that the document allows, in an alphabet of four bytes a character.
+#[tokio::test]
+async fn a_reason_is_counted_in_characters() {
+    let broker = Broker::start();
+    let mut asked = broker.runtime("{\"status\":202}").await;
+    let door = open_at(&broker.url("order")).await;
+    let no = |count| json!({ "orderId": "o-1", "approved": false, "reason": "😀".repeat(count) });
+    assert_eq!(approve(&door, &no(1000).to_string()).await.status, 202);
+    assert_eq!(asked.recv().await.unwrap()["reason"], "😀".repeat(1000));
+    let refused = approve(&door, &no(1001).to_string()).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/reason")));
+    door.close().await;
+}
+
+#[tokio::test]
 async fn who_may_not_or_does_not_say_why_is_refused_before_the_runtime_hears_of_it() {
     let broker = Broker::start();
     let mut asked = broker.runtime("{\"status\":202}").await;

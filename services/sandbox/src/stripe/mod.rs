@@ -5,11 +5,13 @@ mod error;
 mod events;
 mod form;
 mod idempotency;
+mod money;
 pub(crate) mod refunds;
 mod sessions;
 
 pub(crate) use error::StripeError;
 pub(crate) use events::event;
+pub(crate) use money::shown;
 pub(crate) use sessions::rendered;
 
 use crate::office::Office;

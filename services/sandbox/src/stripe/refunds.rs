@@ -1,6 +1,6 @@
 //! Refunds.
 
-use super::{StripeError, form::Params, idempotency::Keyed, sessions::form};
+use super::{StripeError, form::Params, idempotency::Keyed, money, sessions::form};
 use crate::{
     office::{Office, new_id, now_s},
     world::{Payment, Record, Refund, World},
@@ -86,6 +86,7 @@ pub(crate) fn refundable(
         );
         return Err(StripeError::invalid(message).param("amount").executed());
     }
+    money::check_digits(amount, &payment.currency)?;
     Ok((payment.clone(), amount))
 }
 

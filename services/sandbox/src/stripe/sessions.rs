@@ -1,6 +1,6 @@
 //! Checkout sessions.
 
-use super::{StripeError, form::Params, idempotency::Keyed};
+use super::{StripeError, form::Params, idempotency::Keyed, money};
 use crate::{
     office::{Office, new_id, now_s},
     world::{PaymentStatus, Record, Session, SessionStatus},
@@ -162,7 +162,9 @@ fn priced(params: &Params) -> Result<(i64, String), StripeError> {
             StripeError::invalid("The total is too large.").code("amount_too_large")
         })?;
     }
-    Ok((total, currency.unwrap_or_default()))
+    let currency = currency.unwrap_or_default();
+    money::check_charge(total, &currency)?;
+    Ok((total, currency))
 }
 
 fn amount(params: &Params, name: &str, min: i64) -> Result<i64, StripeError> {

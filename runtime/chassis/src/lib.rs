@@ -6,12 +6,15 @@
 //! - [`problem`]: errors as problem+json (RFC 9457).
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
 //! - [`nats`]: the connection to the broker, its health, and the stream of events.
+//! - [`db`]: sled, guarded.
+//! - [`claim`]: whose store it is, by what is known outside of its directory.
 //! - [`percent`]: texts in headers and URLs.
 //! - [`json`]: how deep JSON may be nested.
 //! - [`crash`]: points at which a test lets the process die.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
+pub mod claim;
 pub mod config;
 pub mod crash;
 pub mod db;

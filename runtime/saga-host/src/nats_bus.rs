@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `owner` | claims the stream for our store, before anything is taken or sent |
 //! | `stream` | makes the stream and the consumer, and compares them with what was asked for |
 //! | `intake`, `event` | pulls messages and reads them as events, for the core |
 //! | `illegible` | makes dead letters of messages that the client cannot take |
@@ -20,6 +21,7 @@ mod decide;
 mod event;
 mod illegible;
 mod intake;
+mod owner;
 mod publisher;
 mod reply;
 mod schedule;
@@ -38,6 +40,7 @@ use crate::{
 };
 use acks::Acks;
 use chassis::{
+    claim::{ClaimError, Keeper},
     db::Db,
     http::{Health, Metrics, Tokens},
     nats::{Nats, NatsError},
@@ -46,13 +49,17 @@ use courier::{Courier, Replies};
 use decide::Decisions;
 use futures::FutureExt as _;
 use intake::Intake;
+use owner::Begun;
 use publisher::Publisher;
 use saga_core::id::Time;
 use schedule::Schedule;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 use tide::Tide;
 use timers::Timers;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// For the acknowledgements that are under way when the process goes down.
@@ -66,6 +73,9 @@ pub enum BusError {
     /// The connection or the stream.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// The store is not the one to which the stream belongs.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// The consumer cannot be made.
     #[error("cannot set up the consumer of events: {0}")]
     Consumer(String),
@@ -125,6 +135,7 @@ pub(crate) struct Bus {
     /// The parts that end on either.
     tasks: Vec<JoinHandle<()>>,
     acks: JoinHandle<()>,
+    keeper: Keeper,
     pub(crate) courier: CourierHandle,
     /// Gives the error that ends the process.
     pub(crate) failed: mpsc::UnboundedReceiver<BusError>,
@@ -143,11 +154,14 @@ impl Bus {
         let (heard, hearing) = mpsc::unbounded_channel();
         let (courier, questions) = CourierHandle::new();
         let (fail, failed) = mpsc::unbounded_channel();
+        // For all parts the broker is away until our store has its claim.
+        let begun = owner::begin(nats, db, parts.stream.replicas);
+        let Begun { nats, voice, herald, keeper, lost } = begun;
         // Before the first request leaves, so that no answer comes to nobody.
         let subscriber = Replies::subscribe(&nats).await?;
         let acks = Acks {
             nats: nats.clone(),
-            db,
+            voice,
             flow: flow.clone(),
             failures: metrics.counter("ack_failures", "Events whose acknowledgement got lost"),
         };
@@ -189,6 +203,8 @@ impl Bus {
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let no_more = || stop_intake.clone();
         let tasks = vec![
+            spawn("herald", Box::pin(herald.run(nats.clone(), stop.clone()))),
+            spawn("claim", Box::pin(claimed(lost, stop.clone()))),
             spawn("intake", Box::pin(intake.run(no_more()))),
             spawn("decisions", Box::pin(decisions.run(no_more()))),
             spawn("timers", endless(timers.run(flowing, no_more()))),
@@ -197,7 +213,7 @@ impl Bus {
             spawn("publisher", endless(publisher.run(publications, stop.clone()))),
         ];
         let acks = spawn("acks", endless(acks.run(settling)));
-        Ok(Bus { nats, tasks, acks, stop_intake, stop, courier, failed })
+        Ok(Bus { nats, tasks, acks, keeper, stop_intake, stop, courier, failed })
     }
 
     /// Takes no more events and decisions; what is under way goes on.
@@ -216,6 +232,7 @@ impl Bus {
             // A part that panicked has said so.
             let _panicked = tokio::time::timeout(ACKS_DRAIN, task).await;
         }
+        self.keeper.end().await;
         self.nats.close(CLOSE).await;
     }
 }
@@ -227,6 +244,17 @@ fn endless(task: impl Future<Output = ()> + Send + 'static) -> Task {
         task.await;
         Ok(())
     })
+}
+
+/// Fails when our store may be used no more.
+async fn claimed(
+    lost: oneshot::Receiver<ClaimError>,
+    stop: CancellationToken,
+) -> Result<(), BusError> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Ok(error) = lost => Err(error.into()),
+    }
 }
 
 /// A part that fails, or panics, ends the process: it would be missed in silence.

@@ -127,7 +127,6 @@ pub async fn serve_on(
     let pulse = engine::watch_pulse(engine.handle.clone(), health.gate("engine"), shutdown.clone());
     tokio::spawn(pulse);
     opened.open();
-    tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let parts = Parts {
         nats: nats.clone(),

@@ -1,11 +1,10 @@
 //! Events that are durable: acknowledged to the broker, receipted to whoever asked for it.
 
-use super::tide::Flow;
+use super::{owner::Voice, tide::Flow};
 use async_nats::jetstream::{AckKind, message::Acker};
-use chassis::{crash, db::Db, nats::Nats};
+use chassis::{crash, nats::Nats};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -35,18 +34,11 @@ pub(super) struct Settlement {
     pub(super) is_dead: bool,
 }
 
-#[derive(Serialize)]
-struct ReceiptBody<'a> {
-    ids: &'a [String],
-    epoch: u64,
-    position: u64,
-}
-
 /// Acknowledges and receipts until the engine and the intake are gone.
 pub(super) struct Acks {
     pub(super) nats: Nats,
-    /// For the epoch and the position that receipts carry.
-    pub(super) db: Db,
+    /// Says in receipts which store this is.
+    pub(super) voice: Voice,
     pub(super) flow: UnboundedSender<Flow>,
     pub(super) failures: Counter,
 }
@@ -90,9 +82,7 @@ impl Acks {
 
     async fn send(&self, receipts: Receipts) {
         for (subject, ids) in receipts.0 {
-            let (epoch, position) = (self.db.epoch(), self.db.position());
-            let body = serde_json::to_vec(&ReceiptBody { ids: &ids, epoch, position });
-            let Ok(body) = body else { continue };
+            let body = self.voice.receipt(&ids);
             if let Err(error) = self.nats.client().publish(subject, body.into()).await {
                 tracing::debug!(%error, "a receipt did not leave; its event comes again");
             }

@@ -14,6 +14,7 @@ mod moves;
 mod offers;
 mod restarts;
 mod search;
+mod stores;
 mod stream;
 mod world;
 

@@ -35,9 +35,12 @@ REQUESTS = [
 OWN_REQUESTS = ["own.wrap-parcel", "own.any.deeper"]
 TRIGGERS = [f"{prefix}.trigger.any" for prefix in PREFIXES.values()] + ["orders.trigger.approved"]
 RECEIPTS = [f"fermata.receipt.{service}" for service in SERVICES]
+STORES = [f"fermata.store.{process}" for process in ["fermata", *SERVICES]]
+RECORDS = [f"$JS.API.DIRECT.GET.STORES.{subject}" for subject in STORES]
 REPLIES = ["fermata.reply.saga.1.0", "fermata.reply.saga.1.0.undo"]
 SERVICE_PINGS = ["$SRV.PING", "$SRV.INFO", "$SRV.STATS.order"]
 STREAM_API = [
+    "$JS.API.STREAM.INFO.STORES", "$JS.API.STREAM.CREATE.STORES", "$JS.API.STREAM.UPDATE.STORES",
     "$JS.API.INFO", "$JS.API.STREAM.INFO.TRIGGERS", "$JS.API.STREAM.CREATE.TRIGGERS",
     "$JS.API.STREAM.UPDATE.TRIGGERS", "$JS.API.STREAM.MSG.GET.TRIGGERS",
     "$JS.API.CONSUMER.INFO.TRIGGERS.fermata",
@@ -49,6 +52,8 @@ STREAM_API = [
 NOBODY = [
     "$JS.API.STREAM.DELETE.TRIGGERS", "$JS.API.STREAM.PURGE.TRIGGERS",
     "$JS.API.STREAM.MSG.DELETE.TRIGGERS", "$JS.API.STREAM.CREATE.OTHER",
+    "$JS.API.STREAM.DELETE.STORES", "$JS.API.STREAM.PURGE.STORES",
+    "$JS.API.STREAM.MSG.DELETE.STORES", "$JS.API.DIRECT.GET.STORES", "fermata.store.own",
     "$JS.API.CONSUMER.DELETE.TRIGGERS.other", "$JS.API.CONSUMER.CREATE.TRIGGERS.other",
     "$JS.API.CONSUMER.MSG.NEXT.TRIGGERS.other", "$JS.ACK.OTHER.fermata.1.1.1.1.1",
     "$SYS.REQ.SERVER.PING", "_INBOX.any.1", "_INBOX_order.any.1", "_INBOX_fermata.any.1",
@@ -56,6 +61,7 @@ NOBODY = [
 ]
 EVERY_PUBLISH = [
     *REQUESTS, *OWN_REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
+    *STORES, *RECORDS, "fermata.owner",
     *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.1" for user in USERS),
 ]
 
@@ -64,18 +70,20 @@ def publishes(user):
     """Every subject of the table on which this user may publish."""
     if user == "developer":
         return {*TRIGGERS, *SERVICE_PINGS}
-    echo = f"_INBOX_{user}.echo.1"
+    store = f"fermata.store.{user}"
+    own = {f"_INBOX_{user}.echo.1", store, f"$JS.API.DIRECT.GET.STORES.{store}"}
     if user == "fermata":
-        asks = {*REQUESTS, *OWN_REQUESTS}
-        return {*asks, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API, echo}
-    own = {f"{PREFIXES[user]}.trigger.any", echo}
+        asks = {*REQUESTS, *OWN_REQUESTS, "fermata.owner"}
+        return {*own, *asks, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API}
+    own = own | {f"{PREFIXES[user]}.trigger.any"}
     return own | {"tasks.decide"} if user == "order" else own
 
 
 EVERY_SUBSCRIPTION = [
     *REQUESTS, *OWN_REQUESTS, "own.>", *(f"{prefix}.*" for prefix in PREFIXES.values()),
     *TRIGGERS, *RECEIPTS,
-    "fermata.epoch", "fermata.reply.>", "fermata.>", "tasks.decide", "$SRV.PING", ">",
+    "fermata.epoch", "fermata.reply.>", "fermata.owner", "fermata.>", "tasks.decide", "$SRV.PING",
+    ">", *STORES,
     *(f"$SRV.INFO.{user}" for user in USERS), *(f"$SRV.INFO.{user}.id" for user in USERS),
     *(f"_INBOX_{user}.>" for user in USERS), "_INBOX.>", "$JS.API.>", "$JS.ACK.>",
     "$JS.EVENT.>", "$SYS.>",
@@ -89,7 +97,7 @@ def subscribes(user):
         return inbox | {"_INBOX.>", "own.>", *OWN_REQUESTS}
     shared = inbox | {"$SRV.PING", f"$SRV.INFO.{user}", f"$SRV.INFO.{user}.id"}
     if user == "fermata":
-        return shared | {"fermata.reply.>", "tasks.decide"}
+        return shared | {"fermata.reply.>", "fermata.owner", "tasks.decide"}
     prefix = PREFIXES[user]
     requests = {subject for subject in REQUESTS if subject.startswith(f"{prefix}.")}
     return shared | requests | {f"{prefix}.*", f"fermata.receipt.{user}", "fermata.epoch"}

@@ -151,6 +151,32 @@ impl Stack {
         Ok(())
     }
 
+    /// Stops a process as an operator does.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub async fn stop(&mut self, process: &'static str) -> Result<(), Failure> {
+        self.signal(process, libc::SIGTERM)?;
+        match self.ended(process).await? {
+            Some(0) => Ok(()),
+            code => Err(format!("{process} has ended with {code:?}")),
+        }
+    }
+
+    /// Starts a process once with its store in this directory of the system's, where it must not
+    /// serve; gives the end of what it said.
+    ///
+    /// # Errors
+    /// It serves, or ends otherwise than refused.
+    pub async fn refused(&mut self, process: &'static str, store: &str) -> Result<String, Failure> {
+        let dir = self.dir.path().join(store).display().to_string();
+        self.spawn_with(process, &[(&format!("{}_DATA_DIR", process.to_uppercase()), &dir)])?;
+        let ended = tokio::time::timeout(READY_WITHIN, self.ended(process)).await;
+        let code = ended.map_err(|_| format!("{process} is not refused"))??;
+        let said = self.end_of_log(process);
+        if code == Some(78) { Ok(said) } else { Err(format!("ended with {code:?}: {said}")) }
+    }
+
     /// Stops the runtime as an operator does, and starts this binary over what it leaves behind.
     ///
     /// # Errors
@@ -160,11 +186,7 @@ impl Stack {
         runtime: &'static str,
         settings: &[(&str, &str)],
     ) -> Result<(), Failure> {
-        self.signal("fermata", libc::SIGTERM)?;
-        let code = self.ended("fermata").await?;
-        if code != Some(0) {
-            return Err(format!("the runtime has ended with {code:?}"));
-        }
+        self.stop("fermata").await?;
         self.runtime = runtime;
         self.spawn_with("fermata", settings)?;
         self.ready("fermata").await

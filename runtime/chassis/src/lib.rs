@@ -7,6 +7,8 @@
 //! - [`problem`]: errors as problem+json (RFC 9457).
 //! - [`http`]: the door: tokens and roles, limits, health, metrics, OpenAPI, serving with a drain.
 //! - [`nats`]: the connection to the broker, its health, and the stream of events.
+//! - [`db`]: sled, guarded.
+//! - [`claim`]: whose store it is, by what is known outside of its directory.
 //! - [`is_loopback`]: what stays on this machine, and so asks no proxy.
 //! - [`percent`]: texts in headers and URLs.
 //! - [`json`]: how deep JSON may be nested.
@@ -14,6 +16,7 @@
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
+pub mod claim;
 pub mod clock;
 pub mod config;
 pub mod crash;

@@ -15,6 +15,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -663,5 +664,48 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn an_epoch_that_has_begun_stays_and_ends_what_was_known_of_later_positions() {
+    let dir = written(10);
+    let backup = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), backup.path());
+    {
+        let db = open(dir.path()).unwrap();
+        (11..=20).for_each(|n| put(&db, &format!("k{n:04}"), "acknowledged"));
+        assert_eq!((db.epoch(), db.opened_at(), db.position()), (0, 10, 20));
+    }
+    fs::remove_dir_all(dir.path()).unwrap();
+    copy_dir(backup.path(), dir.path());
+    {
+        // The directory agrees with itself: only who knows of position 20 can tell.
+        let db = open(dir.path()).unwrap();
+        assert_eq!((db.epoch(), db.opened_at()), (0, 10));
+        db.begin_epoch(3).unwrap();
+        db.begin_epoch(2).unwrap();
+        assert_eq!((db.epoch(), db.position()), (3, 10));
+        put(&db, "k0011", "anew");
+    }
+    let db = open(dir.path()).unwrap();
+    assert_eq!((db.epoch(), db.opened_at(), db.position()), (3, 11, 11));
+    assert!(db.last_commit().unwrap().elapsed().unwrap() < Duration::from_secs(60));
+    assert!(db.age().ends_with(" s"), "{}", db.age());
+}
+
+#[test]
+fn a_failure_while_an_epoch_begins_poisons_the_store_and_the_next_start_is_in_one_of_the_two() {
+    for fault in [Fault::Apply, Fault::Flush, Fault::Sync, Fault::Sidecar] {
+        let dir = written(5);
+        let faults = Faults::default();
+        let options = DbOptions { faults: faults.clone(), ..DbOptions::default() };
+        let db = Db::open(dir.path(), options).unwrap();
+        faults.plan(fault, 0);
+        db.begin_epoch(1).unwrap_err();
+        assert!(db.is_poisoned() && db.epoch() == 0, "{fault:?}");
+        drop(db);
+        let db = open(dir.path()).unwrap();
+        assert!(db.epoch() <= 1 && db.position() == 5, "{fault:?}");
     }
 }

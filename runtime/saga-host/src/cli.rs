@@ -25,7 +25,7 @@
 //! | module | what is there |
 //! |---|---|
 //! | `args` | what can be typed |
-//! | `serve` | the runtime as a process |
+//! | `serve` | the runtime as a process, and which store it may use |
 //! | `commands` | which command does what |
 //! | `lists`, `watch` | tables of sagas, tasks, events and definitions, once or until Ctrl-C |
 //! | `show`, `follow` | one saga, and its journal as it grows |
@@ -91,8 +91,10 @@ pub fn run(
             return u8::try_from(error.exit_code()).unwrap_or(problem::EXIT_USAGE);
         }
     };
-    if matches!(command, Command::Serve) {
-        return serve::serve(&program, registry);
+    match &command {
+        Command::Serve => return serve::serve(&program, registry),
+        Command::TakeOver { from, reason } => return serve::take_over(&program, *from, reason),
+        _ => (),
     }
     let asked = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -308,8 +308,9 @@ impl Loop {
 
     /// What was owed when the process ended comes out of the first commit.
     fn recover(&mut self) -> Result<(), EngineError> {
-        let mut calls = 0;
+        let (mut calls, mut publishes) = (0, 0);
         for effect in self.core.commit()? {
+            publishes += usize::from(matches!(effect, Effect::Publish { .. }));
             match effect {
                 // In its place among the effects: what comes behind it may take it back.
                 Effect::Send(request) => {
@@ -320,6 +321,7 @@ impl Loop {
                 other => self.release(other),
             }
         }
+        self.core.store().describe(calls, publishes);
         if calls > 0 {
             tracing::info!(calls, "calls without an answer are asked again");
         }

@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `owner` | claims the stream for our store, before anything is taken or sent |
 //! | `stream` | makes the stream and the consumer, and compares them with what was asked for |
 //! | `intake`, `event` | pulls messages and reads them as events, for the core |
 //! | `illegible` | makes dead letters of messages that the client cannot take |
@@ -23,6 +24,7 @@ mod event;
 mod failure;
 mod illegible;
 mod intake;
+mod owner;
 mod publisher;
 mod reply;
 mod schedule;
@@ -43,6 +45,7 @@ use crate::{
 };
 use acks::Acks;
 use chassis::{
+    claim::{ClaimError, Keeper},
     clock::Clock,
     db::Db,
     http::{Health, Metrics, Tokens},
@@ -53,6 +56,7 @@ use decide::Decisions;
 use failure::Teller;
 use futures::FutureExt as _;
 use intake::Intake;
+use owner::Begun;
 use publisher::Publisher;
 use rand::Rng as _;
 use saga_core::id::Time;
@@ -60,7 +64,10 @@ use schedule::Schedule;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 use tide::Tide;
 use timers::Timers;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 /// For the acknowledgements that are under way when the process goes down.
@@ -74,6 +81,9 @@ pub enum BusError {
     /// The connection or the stream.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// The store is not the one to which the stream belongs.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// The consumer cannot be made.
     #[error("cannot set up the consumer of events: {0}")]
     Consumer(String),
@@ -134,6 +144,7 @@ pub(crate) struct Bus {
     /// The parts that end on either.
     tasks: Vec<JoinHandle<()>>,
     acks: JoinHandle<()>,
+    keeper: Keeper,
     /// Tells of requests and events that are under way.
     pub(crate) under_way: UnderWay,
     /// Gives the error that ends the process.
@@ -153,11 +164,14 @@ impl Bus {
         let (heard, hearing) = mpsc::unbounded_channel();
         let (under_way, of_requests, of_events) = UnderWay::new();
         let (fail, failed) = mpsc::unbounded_channel();
+        // For all parts the broker is away until our store has its claim.
+        let begun = owner::begin(nats, db, parts.stream.replicas);
+        let Begun { nats, voice, herald, keeper, lost } = begun;
         // Before the first request leaves, so that no answer comes to nobody.
         let subscriber = Replies::subscribe(&nats).await?;
         let acks = Acks {
             nats: nats.clone(),
-            db,
+            voice,
             flow: flow.clone(),
             failures: metrics.counter("ack_failures", "Events whose acknowledgement got lost"),
             confirmed: health.gate("acknowledgements"),
@@ -204,6 +218,8 @@ impl Bus {
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let no_more = || stop_intake.clone();
         let tasks = vec![
+            spawn("herald", Box::pin(herald.run(nats.clone(), stop.clone()))),
+            spawn("claim", Box::pin(claimed(lost, stop.clone()))),
             spawn("intake", Box::pin(intake.run(no_more()))),
             spawn("decisions", Box::pin(decisions.run(no_more()))),
             spawn("timers", endless(timers.run(flowing, no_more()))),
@@ -212,7 +228,7 @@ impl Bus {
             spawn("publisher", endless(publisher.run(publications, stop.clone()))),
         ];
         let acks = spawn("acks", endless(acks.run(telling)));
-        Ok(Bus { nats, tasks, acks, stop_intake, stop, under_way, failed })
+        Ok(Bus { nats, tasks, acks, keeper, stop_intake, stop, under_way, failed })
     }
 
     /// Takes no more events and decisions; what is under way goes on.
@@ -231,6 +247,7 @@ impl Bus {
             // A part that panicked has said so.
             let _panicked = tokio::time::timeout(ACKS_DRAIN, task).await;
         }
+        self.keeper.end().await;
         self.nats.close(CLOSE).await;
     }
 }
@@ -253,6 +270,17 @@ async fn up(nats: &Nats) {
 
 fn random(max: u64) -> u64 {
     rand::rng().random_range(0..=max)
+}
+
+/// Fails when our store may be used no more.
+async fn claimed(
+    lost: oneshot::Receiver<ClaimError>,
+    stop: CancellationToken,
+) -> Result<(), BusError> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Ok(error) = lost => Err(error.into()),
+    }
 }
 
 /// A part that fails, or panics, ends the process: it would be missed in silence.

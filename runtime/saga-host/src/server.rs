@@ -127,7 +127,6 @@ pub async fn serve_on(
     let (mut engine, _watchdog) = start_engine(&config, &clock, store, outlets).await?;
     watch_pulse(&engine, &health, &shutdown);
     health.gate("store").open();
-    tracing::info!(instance = %db.instance(), position = db.position(), "the store is open");
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
     let parts = Parts {
         nats: nats.clone(),

@@ -47,6 +47,16 @@ impl SledStore {
         Ok(SledStore { db, search_key })
     }
 
+    /// Which store this is, in one line: a wrong one is seen at once.
+    pub(crate) fn describe(&self, calls_owed: usize, publishes_owed: usize) {
+        let db = &self.db;
+        tracing::info!(
+            dir = %db.dir().display(), instance = %db.instance(), epoch = db.epoch(),
+            position = db.position(), last_commit_ago = db.age(), calls_owed, publishes_owed,
+            "the store is open"
+        );
+    }
+
     /// Positions of events and notes below this one, the last first: at most `limit`.
     pub(crate) fn records_before(
         &self,

@@ -2,12 +2,15 @@
 
 use crate::{
     core::Input,
-    outbox::Receipt,
     owner::Inlet,
+    receipts::{Known, Receipt},
     relay::receipt_subject,
     wire::{Answer, Request, one_line},
 };
-use async_nats::service::{self, ServiceExt as _, endpoint::Endpoint};
+use async_nats::{
+    Client, Subject, Subscriber,
+    service::{self, ServiceExt as _, endpoint::Endpoint},
+};
 use chassis::nats::Nats;
 use futures::{StreamExt, future::try_join_all};
 use std::{sync::Arc, time::Duration};
@@ -21,7 +24,7 @@ use tokio::{
 const REQUESTS_MAX: u32 = 512;
 /// How long requests get to be answered when the process stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Where the runtime tells that its store was restored.
+/// Where the runtime tells which store it has, and asks who knows better.
 const EPOCH_SUBJECT: &str = "fermata.epoch";
 
 /// Endpoints that are open.
@@ -57,7 +60,8 @@ impl Endpoints {
             places.push(own);
         }
         for subject in [receipt_subject(name), EPOCH_SUBJECT.to_owned()] {
-            tasks.spawn(receipts(client.subscribe(subject).await?, inlet.clone()));
+            let messages = client.subscribe(subject).await?;
+            tasks.spawn(receipts(client.clone(), messages, inlet.clone()));
         }
         nats.arrived().await;
         Ok(Endpoints { micro, tasks, places })
@@ -122,13 +126,27 @@ async fn respond(request: &service::Request, answer: Answer) {
     }
 }
 
-async fn receipts(mut messages: async_nats::Subscriber, inlet: Inlet) {
+async fn receipts(client: Client, mut messages: Subscriber, inlet: Inlet) {
     while let Some(message) = messages.next().await {
         match serde_json::from_slice::<Receipt>(&message.payload) {
             Ok(receipt) => {
-                inlet.send(Input::Receipt(receipt)).await;
+                let reply = message.reply.map(|reply| objection(client.clone(), reply));
+                inlet.send(Input::Receipt { receipt, objection: reply }).await;
             }
             Err(error) => tracing::warn!(%error, "a receipt does not read"),
         }
     }
+}
+
+/// Answers a notice of the runtime when the service knows better; else nobody does.
+fn objection(client: Client, reply: Subject) -> oneshot::Sender<Known> {
+    let (object, objected) = oneshot::channel::<Known>();
+    tokio::spawn(async move {
+        let Ok(known) = objected.await else { return };
+        let Ok(body) = serde_json::to_vec(&known) else { return };
+        if let Err(error) = client.publish(reply, body.into()).await {
+            tracing::debug!(%error, "an objection did not leave; the next notice gets it");
+        }
+    });
+    object
 }

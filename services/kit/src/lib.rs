@@ -124,7 +124,8 @@
 //! publishes it to JetStream until the runtime has sent a receipt for it, that is until the runtime
 //! has it on *its* disk: an acknowledgement of the broker does not count, nor does `duplicate`.
 //! Events may come twice; they carry the same id then. Receipted ones stay for 7 days and are sent
-//! again when the runtime was restored from a backup that is older than the receipt.
+//! again when the runtime was restored from a backup that is older than the receipt, or when the
+//! receipt was that of another store, with which the runtime was started by mistake.
 //!
 //! # Webhooks
 //! [`webhooks`] takes those of a provider, once each, and shows what became of them; the service
@@ -145,12 +146,14 @@
 //!
 //! # Reading order
 //! `core` is the heart: every command is an input, everything owed after the commit an output, and
-//! neither broker nor clock nor task is in it. `keys` and `outbox` are its rows. `owner` is the
-//! thread around it, `endpoints` and `relay` are the broker's side, `run` is the process.
+//! neither broker nor clock nor task is in it. `keys`, `outbox` and `receipts` are its rows.
+//! `owner` is the thread around it, `endpoints` and `relay` are the broker's side, `run` is the
+//! process.
 //!
 //! Absent: sharing a store among processes, and transactions over two services. That is what sagas
 //! are for.
 
+mod arguments;
 mod call;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -165,6 +168,7 @@ mod outcome;
 mod owner;
 mod problem;
 mod procedure;
+mod receipts;
 mod relay;
 mod rows;
 mod run;

@@ -3,6 +3,7 @@
 
 use crate::{
     outcome::{Outcome, Refusal},
+    receipts::Lost,
     rows,
     wire::PAYLOAD_BYTES_MAX,
 };
@@ -10,6 +11,7 @@ use chassis::db::{DbError, Tx};
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 /// Receipted events stay this long, to be sent again when the runtime is restored from a backup.
 const RECEIPTED_DAYS: i64 = 7;
@@ -51,28 +53,14 @@ pub(crate) struct EventRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receipted {
     pub(crate) at: DateTime<Utc>,
-    pub(crate) epoch: u64,
-    pub(crate) position: u64,
-}
-
-/// What the runtime sends after its fsync.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Receipt {
-    /// Ids of events that it holds; none in a notice that a store was restored.
+    /// The runtime's store; nil in rows of before receipts named it.
     #[serde(default)]
-    pub(crate) ids: Vec<String>,
+    pub(crate) instance: Uuid,
     pub(crate) epoch: u64,
     pub(crate) position: u64,
-}
-
-/// What a receipt changed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Receipts {
-    /// Numbers of events that are now receipted.
-    pub(crate) receipted: Vec<u64>,
-    /// The runtime was restored: events receipted after this position in an older epoch are owed
-    /// again.
-    pub(crate) restored: Option<Receipt>,
+    /// How many stores had been the runtime's, one after the other.
+    #[serde(default)]
+    pub(crate) reign: u64,
 }
 
 /// Puts an event into the outbox, as part of the transaction. Says whether it is new: the same id
@@ -117,58 +105,32 @@ pub(crate) fn last_number(tx: &Tx) -> Result<u64, DbError> {
     Ok(number(tx.get(rows::LAST_NUMBER)?))
 }
 
-/// Takes a receipt: its events are settled, and a new epoch shows that others no longer are.
-pub(crate) fn receipt(
+/// Settles the events that a receipt names; gives their numbers.
+pub(crate) fn settle(
     tx: &mut Tx,
-    receipt: &Receipt,
-    now: DateTime<Utc>,
-) -> Result<Receipts, DbError> {
-    let mut changed = Receipts::default();
-    let newest: Option<u64> = tx.get(rows::NEWEST)?.map(|bytes| number(Some(bytes)));
-    if newest.is_none_or(|newest| receipt.epoch > newest) {
-        tx.put(rows::NEWEST, receipt.epoch.to_be_bytes());
-        // A store that has never had a receipt has nothing to send again.
-        changed.restored = newest.map(|_| restored(receipt));
-        if let Some(restored) = &changed.restored {
-            let row = rows::numbered(rows::RESTORED, restored.epoch);
-            tx.put(row, restored.position.to_be_bytes());
-        }
-    }
-    // An instance that was superseded by a restore may still be talking: its word counts for
-    // nothing.
-    if newest.is_some_and(|newest| receipt.epoch < newest) {
-        tracing::warn!(epoch = receipt.epoch, ?newest, "a receipt of an older epoch is ignored");
-        return Ok(changed);
-    }
-    let settled = Receipted { at: now, epoch: receipt.epoch, position: receipt.position };
-    for id in &receipt.ids {
+    ids: &[String],
+    receipted: Receipted,
+) -> Result<Vec<u64>, DbError> {
+    let mut settled = Vec::new();
+    for id in ids {
         let Some(number) = tx.get(&rows::id(id))?.map(|bytes| number(Some(bytes))) else {
             continue;
         };
         let from = rows::numbered(rows::OUTSTANDING, number);
         let Some(mut row) = tx.get_json::<EventRow>(&from)? else { continue };
-        row.receipted = Some(settled);
+        row.receipted = Some(receipted);
         tx.delete(from);
         tx.put_json(rows::numbered(rows::RECEIPTED, number), &row)?;
-        changed.receipted.push(number);
+        settled.push(number);
     }
-    Ok(changed)
+    Ok(settled)
 }
 
-/// A notice says to which position the runtime was restored. A receipt of a new epoch, when the
-/// notice was missed, has a later one: then everything of older epochs is owed, which costs time
-/// and nothing else.
-fn restored(receipt: &Receipt) -> Receipt {
-    let position = if receipt.ids.is_empty() { receipt.position } else { 0 };
-    Receipt { ids: Vec::new(), position, ..*receipt }
-}
-
-/// Owes again what was receipted in an epoch before `restored.epoch` after `restored.position`.
-/// Works in steps: returns the numbers that are owed again, and where to go on. What is cut off
-/// between two steps is among the [`unfinished`], and begins again.
+/// Owes again what was receipted and is lost. Works in steps: returns the numbers that are owed
+/// again, and where to go on; the caller does so until there is nothing more.
 pub(crate) fn resend(
     tx: &mut Tx,
-    restored: &Receipt,
+    lost: &Lost,
     after: Option<&[u8]>,
 ) -> Result<(Vec<u64>, Option<Vec<u8>>), DbError> {
     let step = tx.scan(rows::RECEIPTED, after, STEP_ROWS_MAX)?;
@@ -176,10 +138,8 @@ pub(crate) fn resend(
     let mut owed = Vec::new();
     for (from, value) in &step {
         let mut row: EventRow = decode(from, value)?;
-        let lost = row.receipted.is_some_and(|receipted| {
-            receipted.epoch < restored.epoch && receipted.position > restored.position
-        });
-        let Some(number) = rows::number_of(rows::RECEIPTED, from).filter(|_| lost) else {
+        let is_lost = row.receipted.is_some_and(|it| lost.holds_for(&it));
+        let Some(number) = rows::number_of(rows::RECEIPTED, from).filter(|_| is_lost) else {
             continue;
         };
         row.receipted = None;
@@ -187,20 +147,7 @@ pub(crate) fn resend(
         tx.put_json(rows::numbered(rows::OUTSTANDING, number), &row)?;
         owed.push(number);
     }
-    if next.is_none() {
-        tx.delete(rows::numbered(rows::RESTORED, restored.epoch));
-    }
     Ok((owed, next.flatten()))
-}
-
-/// Restores of the runtime whose events a process that died has not all owed again.
-pub(crate) fn unfinished(tx: &Tx) -> Result<Vec<Receipt>, DbError> {
-    let rows = tx.scan(rows::RESTORED, None, STEP_ROWS_MAX)?;
-    let restored = rows.into_iter().filter_map(|(row, position)| {
-        let epoch = rows::number_of(rows::RESTORED, &row)?;
-        Some(Receipt { ids: Vec::new(), epoch, position: number(Some(position)) })
-    });
-    Ok(restored.collect())
 }
 
 /// Forgets what was receipted long ago. Says whether there is more.
@@ -228,6 +175,6 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<EventRow, DbError> {
     })
 }
 
-fn number(bytes: Option<Vec<u8>>) -> u64 {
+pub(crate) fn number(bytes: Option<Vec<u8>>) -> u64 {
     bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
 }

@@ -203,6 +203,10 @@ impl Shell {
                 let _unheard = reply.send(answer);
             }
             Output::Release(release) => release(),
+            Output::Object { reply, known } => {
+                // The broker's side may be closing.
+                let _unheard = reply.send(known);
+            }
             Output::Work { key, subject, working } => {
                 let (inlet, places) = (self.inlet.clone(), self.places(subject));
                 self.runtime.spawn(async move {

@@ -9,8 +9,9 @@
 //! | `o` number | an event without a receipt |
 //! | `r` number | an event with one |
 //! | `i` id | the number of the event with this id |
-//! | `e` | the epoch of the runtime's newest receipt |
-//! | `u` epoch | the position of a restore whose events are not all owed again yet |
+//! | `e` | the store of the runtime's newest receipt |
+//! | `h` instance | how far that store of the runtime had come |
+//! | `u` receipts | nothing: these are lost to the runtime, and not all of them owed again yet |
 
 /// Keys that begin with this byte belong to the kit; services use any other above 0.
 pub const KIT_PREFIX: u8 = 1;
@@ -22,6 +23,7 @@ pub(crate) const OUTSTANDING: &[u8] = &[KIT_PREFIX, b'o'];
 pub(crate) const RECEIPTED: &[u8] = &[KIT_PREFIX, b'r'];
 pub(crate) const NEWEST: &[u8] = &[KIT_PREFIX, b'e'];
 pub(crate) const RESTORED: &[u8] = &[KIT_PREFIX, b'u'];
+const KNOWN: &[u8] = &[KIT_PREFIX, b'h'];
 const KEYS: &[u8] = &[KIT_PREFIX, b'k'];
 const IDS: &[u8] = &[KIT_PREFIX, b'i'];
 
@@ -57,6 +59,10 @@ pub(crate) fn of_expiry(row: &[u8]) -> Option<(u64, Vec<u8>)> {
 
 pub(crate) fn pending(key: &str) -> Vec<u8> {
     [PENDING, key.as_bytes()].concat()
+}
+
+pub(crate) fn known(instance: &[u8; 16]) -> Vec<u8> {
+    [KNOWN, instance].concat()
 }
 
 pub(crate) fn id(id: &str) -> Vec<u8> {

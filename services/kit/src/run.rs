@@ -1,33 +1,40 @@
 //! A process around a service: settings, logs, store, broker, HTTP, and a stop in the right order.
 
 use crate::{
+    arguments::{self, Arguments},
     handle::Handle,
-    outcome::Outcome,
+    outcome::{Outcome, Refusal},
+    rows,
     service::{Ground, Service},
 };
 use aide::axum::ApiRouter;
 use chassis::{
+    claim::{Claim, ClaimError, Keeper},
     clock::{Care, Clock, ClockConfig},
     config::{ConfigError, Source},
     db::{Db, DbOptions, EXIT_POISONED, OpenError, Tx},
-    http::{Door, Health, Limits, Metrics, Tokens, serve},
+    http::{Door, Gate, Health, Limits, Metrics, Tokens, before_opening, serve},
     log::LogConfig,
     nats::{Nats, NatsConfig, NatsError},
     shutdown::Shutdown,
 };
 use chrono::{DateTime, Utc};
+use futures::future::{Either, select};
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 /// How long the broker's connection gets to close.
 const CLOSE: Duration = Duration::from_secs(2);
+/// Rows are counted this far for the line of a start: more take longer than anybody reads it for.
+const COUNTED_MAX: usize = 10_000;
 /// The exit status for settings that cannot be used (`EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
 
@@ -92,6 +99,9 @@ pub enum RunError {
     /// The store does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store is not the one that is known as this service's.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// The broker cannot be used.
     #[error(transparent)]
     Nats(#[from] NatsError),
@@ -110,7 +120,7 @@ pub enum RunError {
     Start(#[from] io::Error),
     /// The first transaction was refused.
     #[error("failed to prepare the store: {0}")]
-    First(#[from] crate::outcome::Refusal),
+    First(#[from] Refusal),
     /// A commit failed: what the disk holds is found out by the next start.
     #[error("the store has failed, so the process ends")]
     Poisoned,
@@ -177,36 +187,36 @@ pub async fn run(
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let db = Db::open(&config.data_dir, DbOptions::default())?;
-    tracing::info!(dir = %config.data_dir.display(), position = db.position(), "store is open");
+    describe(&db)?;
+    let claimed = health.gate("claim");
     let clock = watched_clock(&config, &metrics, &shutdown);
-    first(&db, app.first, clock.now())?;
     let nats = Nats::connect(&config.nats, &health, &metrics).await?;
-    let time = clock.clone();
-    let ground = Ground {
-        clock: Arc::new(move || time.now()),
-        ..Ground::new(db, nats.clone(), health.clone(), metrics.clone())
+    let door = door(&process, &config, &health, &metrics);
+    tracing::info!(address = %listener.local_addr().map_err(listen)?, "listening");
+    let open = Arc::new(OnceLock::new());
+    let router = before_opening(&door, Arc::clone(&open));
+    let serving = serve(listener, router, config.limits, health.clone(), shutdown.clone());
+    let serving = pin!(serving);
+    let mut claim = Claim::new(nats.clone(), db.clone(), process.name);
+    // A new store does nothing before it is known to be the right one.
+    let mut serving = match db.position() {
+        0 => match select(serving, pin!(claim.settle())).await {
+            Either::Left(((), _)) => return Ok(()),
+            Either::Right((settled, serving)) => settled.map(|()| serving)?,
+        },
+        _ => serving,
     };
+    first(&db, app.first, clock.now())?;
+    let (free, is_free) = watch::channel(false);
+    tokio::spawn(opened(is_free.clone(), claimed));
+    let (keeper, mut lost) = Keeper::start(claim.settled(), free);
+    let ground = Ground::new(db, nats.behind(is_free), health.clone(), metrics.clone());
+    let ground = Ground { clock: told_by(&clock), ..ground };
     let procedures = app.service.documented();
     let running = app.service.start(ground)?;
-    let context = Context {
-        handle: running.handle(),
-        nats: nats.clone(),
-        metrics: metrics.clone(),
-        clock,
-        shutdown: shutdown.clone(),
-    };
-    let door = Door {
-        title: process.title,
-        description: process.description,
-        limits: config.limits.clone(),
-        tokens: config.tokens,
-        health: health.clone(),
-        metrics,
-    };
-    let router = door.router_with((app.routes)(context), &procedures);
-    tracing::info!(address = %listener.local_addr().map_err(listen)?, "listening");
-    let serving = serve(listener, router, config.limits, health.clone(), shutdown.clone());
-    tokio::pin!(serving);
+    let handle = running.handle();
+    let context = Context { handle, nats: nats.clone(), metrics, clock, shutdown };
+    open.get_or_init(|| door.router_with((app.routes)(context), &procedures));
     tokio::select! {
         () = running.broken() => {
             health.drain();
@@ -216,12 +226,35 @@ pub async fn run(
             health.drain();
             return Err(NatsError::Closed.into());
         }
+        Ok(error) = &mut lost => {
+            health.drain();
+            running.drain().await;
+            return Err(error.into());
+        }
         () = &mut serving => (),
     }
     running.drain().await;
+    keeper.end().await;
     nats.close(CLOSE).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn door(process: &Process, config: &Config, health: &Health, metrics: &Metrics) -> Door {
+    Door {
+        title: process.title,
+        description: process.description,
+        limits: config.limits.clone(),
+        tokens: config.tokens.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+    }
+}
+
+/// What the owner's thread asks for the time.
+fn told_by(clock: &Clock) -> Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> {
+    let clock = clock.clone();
+    Arc::new(move || clock.now())
 }
 
 /// The clock of the process: while it is suspect nothing is forgotten for being old.
@@ -233,6 +266,26 @@ fn watched_clock(config: &Config, metrics: &Metrics, shutdown: &Shutdown) -> Clo
     clock
 }
 
+/// Opens the gate when the claim is made.
+async fn opened(mut is_free: watch::Receiver<bool>, gate: Gate) {
+    gate.close("the store is compared with what the broker knows of it");
+    if is_free.wait_for(|it| *it).await.is_ok() {
+        gate.open();
+    }
+}
+
+/// Which store this is, in one line: a wrong one is seen at once.
+fn describe(db: &Db) -> Result<(), RunError> {
+    let count = |rows| db.count(rows, COUNTED_MAX).map_err(Refusal::from);
+    tracing::info!(
+        dir = %db.dir().display(), instance = %db.instance(), epoch = db.epoch(),
+        position = db.position(), last_commit_ago = db.age(),
+        events_owed = count(rows::OUTSTANDING)?, calls_pending = count(rows::PENDING)?,
+        "the store is open"
+    );
+    Ok(())
+}
+
 /// Nothing else uses the store yet.
 fn first(db: &Db, first: First, now: DateTime<Utc>) -> Outcome<()> {
     let mut tx = Tx::over(db);
@@ -242,12 +295,23 @@ fn first(db: &Db, first: First, now: DateTime<Utc>) -> Outcome<()> {
 }
 
 /// The whole of a `main`: reads the settings, those of the service with `read`, and runs what
-/// `build` makes of them until SIGINT or SIGTERM.
+/// `build` makes of them until SIGINT or SIGTERM. With `take-over --from INSTANCE --reason WHY` it
+/// writes down an operator's word that its store takes the place of that one, and ends.
 pub fn launch<C>(
     process: Process,
     read: impl FnOnce(&mut Source) -> Option<C>,
     build: impl FnOnce(C) -> App,
 ) -> ExitCode {
+    match Arguments::read(process.name, std::env::args_os()) {
+        Ok(Arguments::Serve) => (),
+        Ok(Arguments::TakeOver { from, reason }) => {
+            return arguments::take_over(&process, from, &reason);
+        }
+        Err(usage) => {
+            let _unheard = writeln!(io::stderr(), "{usage}");
+            return ExitCode::from(arguments::EXIT_USAGE);
+        }
+    }
     // It fails when a test has installed it already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let (config, own) = match settings(process, read) {
@@ -277,6 +341,7 @@ pub fn launch<C>(
             match error {
                 // The last clone of a poisoned store must not be given the time to write.
                 RunError::Poisoned => std::process::exit(EXIT_POISONED.into()),
+                RunError::Claim(_) => ExitCode::from(EXIT_CONFIG),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -55,6 +55,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 use uuid::Uuid;
 
@@ -119,7 +120,12 @@ struct Inner {
     /// Set once by the first failure, never cleared.
     poisoned: AtomicBool,
     instance: Uuid,
-    epoch: u64,
+    /// Written by `begin_epoch`.
+    epoch: AtomicU64,
+    /// The position that it was opened at.
+    opened_at: u64,
+    /// When the last commit before the opening was, by the clock of then.
+    last_commit: Option<SystemTime>,
     dir: PathBuf,
     faults: Faults,
     /// Released last: the fields drop in order.
@@ -141,9 +147,37 @@ impl Db {
         self.inner.instance
     }
 
-    /// Counts the restores from a backup that this store has seen; 0 in a store that had none.
+    /// Counts the times that this store was found to have lost what others know of it, as after a
+    /// restore from a backup; 0 in a store that never was.
     pub fn epoch(&self) -> u64 {
-        self.inner.epoch
+        self.inner.epoch.load(Ordering::Acquire)
+    }
+
+    /// Begins this epoch, for good: what was known of the store beyond the position at which it was
+    /// opened counts for nothing any more. Does nothing when the store is in it, or in a later one.
+    ///
+    /// # Errors
+    /// As for [`Db::commit`]: any error has poisoned the store.
+    pub fn begin_epoch(&self, epoch: u64) -> Result<(), DbError> {
+        let mut sidecar = lock_mutex(&self.inner.sidecar);
+        self.check()?;
+        if epoch <= self.epoch() {
+            return Ok(());
+        }
+        let meta = Meta { epoch, ..Inner::meta_after(sidecar.said(), self.position()) };
+        self.guarded(&mut sidecar, WriteBatch::new(), meta)?;
+        self.inner.epoch.store(epoch, Ordering::Release);
+        Ok(())
+    }
+
+    /// The position at which it was opened: what was acknowledged before lies at or below it.
+    pub fn opened_at(&self) -> u64 {
+        self.inner.opened_at
+    }
+
+    /// When the last commit before the opening was, by the clock of then.
+    pub fn last_commit(&self) -> Option<SystemTime> {
+        self.inner.last_commit
     }
 
     /// The last durable position; 0 in a new store.
@@ -159,6 +193,31 @@ impl Db {
     /// Whether a commit has failed: the process has to end.
     pub fn is_poisoned(&self) -> bool {
         self.inner.poisoned.load(Ordering::Acquire)
+    }
+
+    /// How long ago that was, for people.
+    pub fn age(&self) -> String {
+        let Some(last) = self.inner.last_commit else { return "unknown".to_owned() };
+        // A clock that was ahead then counts as now.
+        let seconds = last.elapsed().unwrap_or_default().as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => format!("{seconds} s"),
+            (0, 0, _) => format!("{minutes} min"),
+            (0, _, _) => format!("{hours} h {minutes} min"),
+            _ => format!("{days} d {hours} h"),
+        }
+    }
+
+    /// How many keys begin with `prefix`, up to `limit`.
+    ///
+    /// # Errors
+    /// As for [`Db::get`].
+    pub fn count(&self, prefix: &[u8], limit: usize) -> Result<usize, DbError> {
+        self.read(|tree| {
+            let counted = tree.scan_prefix(prefix).keys().take(limit);
+            Ok(counted.collect::<Result<Vec<_>, _>>()?.len())
+        })
     }
 
     /// Bytes that the store takes on disk.
@@ -249,11 +308,18 @@ impl Db {
         if batch.is_empty() && position == last {
             return Ok(());
         }
+        let meta = Inner::meta_after(sidecar.said(), position);
+        self.guarded(&mut sidecar, batch, meta)
+    }
+
+    /// Writes beside no reader; whatever goes wrong poisons the store.
+    fn guarded(&self, sidecar: &mut Sidecar, batch: WriteBatch, meta: Meta) -> Result<(), DbError> {
+        let inner = &*self.inner;
         let _gate = inner.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let written = catch_unwind(AssertUnwindSafe(|| inner.write(&mut sidecar, batch, position)));
+        let written = catch_unwind(AssertUnwindSafe(|| inner.write(sidecar, batch, meta)));
         let failure = match written {
             Ok(Ok(())) => {
-                inner.position.store(position, Ordering::Release);
+                inner.position.store(meta.position, Ordering::Release);
                 return Ok(());
             }
             Ok(Err(failure)) => failure,
@@ -288,16 +354,15 @@ impl Inner {
         tracing::error!(dir = %self.dir.display(), %failure, "store is poisoned");
     }
 
+    /// What the store says of itself after one more commit.
+    fn meta_after(said: Meta, position: u64) -> Meta {
+        Meta { position, commits: said.commits + 1, ..said }
+    }
+
     /// Apply, flush, fsync, sidecar: in this order, so that the sidecar never claims what the store
     /// does not hold.
-    fn write(
-        &self,
-        sidecar: &mut Sidecar,
-        batch: WriteBatch,
-        position: u64,
-    ) -> Result<(), DbError> {
+    fn write(&self, sidecar: &mut Sidecar, batch: WriteBatch, meta: Meta) -> Result<(), DbError> {
         let mut encoded = values::encode(&self.tree, &self.chunked, batch)?;
-        let meta = Meta::of(self.instance, self.epoch, position, sidecar.said().commits + 1);
         encoded.insert(meta::KEY, meta.encode());
         self.faults.check(Fault::Apply)?;
         self.tree.apply_batch(encoded)?;

@@ -109,6 +109,8 @@ pub struct Nats {
     refused_subjects: watch::Receiver<Refused>,
     /// Counts the echoes of this connection.
     echoes: Arc<AtomicU64>,
+    /// Whether those who hold this handle may use the connection.
+    is_free: watch::Receiver<bool>,
     /// Begins the subjects on which [`Nats::arrived`] hears itself.
     echo_prefix: String,
 }
@@ -150,7 +152,17 @@ impl Nats {
         let gate = health.gate("nats");
         let (link, refused, refused_subjects) =
             Watcher::start(client.clone(), inbox, gate, metrics);
-        Ok(Nats { client, link, refused, refused_subjects, echoes: Arc::default(), echo_prefix })
+        // Nobody holds it up; what was said stays.
+        let (_said, is_free) = watch::channel(true);
+        let echoes = Arc::default();
+        Ok(Nats { client, link, refused, refused_subjects, echoes, is_free, echo_prefix })
+    }
+
+    /// The same connection for those who must not use it before this is true: for them it is down
+    /// until then.
+    #[must_use]
+    pub fn behind(&self, is_free: watch::Receiver<bool>) -> Nats {
+        Nats { is_free, ..self.clone() }
     }
 
     /// The client, for core messages.
@@ -168,7 +180,7 @@ impl Nats {
     /// Whether there is a connection to a server that is new enough.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(*self.link.borrow(), Link::Up)
+        *self.is_free.borrow() && matches!(*self.link.borrow(), Link::Up)
     }
 
     /// Waits until there is such a connection.
@@ -176,7 +188,11 @@ impl Nats {
     /// # Errors
     /// When the server is too old, or the connection was closed.
     pub async fn ready(&self) -> Result<(), NatsError> {
-        let mut link = self.link.clone();
+        let (mut link, mut is_free) = (self.link.clone(), self.is_free.clone());
+        // Who would have said so is gone: the process is ending.
+        if is_free.wait_for(|it| *it).await.is_err() {
+            return Err(NatsError::Closed);
+        }
         let settled = |link: &Link| !matches!(link, Link::Down);
         match link.wait_for(settled).await.as_deref() {
             Ok(Link::Up) => Ok(()),

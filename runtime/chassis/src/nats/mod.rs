@@ -12,7 +12,9 @@ mod tests;
 mod watch;
 
 pub use connection::{Nats, NatsConfig, NatsError};
-pub use streams::{TRIGGERS, apply_stream, trigger_subjects, triggers_stream};
+pub use streams::{
+    STORES, TRIGGERS, apply_stream, store_subject, stores_stream, trigger_subjects, triggers_stream,
+};
 
 /// Re-exported so that processes and this crate agree on the version.
 pub use async_nats;

@@ -11,6 +11,10 @@ use super::connection::NatsError;
 
 /// The stream that holds every event until the runtime has it.
 pub const TRIGGERS: &str = "TRIGGERS";
+/// The stream that holds one record for the store of each process.
+pub const STORES: &str = "STORES";
+/// A record is far shorter.
+const RECORD_BYTES_MAX: i32 = 4 << 10;
 /// Prefixes of the services that come with the product.
 const PREFIXES: [&str; 5] = ["orders", "payments", "inventory", "delivery", "notifications"];
 /// The smallest that the server takes. Within the window it swallows a message whose id it has
@@ -60,6 +64,36 @@ pub fn triggers_stream(subjects: Vec<String>, bytes_max: i64, replicas: usize) -
         duplicate_window: DUPLICATE_WINDOW,
         ..Config::default()
     }
+}
+
+/// The settings of `STORES`: the last record of each subject, for good.
+#[must_use]
+pub fn stores_stream(replicas: usize) -> Config {
+    Config {
+        name: STORES.into(),
+        subjects: vec![store_subject("*")],
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        num_replicas: replicas,
+        max_bytes: NO_LIMIT,
+        max_messages: NO_LIMIT,
+        max_messages_per_subject: 1,
+        max_consumers: -1,
+        max_message_size: RECORD_BYTES_MAX,
+        max_age: Duration::ZERO,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
+        deny_delete: true,
+        deny_purge: true,
+        ..Config::default()
+    }
+}
+
+/// Where the record of the store of a process lies.
+#[must_use]
+pub fn store_subject(process: &str) -> String {
+    format!("fermata.store.{process}")
 }
 
 /// Creates the stream or brings it up to date, and compares what the server applied with what

@@ -56,8 +56,14 @@ impl<S: Store> Core<S> {
         now: Time,
         unreadable: Unreadable,
     ) -> Result<(), StoreError> {
+        let identity = unreadable_key(&unreadable);
         let Unreadable { ticket, name, id, body, is_base64, headers, published_at, reason } =
             unreadable;
+        if self.txn.get::<IdentityRow>(Table::Identity, &identity)?.is_some() {
+            let verdicts = vec![verdict(Outcome::Duplicate, None, None)];
+            self.effects.push(Effect::Ack { ticket, verdicts });
+            return Ok(());
+        }
         let (detail, published_at) = (Some(reason.clone()), Some(published_at));
         let note = NoteRecord::DeadLetter {
             at: now,
@@ -69,8 +75,9 @@ impl<S: Store> Core<S> {
             published_at,
             reason,
         };
-        self.txn.put_record(Kind::Note, &note)?;
+        let position = self.txn.put_record(Kind::Note, &note)?;
         let verdicts = vec![verdict(Outcome::DeadLetter, None, detail)];
+        self.put_identity(&identity, position, hex(&identity), &verdicts)?;
         self.effects.push(Effect::Ack { ticket, verdicts });
         Ok(())
     }
@@ -196,6 +203,13 @@ impl<S: Store> Core<S> {
 /// Identity is ours, not the broker's: its name, from whom, its id.
 pub(super) fn identity_key(name: &str, source: &str, id: &str) -> [u8; 16] {
     short_hash(&[name, source, id])
+}
+
+/// A message that is no event is known by all that there is of it, and never as the event whose id
+/// it has: whoever mends it may send it again under that id.
+fn unreadable_key(it: &Unreadable) -> [u8; 16] {
+    let encoding = if it.is_base64 { "base64" } else { "text" };
+    short_hash(&["unreadable", &it.name, &it.id, encoding, &it.body])
 }
 
 fn verdict(outcome: Outcome, saga: Option<SagaId>, detail: Option<String>) -> Verdict {

@@ -539,6 +539,41 @@ fn a_message_that_is_no_event_is_kept_with_its_reason() {
 }
 
 #[test]
+fn a_message_that_is_no_event_and_comes_again_is_a_duplicate() {
+    let mut desk = Desk::new(registry("A"));
+    let message = |id: &str, body: &str| {
+        crate::input::Input::Unreadable(Unreadable {
+            ticket: 9,
+            name: "bank.paid".to_owned(),
+            id: id.to_owned(),
+            body: body.to_owned(),
+            is_base64: false,
+            headers: [].into(),
+            published_at: Time(5),
+            reason: "no JSON".to_owned(),
+        })
+    };
+    desk.input(message("x", "{"));
+    desk.restart();
+    // Its acknowledgement got lost, or a crash came first.
+    desk.input(message("x", "{"));
+    assert_eq!(desk.notes().len(), 1);
+    desk.input(message("x", "["));
+    desk.input(message("y", "{"));
+    assert_eq!(desk.notes().len(), 3, "another message is another dead letter");
+    let mended = Arrival {
+        ticket: 9,
+        name: "bank.paid".to_owned(),
+        id: "x".to_owned(),
+        source: "bank".to_owned(),
+        key: None,
+        body: Payload::of(&json!({ "order": "1", "amount": 1 })).unwrap(),
+        at: Time(6),
+    };
+    assert_eq!(desk.arrive(mended)[0].outcome, Outcome::Kept, "mended, under its id");
+}
+
+#[test]
 fn a_conflict_keeps_both_bodies_up_to_a_limit() {
     let mut table = Table::of("A");
     table.play("paid 1 0");

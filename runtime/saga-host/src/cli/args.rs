@@ -99,6 +99,19 @@ pub(super) enum Command {
     /// FERMATA_HTTP_BODY_BYTES_MAX, FERMATA_HTTP_REQUESTS_PER_S, FERMATA_HTTP_TIMEOUT_MS, and
     /// FERMATA_ENV=development where it is no production.
     Serve,
+    /// Let the store of FERMATA_DATA_DIR take the place of another one, from the next start on.
+    ///
+    /// A runtime whose store is not the one that the broker or the services know does not start,
+    /// and names the other one. Look first whether it was started with the wrong directory: what
+    /// the other store holds, and this one does not, is given up by this.
+    TakeOver {
+        /// The instance that is given up, as the refused start names it.
+        #[arg(long, value_name = "INSTANCE")]
+        from: uuid::Uuid,
+        /// Why; it is kept beside the store, and logged.
+        #[arg(long, short)]
+        reason: String,
+    },
     /// List sagas, newest first.
     Sagas(Sagas),
     /// Show a saga: what it waits for, how to unblock it, and its journal.

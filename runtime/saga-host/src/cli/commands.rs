@@ -26,8 +26,8 @@ impl Asker {
     /// Does what was asked for, and prints what came of it.
     pub(super) async fn run(&self, command: Command) -> Result<(), CliError> {
         match command {
-            // The process itself, and no question to one.
-            Command::Serve => Ok(()),
+            // The process itself and its store, and no question to one.
+            Command::Serve | Command::TakeOver { .. } => Ok(()),
             Command::Sagas(which) => {
                 self.list(lists::sagas(&which, Utc::now())?, &which.which).await
             }

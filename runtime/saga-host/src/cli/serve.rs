@@ -1,12 +1,13 @@
 //! The runtime as a process.
 
-use super::screen::complain;
+use super::{problem::EXIT_USAGE, screen::complain};
 use crate::{
     config::{Config, Settings},
     server,
 };
-use chassis::{config::Source, shutdown::Shutdown};
+use chassis::{claim, config::Source, shutdown::Shutdown};
 use saga_core::saga::{Registry, RegistryError};
+use uuid::Uuid;
 
 /// Exit status of a start with settings that cannot be used (`EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
@@ -42,6 +43,35 @@ pub(super) fn serve(
         }
         Err(error) => {
             tracing::error!(%error, "no threads for the runtime");
+            EXIT_FAILED
+        }
+    }
+}
+
+/// Writes down that the store takes the place of that one; needs its directory's setting alone.
+pub(super) fn take_over(program: &str, from: Uuid, reason: &str) -> u8 {
+    if reason.trim().is_empty() {
+        complain(program, "a reason is missing: who looks at it later wants to know why");
+        return EXIT_USAGE;
+    }
+    let mut source = Source::from_process();
+    let dir = source.directory("FERMATA_DATA_DIR");
+    let dir = match source.finish(|| dir) {
+        Ok(dir) => dir,
+        Err(error) => {
+            complain(program, &error.to_string());
+            return EXIT_CONFIG;
+        }
+    };
+    match claim::take_over(&dir, from, reason) {
+        Ok(()) => {
+            let dir = dir.display();
+            let said = format!("the store in {dir} may take the place of {from} at its next start");
+            complain(program, &said);
+            0
+        }
+        Err(error) => {
+            complain(program, &error.to_string());
             EXIT_FAILED
         }
     }

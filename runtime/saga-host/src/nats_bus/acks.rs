@@ -2,12 +2,11 @@
 //! at them: otherwise it would give all of them again. Those that are durable are receipted to
 //! whoever asked for it.
 
-use super::tide::Flow;
+use super::{owner::Voice, tide::Flow};
 use async_nats::jetstream::{AckKind, message::Acker};
-use chassis::{crash, db::Db, http::Gate, nats::Nats};
+use chassis::{crash, http::Gate, nats::Nats};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -68,18 +67,11 @@ pub(super) struct Receipt {
     pub(super) id: String,
 }
 
-#[derive(Serialize)]
-struct ReceiptBody<'a> {
-    ids: &'a [String],
-    epoch: u64,
-    position: u64,
-}
-
 /// Acknowledges and receipts until the engine and the intake are gone.
 pub(super) struct Acks {
     pub(super) nats: Nats,
-    /// For the epoch and the position that receipts carry.
-    pub(super) db: Db,
+    /// Says in receipts which store this is.
+    pub(super) voice: Voice,
     pub(super) flow: UnboundedSender<Flow>,
     pub(super) failures: Counter,
     /// Closed while the broker does not confirm what it is told.
@@ -167,9 +159,7 @@ impl Acks {
 
     async fn send(&self, receipts: Receipts) {
         for (subject, ids) in receipts.0 {
-            let (epoch, position) = (self.db.epoch(), self.db.position());
-            let body = serde_json::to_vec(&ReceiptBody { ids: &ids, epoch, position });
-            let Ok(body) = body else { continue };
+            let body = self.voice.receipt(&ids);
             if let Err(error) = self.nats.client().publish(subject, body.into()).await {
                 tracing::debug!(%error, "a receipt did not leave; its event comes again");
             }

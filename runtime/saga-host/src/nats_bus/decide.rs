@@ -77,6 +77,10 @@ pub(super) struct Decisions {
 
 impl Decisions {
     pub(super) async fn run(self, stop: CancellationToken) -> Result<(), BusError> {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ready = self.nats.ready() => ready?,
+        }
         let failed = |error: async_nats::Error| BusError::Subscribe(error.to_string());
         let client = self.nats.client().clone();
         let service = client.service_builder().description("runs sagas, and takes decisions");

@@ -15,6 +15,7 @@ mod offers;
 mod owed;
 mod restarts;
 mod search;
+mod stores;
 mod stream;
 mod world;
 

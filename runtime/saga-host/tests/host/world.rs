@@ -52,6 +52,28 @@ pub struct World {
     pub tester: Client,
 }
 
+/// A runtime beside the one of the world.
+pub struct Second {
+    child: Reaped,
+    port: u16,
+}
+
+impl Second {
+    pub fn is_running(&mut self) -> bool {
+        self.child.0.try_wait().expect("a status").is_none()
+    }
+}
+
+/// A child that does not outlive the test.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         for mut child in self.runtime.take().into_iter().chain(self.nats.take()) {
@@ -140,6 +162,67 @@ impl World {
             .expect("a log");
         let child = self.child(&["serve"]).stderr(log).stdout(Stdio::null()).spawn();
         self.runtime = Some(child.expect("the runtime starts"));
+    }
+
+    /// Another runtime on the same broker, with its store there, which is to be refused: gives what
+    /// it says.
+    pub async fn refused(&self, data: &Path) -> String {
+        let mut command = self.child(&["serve"]);
+        command.env("FERMATA_DATA_DIR", data).env("FERMATA_HTTP_ADDR", "127.0.0.1:0");
+        let log = self.dir.path().join("refused.log");
+        let file = fs::File::create(&log).expect("a log");
+        let child = command.stderr(file).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut other = Reaped(child);
+        let began = Instant::now();
+        loop {
+            if let Some(status) = other.0.try_wait().expect("a status") {
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                assert_eq!(status.code(), Some(78), "{said}");
+                return said;
+            }
+            assert!(began.elapsed() < PATIENCE, "it is not refused");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Another runtime on the same broker, with its store there.
+    pub fn second(&self, data: &Path) -> Second {
+        let port = free_port();
+        let mut command = self.child(&["serve"]);
+        command.env("FERMATA_DATA_DIR", data);
+        command.env("FERMATA_HTTP_ADDR", format!("127.0.0.1:{port}"));
+        let child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn();
+        Second { child: Reaped(child.expect("it starts")), port }
+    }
+
+    pub async fn is_there(&self, second: &Second) -> bool {
+        let url = format!("http://127.0.0.1:{}/readyz", second.port);
+        self.http.get(url).send().await.is_ok_and(|it| it.status() == 200)
+    }
+
+    /// Copies the store, whose runtime must not run, to a place below the world's directory.
+    pub fn copy_of_the_store(&self, name: &str) -> PathBuf {
+        let copy = self.dir.path().join(name);
+        let copied = Command::new("cp").arg("-a").arg(self.data_dir()).arg(&copy).status();
+        assert!(copied.expect("cp runs").success());
+        copy
+    }
+
+    /// A place for a store that is not there yet.
+    pub fn empty_place(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Puts a copy in the place of the store.
+    pub fn restore(&self, copy: &Path) {
+        fs::remove_dir_all(self.data_dir()).expect("the store is removed");
+        fs::rename(copy, self.data_dir()).expect("the copy is moved");
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.runtime.as_ref().expect("a runtime runs").id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     fn child(&self, args: &[&str]) -> Command {

@@ -59,6 +59,7 @@ impl World {
         let status = json!({ "order": key, "status": format!("at {body}") });
         let (name, source) = ("courier.status".to_owned(), "courier".to_owned());
         let body = Payload::of(&status).expect("a value has a JSON form");
+        let before = self.desk.store().position();
         self.desk.input(Input::Unreadable(Unreadable {
             ticket: 0,
             name: name.clone(),
@@ -70,7 +71,12 @@ impl World {
             reason: "an older build could not read it".to_owned(),
         }));
         let at = self.desk.store().position();
+        if before == at {
+            return;
+        }
         let event = Arrival { ticket: 0, name, id, source, key: None, body, at: Time(5) };
+        let is_known = self.dead.iter().any(|it| it.1.id == event.id && it.1.body == event.body);
+        checked(CHECKER, || assert!(!is_known, "it came before, and is a duplicate"));
         self.dead.push((at, event));
     }
 

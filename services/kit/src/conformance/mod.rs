@@ -310,7 +310,7 @@ impl<P: Pair> Run<'_, P> {
                     Output::RetryLater { key, .. } => self.pausing.push(key),
                     Output::Release(release) => release(),
                     Output::Again(input) => inputs.push(input),
-                    Output::Receipted(_) | Output::Owed(_) => (),
+                    Output::Receipted(_) | Output::Owed(_) | Output::Object { .. } => (),
                 }
             }
         }

@@ -7,9 +7,10 @@ mod tests;
 
 use crate::{
     keys::{self, RequestHash, State},
-    outbox::{self, Receipt},
+    outbox,
     outcome::{Refusal, Rejection},
     procedure::{Done, Procedure, WorkError, Working},
+    receipts::{self, Known, Lost, Receipt},
     rows::Space,
     wire::{Answer, PAYLOAD_BYTES_MAX, Request},
 };
@@ -39,14 +40,14 @@ pub(crate) enum Input {
     Worked { key: String, done: Result<Done, WorkError> },
     /// The pause after failed work is over.
     Retry { key: String },
-    /// The process has started: pending work goes on, and so do restores of the runtime.
+    /// The process has started: pending work goes on, and what is lost to the runtime is owed.
     Resume,
     /// A command of the service's own, from HTTP mostly.
     Write(Write),
-    /// The runtime has receipted events, or was restored.
-    Receipt(Receipt),
-    /// Goes on owing events after a restore of the runtime.
-    Resend { restored: Receipt, after: Option<Vec<u8>> },
+    /// The runtime has receipted events, or says which store it has.
+    Receipt { receipt: Receipt, objection: Option<oneshot::Sender<Known>> },
+    /// Goes on owing events that are lost to the runtime.
+    Resend { lost: Lost, after: Option<Vec<u8>> },
     /// Time to forget what is old.
     Sweep,
 }
@@ -67,6 +68,8 @@ pub(crate) enum Output {
     Work { key: String, subject: String, working: Working },
     /// Come back to a key after a pause.
     RetryLater { key: String, pause: Duration },
+    /// Tell the runtime what is known of its store.
+    Object { reply: oneshot::Sender<Known>, known: Known },
     /// Tell the relay that these events have their receipt.
     Receipted(Vec<u64>),
     /// Tell the relay that these events are owed again.
@@ -124,21 +127,26 @@ impl Core {
                         Ok(()) => (),
                     }
                 }
-                let again = |restored| Output::Again(Input::Resend { restored, after: None });
-                out.extend(outbox::unfinished(tx)?.into_iter().map(again));
+                out.extend(receipts::unfinished(tx)?.into_iter().map(resend));
             }
             Input::Write(write) => out.push(Output::Release(write(tx, now))),
-            Input::Receipt(receipt) => {
-                let changed = outbox::receipt(tx, &receipt, now)?;
-                out.push(Output::Receipted(changed.receipted));
-                let again = |restored| Output::Again(Input::Resend { restored, after: None });
-                out.extend(changed.restored.map(again));
+            Input::Receipt { receipt, objection } => {
+                let heard = receipts::hear(tx, &receipt, now)?;
+                if !heard.receipted.is_empty() {
+                    out.push(Output::Receipted(heard.receipted));
+                }
+                out.extend(heard.lost.into_iter().map(resend));
+                if let (Some(known), Some(reply)) = (heard.objection, objection) {
+                    out.push(Output::Object { reply, known });
+                }
             }
-            Input::Resend { restored, after } => {
-                let (owed, next) = outbox::resend(tx, &restored, after.as_deref())?;
+            Input::Resend { lost, after } => {
+                let (owed, next) = outbox::resend(tx, &lost, after.as_deref())?;
                 out.push(Output::Owed(owed));
-                let again = |after| Output::Again(Input::Resend { restored, after: Some(after) });
-                out.extend(next.map(again));
+                match next {
+                    None => lost.is_done(tx)?,
+                    after => out.push(Output::Again(Input::Resend { lost, after })),
+                }
             }
             Input::Sweep => {
                 let more = [keys::sweep(tx, now)?, outbox::sweep(tx, now)?];
@@ -350,6 +358,10 @@ impl Core {
         *failures += 1;
         pause
     }
+}
+
+fn resend(lost: Lost) -> Output {
+    Output::Again(Input::Resend { lost, after: None })
 }
 
 /// What follows the end of outside work.

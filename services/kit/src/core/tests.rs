@@ -457,7 +457,7 @@ fn a_receipt_settles_an_event_and_a_restore_owes_it_again() {
     it.told(call("k", 1));
     let receipt = |epoch, position, ids: &[&str]| {
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        Input::Receipt(Receipt { ids, epoch, position })
+        heard(Receipt { ids, epoch, position, ..Receipt::default() })
     };
     it.feed(receipt(0, 50, &["ORD-1/reserved", "of another life"]));
     assert!(matches!(it.owed.as_slice(), [Output::Receipted(numbers)] if *numbers == [1]));
@@ -488,9 +488,13 @@ fn a_receipt_settles_an_event_and_a_restore_owes_it_again() {
     assert_eq!(it.events(), 1);
 }
 
+fn heard(receipt: Receipt) -> Input {
+    Input::Receipt { receipt, objection: None }
+}
+
 fn restored(it: &mut Driven, epoch: u64, position: u64) {
     it.owed.clear();
-    it.feed(Input::Receipt(Receipt { ids: Vec::new(), epoch, position }));
+    it.feed(heard(Receipt { epoch, position, ..Receipt::default() }));
     let again = it.owed.drain(..).find_map(|output| match output {
         Output::Again(input) => Some(input),
         _ => None,
@@ -504,9 +508,9 @@ fn a_restore_owes_thousands_again_in_steps_and_a_restart_between_two_loses_none(
     for steps in 0..=3 {
         let mut it = Driven::new();
         let ids = told(&mut it, 1_200);
-        it.feed(Input::Receipt(Receipt { ids, epoch: 0, position: 9 }));
+        it.feed(heard(Receipt { ids, position: 9, ..Receipt::default() }));
         it.owed.clear();
-        it.feed(Input::Receipt(Receipt { ids: Vec::new(), epoch: 1, position: 3 }));
+        it.feed(heard(Receipt { epoch: 1, position: 3, ..Receipt::default() }));
         assert_eq!(owed_again(&mut it, steps), 1_200.min(steps * 500), "{steps} steps");
         let mut it = it.reopened();
         it.feed(Input::Resume);

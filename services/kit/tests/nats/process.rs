@@ -81,6 +81,78 @@ async fn a_process_starts_serves_and_stops_when_asked() {
     }
 }
 
+/// Runs it until it is ready, then stops it.
+async fn runs_once(broker: &Broker, dir: &Path) {
+    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let shutdown = Shutdown::new();
+    let running = tokio::spawn(run(PROCESS, config(broker, dir, addr), app(), shutdown.clone()));
+    let ready = async {
+        while !fetched(addr, "/readyz").await.is_some_and(|it| it.starts_with("HTTP/1.1 200")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ready).await.unwrap();
+    shutdown.ask();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+}
+
+/// Why it does not run.
+async fn refused(broker: &Broker, dir: &Path) -> String {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let running = run(PROCESS, config(broker, dir, any), app(), Shutdown::new());
+    let refused = tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap_err();
+    assert!(matches!(refused, RunError::Claim(_)), "{refused}");
+    refused.to_string()
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+#[tokio::test]
+async fn a_service_without_its_volume_is_refused_until_an_operator_gives_that_up() {
+    let (mut broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    broker.create_records().await;
+    let (right, empty) = (dir.path().join("right"), dir.path().join("empty"));
+    runs_once(&broker, &right).await;
+    let said = refused(&broker, &empty).await;
+    assert!(said.contains("as the store of warehouse"), "{said}");
+    assert_eq!(chassis::db::Db::open(&empty, Default::default()).unwrap().position(), 0);
+    runs_once(&broker, &right).await;
+
+    let from = said.split_once("--from ").unwrap().1.get(..36).unwrap().parse().unwrap();
+    chassis::claim::take_over(&empty, from, "the disk is lost").unwrap();
+    runs_once(&broker, &empty).await;
+    refused(&broker, &right).await;
+
+    // A broker that has lost its disk knows nobody, and is told anew.
+    broker.kill();
+    broker.lose_store();
+    broker.restart();
+    broker.create_stream(1 << 20).await;
+    runs_once(&broker, &empty).await;
+    broker.create_records().await;
+    runs_once(&broker, &empty).await;
+    refused(&broker, &right).await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_restored_from_a_backup_begins_an_epoch() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    broker.create_records().await;
+    let (right, backup) = (dir.path().join("right"), dir.path().join("backup"));
+    runs_once(&broker, &right).await;
+    copy(&right, &backup);
+    runs_once(&broker, &right).await;
+    let epoch = |dir: &Path| chassis::db::Db::open(dir, Default::default()).unwrap().epoch();
+    assert_eq!(epoch(&right), 0);
+    runs_once(&broker, &backup).await;
+    assert_eq!(epoch(&backup), 1);
+    runs_once(&broker, &backup).await;
+    assert_eq!(epoch(&backup), 1, "it is once");
+}
+
 #[tokio::test]
 async fn a_second_process_on_the_same_store_is_refused() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());

@@ -5,7 +5,7 @@ use chassis::{
     config::Secret,
     db::{Db, DbOptions, Faults},
     http::{Health, Metrics},
-    nats::{Nats, NatsConfig, apply_stream, trigger_subjects, triggers_stream},
+    nats::{Nats, NatsConfig, apply_stream, stores_stream, trigger_subjects, triggers_stream},
 };
 use service_kit::{Ground, RelayTimes, Running, Service};
 use std::{
@@ -72,6 +72,12 @@ impl Broker {
             }
         };
         tokio::time::timeout(PATIENCE, created).await.unwrap();
+    }
+
+    /// As the runtime makes it, beside its own.
+    pub(crate) async fn create_records(&self) {
+        let context = jetstream::new(self.client().await);
+        apply_stream(&context, &stores_stream(1)).await.unwrap();
     }
 
     /// A client that is connected.

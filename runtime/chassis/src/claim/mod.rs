@@ -1,0 +1,379 @@
+//! Whose store: what is known of a store outside of its directory, so that a wrong, an empty or an
+//! old one is noticed before it does anything.
+//!
+//! A directory agrees with itself, whatever was copied into it. So each process has a record at the
+//! broker, in the stream `STORES` under a subject that its user alone may write: instance, epoch
+//! and position of its store. Before a process takes or sends anything it compares:
+//!
+//! | the record | the process |
+//! |---|---|
+//! | is absent, as the broker is new or has lost its disk | makes it |
+//! | names this store, not beyond where it ends | goes on |
+//! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
+//! | names another store | is refused, unless an operator has said [`take_over`] |
+//!
+//! The record is renewed every few seconds and at the end, by compare and set: whoever finds that
+//! another process has written it has been replaced, and ends. The position in it may be some
+//! seconds old, so it is a lower bound.
+//!
+//! A store at position 0 has done nothing yet, and does nothing before it has been compared. Any
+//! other one has been, at some time, and may serve while the broker is away.
+
+mod keeper;
+mod record;
+mod word;
+
+pub use keeper::Keeper;
+pub use record::Record;
+pub use word::{WordError, take_over};
+
+use crate::{
+    db::{Db, DbError},
+    nats::{Nats, NatsError, apply_stream, stores_stream},
+};
+use record::{Found, Place, Written};
+use std::{path::PathBuf, time::Duration};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// After a broker that did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The store is not the one that is known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the store in {dir} is instance {ours} and ends at position {position}, but {witness} knows \
+     {theirs} as the store of {process}: this is the wrong directory, or an empty one where a disk \
+     should be; start it with the right one. To give that store up for this one: `{program} \
+     take-over --from {theirs} --reason WHY`, and start it again"
+)]
+pub struct AnotherStore {
+    dir: PathBuf,
+    ours: Uuid,
+    position: u64,
+    /// Who knows another one.
+    witness: String,
+    theirs: Uuid,
+    process: String,
+    /// How the process was run.
+    program: String,
+}
+
+/// Why a store may not be used, or not now.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// The record names another store.
+    #[error(transparent)]
+    Another(#[from] Box<AnotherStore>),
+    /// Another runtime is at work.
+    #[error(
+        "another runtime (process {process} of its machine, store {instance}) takes the events of \
+         this broker: only one may; stop that one, or give this one a broker of its own"
+    )]
+    AtWork {
+        /// The instance of its store.
+        instance: Uuid,
+        /// The id of its process.
+        process: u32,
+    },
+    /// Another process has written the record since.
+    #[error(
+        "another process has begun to use a copy of the store in {dir} as that of {process}: only \
+         one may run; this one ends, and what it was given since is in its directory alone"
+    )]
+    Replaced {
+        /// The store's directory.
+        dir: PathBuf,
+        /// The process's name.
+        process: String,
+    },
+    /// What an operator said cannot be read.
+    #[error(transparent)]
+    Word(#[from] WordError),
+    /// The new epoch could not be written.
+    #[error("failed to begin a new epoch: {0}")]
+    Store(#[from] DbError),
+    /// The broker cannot be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// The broker does not answer, or not as it should.
+    #[error("failed to compare the store with its record at the broker: {0}")]
+    Broker(String),
+}
+
+impl ClaimError {
+    /// Whether trying again cannot mend it.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, ClaimError::Broker(_))
+    }
+}
+
+/// What the comparison has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The broker has no record of this process: others may know more.
+    Unknown,
+    /// The record is of this store.
+    Known,
+    /// An operator gave the store of the record up for this one.
+    TakenOver,
+}
+
+/// Judges what others know of a store.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    db: Db,
+    process: String,
+}
+
+/// A process's claim to its record.
+#[derive(Debug)]
+pub struct Claim {
+    nats: Nats,
+    db: Db,
+    judge: Judge,
+    place: Place,
+    /// Names this run of the process, so that it knows its own record from that of a copy.
+    run: Uuid,
+    /// The sequence of the record as it was seen last; 0 when there is none.
+    sequence: u64,
+    /// What this run has written last.
+    said: Option<Record>,
+    /// The replicas of the stream, in the one process that makes it.
+    replicas: Option<usize>,
+}
+
+impl Judge {
+    /// Begins a new epoch when this store had come further in what a witness knows of it.
+    ///
+    /// # Errors
+    /// The epoch cannot be written.
+    pub fn is_behind(&self, epoch: u64, position: u64, witness: &str) -> Result<bool, ClaimError> {
+        let (ours, opened_at) = (self.db.epoch(), self.db.opened_at());
+        if epoch < ours || (epoch == ours && position <= opened_at) {
+            return Ok(false);
+        }
+        let next = epoch.saturating_add(1);
+        self.db.begin_epoch(next)?;
+        tracing::error!(
+            dir = %self.db.dir().display(), opened_at, known = position, witness, epoch = next,
+            "the store is OLDER than what is known of it, as after a restore from a backup: what \
+             came after the position at which it was opened is lost to it. It begins a new epoch"
+        );
+        Ok(true)
+    }
+
+    /// Whether an operator has given that store up for this one.
+    ///
+    /// # Errors
+    /// Nobody has: [`ClaimError::Another`].
+    pub fn yields(&self, theirs: Uuid, witness: &str) -> Result<(), ClaimError> {
+        let dir = self.db.dir();
+        if let Some(word) = word::given(dir)?.into_iter().find(|it| it.from == theirs) {
+            let (ours, reason) = (self.db.instance(), word.reason);
+            tracing::warn!(%ours, %theirs, witness, reason, at = word.at, "takes over, as told");
+            return Ok(());
+        }
+        Err(ClaimError::from(Box::new(AnotherStore {
+            dir: dir.to_owned(),
+            ours: self.db.instance(),
+            position: self.db.position(),
+            witness: witness.to_owned(),
+            theirs,
+            process: self.process.clone(),
+            program: word::program(&self.process),
+        })))
+    }
+
+    /// Whether an operator has given up any store for this one.
+    ///
+    /// # Errors
+    /// What was said cannot be read.
+    pub fn has_a_word(&self) -> Result<bool, ClaimError> {
+        Ok(!word::given(self.db.dir())?.is_empty())
+    }
+}
+
+/// Gives the record back to a store that was there before: what another one began was a mistake.
+///
+/// # Errors
+/// The broker does not answer.
+pub async fn give_back(
+    nats: &Nats,
+    process: &str,
+    (instance, epoch, position): (Uuid, u64, u64),
+) -> Result<(), ClaimError> {
+    let place = Place::new(nats.clone(), process);
+    if let Found::Record(_, sequence) = place.read().await? {
+        let record = Record { instance, epoch, position, run: Uuid::nil() };
+        place.write(&record, sequence).await?;
+    }
+    Ok(())
+}
+
+impl Claim {
+    /// Nothing is asked or written yet.
+    pub fn new(nats: Nats, db: Db, process: &str) -> Claim {
+        Claim {
+            place: Place::new(nats.clone(), process),
+            nats,
+            judge: Judge { db: db.clone(), process: process.to_owned() },
+            db,
+            run: Uuid::from_bytes(rand::random()),
+            sequence: 0,
+            said: None,
+            replicas: None,
+        }
+    }
+
+    /// The stream of records is this process's to make.
+    #[must_use]
+    pub fn making_the_stream(self, replicas: usize) -> Claim {
+        Claim { replicas: Some(replicas), ..self }
+    }
+
+    /// Judges what others know of the store.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Names this run of the process.
+    pub fn run(&self) -> Uuid {
+        self.run
+    }
+
+    /// Compares and claims, as soon as the broker answers.
+    ///
+    /// # Errors
+    /// The store may not be used: see [`ClaimError::is_final`].
+    pub async fn settle(&mut self) -> Result<(), ClaimError> {
+        loop {
+            let settled = async {
+                self.compare().await?;
+                self.make().await
+            };
+            match settled.await {
+                Err(error) if !error.is_final() => {
+                    tracing::warn!(%error, "trying again");
+                    sleep(PAUSE).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// As [`Claim::settle`], for a [`Keeper`].
+    ///
+    /// # Errors
+    /// As for that.
+    pub async fn settled(mut self) -> Result<Claim, ClaimError> {
+        self.settle().await.map(|()| self)
+    }
+
+    /// Compares the store with its record, and begins a new epoch when it is an old copy.
+    ///
+    /// # Errors
+    /// The record names another store, or the broker does not answer.
+    pub async fn compare(&mut self) -> Result<Standing, ClaimError> {
+        self.nats.ready().await?;
+        if let Some(replicas) = self.replicas {
+            apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
+                |error| match error {
+                    NatsError::StreamDiffers { .. } => error.into(),
+                    other => ClaimError::Broker(other.to_string()),
+                },
+            )?;
+        }
+        let (known, sequence) = match self.place.read().await? {
+            Found::Record(known, sequence) => (known, sequence),
+            Found::Nothing | Found::NoStream => {
+                self.sequence = 0;
+                return Ok(Standing::Unknown);
+            }
+        };
+        self.sequence = sequence;
+        if known.instance == self.db.instance() {
+            self.judge.is_behind(known.epoch, known.position, "the broker")?;
+            return Ok(Standing::Known);
+        }
+        self.judge.yields(known.instance, "the broker")?;
+        Ok(Standing::TakenOver)
+    }
+
+    /// Writes the record. Does nothing where the broker has no place for it yet.
+    ///
+    /// # Errors
+    /// Somebody else has written it since it was compared, or the broker does not answer.
+    pub async fn make(&mut self) -> Result<(), ClaimError> {
+        let record = Record {
+            instance: self.db.instance(),
+            epoch: self.db.epoch(),
+            position: self.db.position(),
+            run: self.run,
+        };
+        match self.place.write(&record, self.sequence).await? {
+            Written::At(sequence) => {
+                self.sequence = sequence;
+                self.said = Some(record);
+                Ok(())
+            }
+            Written::NoStream => Ok(()),
+            Written::Overtaken => {
+                Err(ClaimError::Broker("somebody else has written it meanwhile".to_owned()))
+            }
+        }
+    }
+
+    /// Renews the record, and looks whether it is still ours.
+    ///
+    /// # Errors
+    /// Another process has it. A broker that does not answer is no reason to doubt it.
+    pub async fn renew(&mut self) -> Result<(), ClaimError> {
+        match self.try_renew().await {
+            Err(error) if !error.is_final() => {
+                tracing::debug!(%error, "the record of the store is not renewed");
+                Ok(())
+            }
+            renewed => renewed,
+        }
+    }
+
+    async fn try_renew(&mut self) -> Result<(), ClaimError> {
+        let ours = (self.db.epoch(), self.db.position());
+        let is_new = self.said.is_none_or(|it| (it.epoch, it.position) != ours);
+        match self.place.read().await? {
+            Found::Record(record, sequence) if record.run == self.run => {
+                // Ours, also when the broker's word for it got lost.
+                self.sequence = sequence;
+                if is_new { self.make().await } else { Ok(()) }
+            }
+            Found::Record(record, sequence) if self.said.is_none() => {
+                // The broker had no place for it when this run began.
+                self.sequence = sequence;
+                if record.instance != self.db.instance() {
+                    self.judge.yields(record.instance, "the broker")?;
+                }
+                self.judge.is_behind(record.epoch, record.position, "the broker")?;
+                self.make().await
+            }
+            Found::Record(record, _) if record.instance == self.db.instance() => {
+                let (dir, process) = (self.db.dir().to_owned(), self.judge.process.clone());
+                Err(ClaimError::Replaced { dir, process })
+            }
+            Found::Record(record, sequence) => {
+                self.judge.yields(record.instance, "the broker")?;
+                self.sequence = sequence;
+                self.make().await
+            }
+            // The broker is new, or has lost its disk.
+            Found::Nothing => {
+                self.sequence = 0;
+                self.make().await
+            }
+            Found::NoStream => {
+                self.compare().await?;
+                self.make().await
+            }
+        }
+    }
+}

@@ -33,7 +33,7 @@ impl<S: Store> Core<S> {
         let head = self.txn.get::<Head>(Table::Open, saga.as_bytes());
         let head = head.ok().flatten().map(|it| shown_aside(it, err));
         let Some(head) = head.or_else(|| self.guessed(saga, err)) else { return Ok(()) };
-        self.txn.put(Table::Open, saga.as_bytes(), &head)?;
+        self.write_head(&head)?;
         self.aside.insert(saga, head.reason.clone().unwrap_or_default());
         self.effects.push(Effect::Note(Note::Status {
             saga,
@@ -53,7 +53,9 @@ impl<S: Store> Core<S> {
         }
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
-        self.txn.put(Table::Open, saga.as_bytes(), &Head::of(&state, self.txn.next() - 1))?;
+        if let Some(head) = Head::of(&state, self.txn.next() - 1) {
+            self.write_head(&head)?;
+        }
         self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
         for wait in &state.waits {
             self.waits.insert(&start.definition, saga, wait);
@@ -74,7 +76,7 @@ impl<S: Store> Core<S> {
             read => return read,
         };
         if let Some(head) = self.of_journal(saga) {
-            self.txn.put(Table::Open, saga.as_bytes(), &head)?;
+            self.write_head(&head)?;
             return Ok(head);
         }
         let err = match read {
@@ -86,6 +88,12 @@ impl<S: Store> Core<S> {
         };
         self.set_aside(saga, &err)?;
         self.guessed(saga, &err).ok_or(err)
+    }
+
+    /// Writes a head in the place of one that may not be readable.
+    fn write_head(&mut self, head: &Head) -> Result<(), StoreError> {
+        self.index_standing_anew(head)?;
+        self.txn.put(Table::Open, head.id.as_bytes(), head).map(drop)
     }
 
     /// A head for whoever only looks; one that cannot be read is made from the journal, or says why

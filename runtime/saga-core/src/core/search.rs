@@ -4,6 +4,7 @@
 use super::{Core, reads::saga_of, routes::KeptRow, turns::hex};
 use crate::{
     codec::decode,
+    fold::Status,
     head::Head,
     id::{Position, SagaId, Time, short_hash},
     journal::{Fact, Start},
@@ -33,6 +34,15 @@ const INDEX: &[u8] = b"search";
 
 /// What a saga is found under that asks a person.
 pub(super) const ASKS: &str = "asks";
+
+/// All that a saga may be found under while it is open.
+const OPEN_STANDINGS: [&str; 5] = [
+    ASKS,
+    Status::Running.as_str(),
+    Status::Waiting.as_str(),
+    Status::Compensating.as_str(),
+    Status::Attention.as_str(),
+];
 
 /// Rows that are read, and dealt with, at once while a store is opened: it bounds what is in
 /// memory.
@@ -70,6 +80,14 @@ impl<S: Store> Core<S> {
             self.txn.put(Table::Standing, &standing_key(standing, head.id), &row)?;
         }
         Ok(())
+    }
+
+    /// Writes the rows of a saga of which nobody can say how it stood before.
+    pub(super) fn index_standing_anew(&mut self, head: &Head) -> Result<(), StoreError> {
+        for standing in OPEN_STANDINGS {
+            self.txn.delete(Table::Standing, &standing_key(standing, head.id));
+        }
+        self.index_standing(None, head)
     }
 
     /// A late arm is found by what the saga is found by whose event it handles.

@@ -249,7 +249,7 @@ impl Status {
     }
 
     /// As the API spells it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Status::Running => "running",
             Status::Waiting => "waiting",

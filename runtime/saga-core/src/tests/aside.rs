@@ -27,6 +27,9 @@ impl Rig {
         let core = core.map_err(|err| StoreError { action: "open", reason: err.to_string() })?;
         let mut rig = Rig { core, asked: Vec::new(), tickets: 0 };
         rig.commit();
+        while rig.core.has_more() {
+            rig.input(Input::GoOn);
+        }
         Ok(rig)
     }
 

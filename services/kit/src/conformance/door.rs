@@ -6,7 +6,7 @@ use crate::{
 };
 use chassis::{
     config::Source,
-    db::{Db, DbOptions},
+    db::{Db, DbOptions, WriteBatch},
     shutdown::Shutdown,
 };
 use serde_json::Value;
@@ -50,6 +50,12 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// A store that was used before: a new one would wait for what the broker knows of it.
+fn used(dir: &Path) {
+    let db = Db::open(dir, DbOptions::default()).expect("the store opens");
+    db.commit(WriteBatch::new(), 1).expect("it commits");
+}
+
 impl Door {
     /// Starts the process without a broker: what it has to tell stays in its outbox.
     ///
@@ -68,6 +74,7 @@ impl Door {
         // It fails when another test has installed it already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a directory");
+        used(dir.path());
         let data = dir.path().to_str().expect("a readable path");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address").to_string();

@@ -175,7 +175,10 @@ async fn line_11_pieces_are_reserved_and_an_order_without_them_is_cancelled_with
 
     // More than there is, of which some are free: all or nothing.
     let many = u32::try_from(available).unwrap_or(u32::MAX);
-    let order_id = api.place(&counted(order_of(many, false, "bob"))).await?;
+    let mut order = counted(order_of(many, false, "bob"));
+    order["items"][0]["price"] = json!("0.50");
+    order["total"] = json!(format!("{}.{:02}", many / 2, many % 2 * 50));
+    let order_id = api.place(&order).await?;
     api.order_is(&order_id, "awaiting_approval").await?;
     api.approve(&order_id, true).await?.expect(202)?;
     let order = api.order_is(&order_id, "cancelled").await?;

@@ -101,13 +101,17 @@ async fn a_decision_that_a_service_forwards_is_judged_by_the_callers_own_token()
 }
 
 #[tokio::test]
-async fn a_decision_about_a_key_that_no_header_carries_is_announced() {
+async fn a_decision_about_a_key_in_any_letters_is_announced_and_no_key_breaks_a_header() {
     let world = World::with_runtime().await;
     let _services = world.services().await;
     let mut announced = world.tester.subscribe("orders.trigger.approved").await.unwrap();
-    let input = json!({ "orderId": "o\r\n1", "ask": true });
-    let start = json!({ "input": input });
-    let (status, saga) = world.post("/api/definitions/demo/sagas", OPERATOR, start).await;
+    let start = async |order: &str| {
+        let start = json!({ "input": { "orderId": order, "ask": true } });
+        world.post("/api/definitions/demo/sagas", OPERATOR, start).await
+    };
+    let (status, problem) = start("o\r\n1").await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/key")), "{problem}");
+    let (status, saga) = start("ö 1").await;
     assert_eq!(status, 201, "{saga}");
     let task = world.get("/api/tasks").await["items"][0]["id"].clone();
     let path = format!("/api/tasks/{}/decision", task.as_str().expect("a task"));
@@ -115,7 +119,7 @@ async fn a_decision_about_a_key_that_no_header_carries_is_announced() {
     let next = tokio::time::timeout(Duration::from_secs(30), announced.next()).await;
     let message = next.expect("it comes in time").expect("it comes");
     let body: Value = serde_json::from_slice(&message.payload).expect("JSON");
-    assert_eq!(body["orderId"], "o\r\n1", "{body}");
+    assert_eq!(body["orderId"], "ö 1", "{body}");
     let of_sagas = "/api/sagas?status=waiting";
     let waits = async |it: &World| it.get(of_sagas).await["items"][0]["calls"] == json!([]);
     world.until("the saga has gone on", waits).await;

@@ -46,6 +46,8 @@ class NatsServer:
 
     async def __aenter__(self):
         self.store = tempfile.TemporaryDirectory()
+        # A pipe that nobody reads would fill with refusals, and the server would stand still.
+        self.log = tempfile.TemporaryFile("w+")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -55,20 +57,22 @@ class NatsServer:
         environment = {**os.environ, **self.settings, "NATS_STORE_DIR": store}
         self.process = subprocess.Popen(
             [server_binary(), "-c", "deploy/nats.conf", "-p", str(self.port)],
-            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=self.log,
         )
         await self._listening()
         return self
 
     async def __aexit__(self, *_):
         self.process.terminate()
-        self.process.communicate()
+        self.process.wait()
+        self.log.close()
         self.store.cleanup()
 
     async def _listening(self):
         while True:
             if self.process.poll() is not None:
-                raise RuntimeError(f"nats-server ended: {self.process.communicate()[1]}")
+                self.log.seek(0)
+                raise RuntimeError(f"nats-server ended: {self.log.read()}")
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()

@@ -197,7 +197,10 @@ async fn parcel(
         if let Some(shipment) = shipment {
             told["trackingNumber"] = json!(shipment.tracking_number);
         }
-        let event = (new_id("trk_", 24), told.to_string());
+        let id = new_id("trk_", 24);
+        // What is said twice within a second is two statements, unless it is a repeat.
+        told["statementId"] = json!(id);
+        let event = (id, told.to_string());
         let webhooks = manner.webhooks(Sender::Courier, vec![event]);
         let moved = shipment.and_then(|shipment| moved(shipment, &status));
         let mut records: Vec<_> = moved.into_iter().map(Record::Shipment).collect();

@@ -269,8 +269,10 @@ class Troubleshooting(unittest.TestCase):
         self.assert_printed("The disk is full", said, self.order_on_a_full_disk())
 
     def test_the_disk_is_full_for_the_log_alone(self):
+        broker = self.enterContext(Broker())
         with open("/dev/full", "wb") as full:
-            process = self.serving("order", lost=full)
+            process = self.serving("order", lost=full, ORDER_NATS_URL=broker.url("order"))
+        until("its store is the right one", self.is_ready, LISTENS_S_MAX)
         body = (ROOT / "deploy/dev-order.json").read_bytes()
         url = f"http://{self.settings()['ORDER_HTTP_ADDR']}/api/orders"
         for _ in range(3):
@@ -280,6 +282,15 @@ class Troubleshooting(unittest.TestCase):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(ENDS_S_MAX), 0)
 
+    def is_ready(self):
+        """Whether the order service takes orders; a new one asks the broker first."""
+        try:
+            url = f"http://{self.settings()['ORDER_HTTP_ADDR']}/readyz"
+            with urllib.request.urlopen(url, timeout=5):
+                return True
+        except OSError:
+            return False
+
     def order_on_a_full_disk(self):
         """What the order service says whose disk becomes full, and again when it starts on it."""
         disk = self.home / "disk"
@@ -288,7 +299,9 @@ class Troubleshooting(unittest.TestCase):
         space = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
         if subprocess.run([*space, "true"], capture_output=True, check=False).returncode:
             self.skipTest("a user namespace with a small disk of its own is not allowed here")
-        settings = self.settings(ORDER_DATA_DIR=str(disk / "order"))
+        broker = self.enterContext(Broker())
+        directory, url = str(disk / "order"), broker.url("order")
+        settings = self.settings(ORDER_DATA_DIR=directory, ORDER_NATS_URL=url)
         log = self.home / "full.log"
         # The second start has the same full disk, as it is in the same namespace.
         order = binaries() / "order"

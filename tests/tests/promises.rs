@@ -382,22 +382,18 @@ const CHANGES: [(&str, &str, &str); 4] = [
     (
         "inserted",
         "turn 1: recorded: 1 wait notifications.trigger.parcel-opened of inserted",
-        "asked: 1 call own.weigh-parcel {\"number\":\"inserted\"}",
+        "asked: 1 call own.weigh-parcel",
     ),
-    (
-        "another-value",
-        "turn 0: recorded: 0 call own.wrap-parcel {\"number\":\"another-value\"}",
-        "asked: 0 call own.wrap-parcel {\"number\":\"another-value!\"}",
-    ),
+    ("another-value", "turn 0: recorded: 0 call own.wrap-parcel", "asked: 0 call own.wrap-parcel"),
     (
         "left-out",
-        "turn 0: recorded: 0 call own.wrap-parcel {\"number\":\"left-out\"}",
+        "turn 0: recorded: 0 call own.wrap-parcel",
         "asked: 0 wait notifications.trigger.parcel-opened of left-out",
     ),
     (
         "published-early",
         "turn 1: recorded: 1 wait notifications.trigger.parcel-opened of published-early",
-        "asked: 1 publish notifications.trigger.thanked {\"number\":\"published-early\"}",
+        "asked: 1 publish notifications.trigger.thanked",
     ),
 ];
 

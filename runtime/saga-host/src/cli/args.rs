@@ -99,7 +99,9 @@ pub(super) enum Command {
     /// FERMATA_HTTP_BODY_BYTES_MAX, FERMATA_HTTP_REQUESTS_PER_S, FERMATA_HTTP_TIMEOUT_MS, and
     /// FERMATA_ENV=development where it is no production.
     Serve,
-    /// Let the store of FERMATA_DATA_DIR take the place of another one, from the next start on.
+    /// Let this store take the place of another one
+    ///
+    /// It is the store of FERMATA_DATA_DIR, from its next start on.
     ///
     /// A runtime whose store is not the one that the broker or the services know does not start,
     /// and names the other one. Look first whether it was started with the wrong directory: what
@@ -143,7 +145,9 @@ pub(super) enum Command {
     Terminate(Move),
     /// Try now what failed, or waits to be tried again.
     Retry(Move),
-    /// Give up an undo that fails or is not answered; the saga goes on with the rest, and fails.
+    /// Give up an undo that fails or is not answered
+    ///
+    /// The saga goes on with the rest, and ends failed.
     Waive {
         #[command(flatten)]
         of: Move,
@@ -199,7 +203,7 @@ pub(super) enum Command {
         #[arg(long, short)]
         reason: String,
     },
-    /// Show the time that the runtime believes in; or say that a clock is right that it doubts.
+    /// Show the believed time, or say that a doubted clock is right
     Clock {
         /// Say so.
         #[arg(value_enum)]

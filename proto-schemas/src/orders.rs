@@ -1,7 +1,9 @@
 //! Orders: the order itself, its requests and its events.
 
+mod approved;
 mod checks;
 
+pub use approved::OrderApproved;
 pub(crate) use checks::{check_amounts, check_charge, check_created, check_reason};
 
 use crate::{
@@ -12,7 +14,6 @@ use crate::{
     text::{OrderId, Personal, line, mail, sku},
 };
 use chrono::{DateTime, Utc};
-use saga_core::filter::Field;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
@@ -480,27 +481,5 @@ impl From<&Order> for OrderCreated {
             new_customer: order.new_customer,
             shipping_address: order.shipping_address.clone(),
         }
-    }
-}
-
-/// `orders.trigger.approved`: a manager decided. Only the runtime announces it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "camelCase")]
-pub struct OrderApproved {
-    /// The order.
-    pub order_id: OrderId,
-    /// Whether it goes on.
-    pub approved: bool,
-    /// Who decided.
-    pub by: String,
-    /// Why; a rejection has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl OrderApproved {
-    /// Whether the order goes on.
-    pub fn approved() -> Field<OrderApproved, bool> {
-        Field::at("/approved")
     }
 }

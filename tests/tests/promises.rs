@@ -384,7 +384,7 @@ const CHANGES: [(&str, &str, &str); 4] = [
         "turn 1: recorded: 1 wait notifications.trigger.parcel-opened of inserted",
         "asked: 1 call own.weigh-parcel",
     ),
-    ("another-value", "turn 0: recorded: 0 call own.wrap-parcel", "asked: 0 call own.wrap-parcel"),
+    ("another-value", "turn 0: recorded: 0 call own.wrap-parcel", "the same with other /number"),
     (
         "left-out",
         "turn 0: recorded: 0 call own.wrap-parcel",

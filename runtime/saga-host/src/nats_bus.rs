@@ -184,11 +184,8 @@ impl Bus {
             acks: told,
             came: 0,
         };
-        let decisions = Decisions {
-            nats: nats.clone(),
-            engine: engine.clone(),
-            tokens: Arc::new(parts.tokens),
-        };
+        let tokens = Arc::new(parts.tokens);
+        let decisions = Decisions { nats: nats.clone(), engine: engine.clone(), tokens };
         let timers = Timers {
             nats: nats.clone(),
             engine: engine.clone(),
@@ -216,13 +213,12 @@ impl Bus {
         };
         let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
-        let no_more = || stop_intake.clone();
         let tasks = vec![
             spawn("herald", Box::pin(herald.run(nats.clone(), stop.clone()))),
             spawn("claim", Box::pin(claimed(lost, stop.clone()))),
-            spawn("intake", Box::pin(intake.run(no_more()))),
-            spawn("decisions", Box::pin(decisions.run(no_more()))),
-            spawn("timers", endless(timers.run(flowing, no_more()))),
+            spawn("intake", Box::pin(intake.run(stop_intake.clone()))),
+            spawn("decisions", Box::pin(decisions.run(stop_intake.clone()))),
+            spawn("timers", endless(timers.run(flowing, stop_intake.clone()))),
             spawn("replies", endless(replies.run(subscriber, stop.clone()))),
             spawn("courier", endless(sender.run(stop.clone()))),
             spawn("publisher", endless(publisher.run(publications, stop.clone()))),

@@ -491,11 +491,7 @@ fn kept_key(lane: &Lane, position: Position) -> Vec<u8> {
 }
 
 fn received(routed: &Routed<'_>, step: Path) -> Fact {
-    Fact::Received {
-        step,
-        event: routed.event.name.clone(),
-        event_id: routed.event.id.clone(),
-        event_at: routed.position,
-        body: routed.event.body.clone(),
-    }
+    let EventRecord { name, id, body, .. } = routed.event;
+    let (event, event_id, body) = (name.clone(), id.clone(), body.clone());
+    Fact::Received { step, event, event_id, event_at: routed.position, body }
 }

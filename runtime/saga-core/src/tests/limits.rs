@@ -171,7 +171,8 @@ fn a_key_that_a_service_made_too_long_holds_its_saga() {
 macro_rules! long {
     ($word:literal) => {
         concat!(
-            "a.trigger.the-order-that-somebody-has-placed-with-us-a-good-while-ago-was-as-far-as-the-",
+            "a.trigger.the-order-that-somebody-has-placed-with-us-a-good-while-ago-was-as-far-",
+            "as-the-",
             "department-in-charge-of-this-has-been-able-to-find-out-until-now-",
             $word
         )

@@ -22,7 +22,9 @@ async fn a_stored_body_with_line_breaks_is_one_line_for_programs_and_forges_none
     let given = format!("@{}", file.path().display());
     let started = said(&world, &["start", "chat", "--key", "t1", "--input", &given]);
     assert!(started.contains("with the key t1"), "{started}");
-    assert_eq!(started.lines().count(), 1, "{started:?}");
+    // What was started, and where: the key's line break made no line.
+    assert_eq!(started.lines().count(), 2, "{started:?}");
+    assert!(started.lines().nth(1).is_some_and(|it| it.starts_with("at http://")), "{started:?}");
     let list: Value = serde_json::from_str(&said(&world, &["sagas", "--json"])).expect("one value");
     let saga = list["items"][0]["id"].as_str().expect("an id").to_owned();
 

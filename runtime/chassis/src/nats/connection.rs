@@ -115,6 +115,32 @@ pub struct Nats {
     echo_prefix: String,
 }
 
+/// The subjects that the server refuses us to publish on, as it does.
+#[derive(Debug)]
+pub struct Refusals {
+    counts: watch::Receiver<Refused>,
+    known: Refused,
+}
+
+impl Refusals {
+    /// Waits for refusals, and gives their subjects. Nothing is lost when this is dropped before.
+    pub async fn next(&mut self) -> Vec<String> {
+        loop {
+            if self.counts.changed().await.is_err() {
+                // The connection is closed: nothing is refused any more.
+                std::future::pending::<()>().await;
+            }
+            let now = self.counts.borrow_and_update().clone();
+            let is_new = |it: &(&String, &u64)| self.known.get(it.0) != Some(it.1);
+            let news: Vec<String> = now.iter().filter(is_new).map(|it| it.0.clone()).collect();
+            self.known = now;
+            if !news.is_empty() {
+                return news;
+            }
+        }
+    }
+}
+
 impl Nats {
     /// Starts connecting and returns at once: the broker may come later. The gate `nats` of
     /// `health` opens while there is a connection to a server that is new enough.
@@ -215,10 +241,12 @@ impl Nats {
         }
     }
 
-    /// How often the server has refused us to publish on this subject, as far as it is remembered.
+    /// What the server refuses from now on.
     #[must_use]
-    pub fn refusals(&self, subject: &str) -> u64 {
-        self.refused_subjects.borrow().get(subject).copied().unwrap_or_default()
+    pub fn refusals(&self) -> Refusals {
+        let counts = self.refused_subjects.clone();
+        let known = counts.borrow().clone();
+        Refusals { counts, known }
     }
 
     /// Waits until the connection is closed for good. When that is not our doing, the process can

@@ -10,12 +10,9 @@ use crate::{
     journal::{Ask, Fact},
     payload::Payload,
     store::{Store, StoreError, Table},
+    text::REASON_CHARS_MAX,
 };
 use serde_json::{Map, Value};
-
-/// A reason may not be longer: it stands in journals, mails and headers. Counted as people count,
-/// so that a text has the same length in every alphabet.
-const REASON_CHARS_MAX: usize = 1000;
 
 /// Open questions under one event and key that are looked at for the one that was shown.
 const QUESTIONS_MAX: usize = 64;
@@ -64,6 +61,10 @@ impl<S: Store> Core<S> {
         }
         let question = match self.question(decide)? {
             Ok(question) => question,
+            Err(Refused::NotOpen) if self.is_aside(&decide.target) => {
+                let why = "its saga is set aside, as its rows cannot be read: retry it first";
+                return Ok(Err(refusal(RefusalKind::Conflict, why)));
+            }
             Err(Refused::NotOpen) => return self.decided_before(decide),
             Err(Refused::Unclear(why)) => return Ok(Err(refusal(RefusalKind::Conflict, why))),
         };
@@ -110,6 +111,10 @@ impl<S: Store> Core<S> {
                 Err(Refused::Unclear("more than one question is open: say which one was seen"))
             }
         })
+    }
+
+    fn is_aside(&self, target: &Target) -> bool {
+        matches!(target, Target::Task(task) if self.aside.contains_key(&task.saga))
     }
 
     fn open_questions(&mut self, target: &Target) -> Result<Vec<Question>, StoreError> {

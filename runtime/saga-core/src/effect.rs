@@ -215,8 +215,8 @@ pub enum Note {
         status: Status,
         /// Why, for attention and bad ends.
         reason: Option<String>,
-        /// Since when it runs.
-        started_at: Time,
+        /// From its start to its end, when it has ended; both by the clock of the core.
+        took_ms: Option<u64>,
     },
     /// An answer came that nobody waits for: late, or repeated.
     StaleAnswer {

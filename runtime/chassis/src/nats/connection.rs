@@ -118,26 +118,21 @@ pub struct Nats {
 /// The subjects that the server refuses us to publish on, as it does.
 #[derive(Debug)]
 pub struct Refusals {
-    counts: watch::Receiver<Refused>,
-    known: Refused,
+    refused: watch::Receiver<Refused>,
+    /// How many were told.
+    told: u64,
 }
 
 impl Refusals {
     /// Waits for refusals, and gives their subjects. Nothing is lost when this is dropped before.
     pub async fn next(&mut self) -> Vec<String> {
-        loop {
-            if self.counts.changed().await.is_err() {
-                // The connection is closed: nothing is refused any more.
-                std::future::pending::<()>().await;
-            }
-            let now = self.counts.borrow_and_update().clone();
-            let is_new = |it: &(&String, &u64)| self.known.get(it.0) != Some(it.1);
-            let news: Vec<String> = now.iter().filter(is_new).map(|it| it.0.clone()).collect();
-            self.known = now;
-            if !news.is_empty() {
-                return news;
-            }
-        }
+        let told = self.told;
+        let Ok(refused) = self.refused.wait_for(|it| told < it.count()).await else {
+            // The connection is closed: nothing is refused any more.
+            return std::future::pending().await;
+        };
+        self.told = refused.count();
+        refused.after(told).map(str::to_owned).collect()
     }
 }
 
@@ -233,8 +228,8 @@ impl Nats {
     /// not count.
     pub async fn refused(&self, subject: &str) {
         let mut refused = self.refused_subjects.clone();
-        let before = refused.borrow().get(subject).copied();
-        let is_new = |refused: &Refused| refused.get(subject).copied() > before;
+        let before = refused.borrow().count();
+        let is_new = |refused: &Refused| refused.after(before).any(|it| it == subject);
         if refused.wait_for(is_new).await.is_err() {
             // The connection is closed: nothing is refused any more.
             std::future::pending::<()>().await;
@@ -244,9 +239,9 @@ impl Nats {
     /// What the server refuses from now on.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
-        let counts = self.refused_subjects.clone();
-        let known = counts.borrow().clone();
-        Refusals { counts, known }
+        let refused = self.refused_subjects.clone();
+        let told = refused.borrow().count();
+        Refusals { refused, told }
     }
 
     /// Waits until the connection is closed for good. When that is not our doing, the process can

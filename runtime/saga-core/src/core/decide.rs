@@ -79,8 +79,8 @@ impl<S: Store> Core<S> {
                        decide when it is back";
             return Ok(Err(refusal(RefusalKind::Conflict, why)));
         };
-        let body = Payload::of(&body)
-            .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+        let body =
+            Payload::of(&body).map_err(|err| StoreError::failed("encode for", err.to_string()))?;
         if !body.tree().is_ok_and(|it| question.wait.filter.holds(&it)) {
             return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
         }

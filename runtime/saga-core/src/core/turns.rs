@@ -352,7 +352,7 @@ impl<S: Store> Core<S> {
                 definition: head.definition.clone(),
                 status: head.status,
                 reason: head.reason.clone(),
-                started_at: head.started_at,
+                took_ms: head.ended_at.map(|it| it.0.saturating_sub(head.started_at.0)),
             }));
         }
         self.index_standing(before.head.as_ref(), head)?;

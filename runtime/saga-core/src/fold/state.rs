@@ -199,6 +199,8 @@ pub struct Attention {
 pub enum Problem {
     /// Its turn could not be made: diverged, stalled, panicked, not decodable, not linked.
     Stuck,
+    /// Its rows cannot be read.
+    SetAside,
     /// A call is not asked again by itself.
     CallExhausted,
     /// A compensation failed, or is not answered.

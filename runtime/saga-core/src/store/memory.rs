@@ -72,12 +72,12 @@ impl Store for MemoryStore {
         let bytes = of_rows.chain(batch.records.iter().map(|it| it.bytes.len())).max();
         if let Some(bytes) = bytes.filter(|it| VALUE_BYTES_MAX < *it) {
             let reason = format!("a value of {bytes} bytes; {VALUE_BYTES_MAX} are allowed");
-            return Err(StoreError { action: "append to", reason });
+            return Err(StoreError::failed("append to", reason));
         }
         for record in batch.records {
             if record.position != self.position + 1 {
                 let reason = format!("record {} follows {}", record.position, self.position);
-                return Err(StoreError { action: "append to", reason });
+                return Err(StoreError::failed("append to", reason));
             }
             self.position = record.position;
             if let Slot::Entry { saga, seq } = record.slot

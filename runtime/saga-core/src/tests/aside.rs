@@ -24,7 +24,7 @@ struct Rig {
 impl Rig {
     fn over(store: MemoryStore) -> Result<Rig, StoreError> {
         let core = Core::open(store, shop(), Limits::default(), Time(1_000));
-        let core = core.map_err(|err| StoreError { action: "open", reason: err.to_string() })?;
+        let core = core.map_err(|err| StoreError::failed("open", err.to_string()))?;
         let mut rig = Rig { core, asked: Vec::new(), tickets: 0 };
         rig.commit();
         while rig.core.has_more() {

@@ -150,12 +150,15 @@ impl<S: Store> Core<S> {
         }
         let row = self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?;
         Ok(match row {
-            Some(row) => Some(same_or_not(row.saga, row.approved, &row.by, decide)),
-            None if question.is_second => {
+            // What another saga asked under them, and was told, is no answer to this one.
+            Some(row) if row.saga == question.saga => {
+                Some(same_or_not(row.saga, row.approved, &row.by, decide))
+            }
+            _ if question.is_second => {
                 let why = "another question was open before: say which one was seen";
                 Some(Err(refusal(RefusalKind::Conflict, why)))
             }
-            None => None,
+            _ => None,
         })
     }
 

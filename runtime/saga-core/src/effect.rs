@@ -95,6 +95,8 @@ pub struct Request {
     pub retry: RetryMs,
     /// The business key of the saga, for traces and logs.
     pub saga_key: String,
+    /// When the saga began: what it did may be forgotten some time.
+    pub began: Time,
 }
 
 /// What an undo tells the service beside its body.

@@ -7,7 +7,7 @@ use crate::{
     exact::{Tree, Unreadable},
     filter::Filter,
     fold::OpenWait,
-    id::{Lane, Path, Position, SagaId, Time, short_hash},
+    id::{Alias, Lane, Path, Position, SagaId, Time, short_hash},
     journal::{Decision, Entry, EventRef, Fact, Start, Turn},
     lanes::WaitRef,
     payload::Payload,
@@ -229,6 +229,7 @@ impl<S: Store> Core<S> {
             origin: None,
             event: None,
             patience: self.limits.patience,
+            alias: Some(Alias::of_start(definition.name, key)),
         }
     }
 

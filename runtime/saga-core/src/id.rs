@@ -116,8 +116,8 @@ pub(crate) fn derived_uuid(time: Time, salt: &str) -> Uuid {
     uuid_v7(time, &Sha256::digest(salt.as_bytes()))
 }
 
-/// A UUID of version 8, which is free for hashes: 122 bits, so that nobody finds parts that give the
-/// same.
+/// A UUID of version 8, which is free for hashes: 122 bits, so that nobody finds other parts that
+/// give the same.
 pub(crate) fn hashed_uuid(parts: &[&str]) -> Uuid {
     uuid::Builder::from_custom_bytes(short_hash(parts)).into_uuid()
 }

@@ -1,9 +1,9 @@
 //! One runtime owns the stream of events, by the instance of its store.
 //!
 //! Before anything is taken or sent: no other runtime answers on `fermata.owner`, nor the one that
-//! has written the broker's record, which may be about to begin; that record does not contradict our
-//! store ([`chassis::claim`]); and, where the broker has no record, no service that is there knows
-//! another store. Then we say every few seconds on
+//! has written the broker's record, which may be about to begin; that record does not contradict
+//! our store ([`chassis::claim`]); and, where the broker has no record, no service that is there
+//! knows another store. Then we say every few seconds on
 //! `fermata.epoch` which store we have. A service that remembers more answers; when our store has
 //! lost what it receipted, a new epoch begins, and services send again what is lost.
 

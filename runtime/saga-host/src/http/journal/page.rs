@@ -63,8 +63,8 @@ async fn records(
     start: Start,
     limit: usize,
 ) -> Result<(Vec<RecordView>, Option<Start>), Problem> {
-    // The first entry tells what keys begin with. It may be as long as one visit may be, so that it has one of
-    // its own.
+    // The first entry tells what keys begin with. It may be as long as one visit may be, so that it
+    // has one of its own.
     let first = entries::visit(&app.engine, saga, vec![0], None).await?.entries.pop();
     let (_, first) = first.ok_or_else(|| unknown(saga))?;
     let keys = Keys::of(saga, &decode_entry(&first).map_err(ReadError::Store)?);

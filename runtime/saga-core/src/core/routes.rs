@@ -6,7 +6,7 @@ use crate::{
     effect::{Outcome, Verdict},
     exact::{Tree, Unreadable},
     fold::OpenWait,
-    id::{Lane, Path, Place, Position, SagaId, Time, short_hash},
+    id::{Alias, Lane, Path, Place, Position, SagaId, Time, short_hash},
     journal::{EventRef, Fact, Start},
     lanes::WaitRef,
     payload::Payload,
@@ -245,6 +245,7 @@ impl<S: Store> Core<S> {
             origin: None,
             event: None,
             patience: self.limits.patience,
+            alias: Some(Alias::of_start(definition.name, key)),
         }
     }
 

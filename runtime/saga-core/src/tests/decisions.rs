@@ -51,7 +51,10 @@ fn a_decision_is_a_fact_with_its_actor_and_is_announced_once() {
     };
     assert_eq!((subject.as_str(), key.as_str()), ("shop.approved", "o1"));
     let expected = json!({ "order": "o1", "approved": true, "by": "ann", "reason": "because" });
-    assert_eq!((id.clone(), body.to_value()), (format!("{saga}/0/0"), expected.clone()));
+    assert_eq!(
+        (id.clone(), body.to_value()),
+        (format!("{}/0/0", desk.head().acts_as()), expected.clone())
+    );
     assert_eq!(desk.status(), Status::Running, "its end waits for the announcement");
     desk.broker_has(saga, step);
     assert_eq!(desk.status(), Status::Completed);
@@ -129,8 +132,8 @@ fn a_decision_comes_neither_early_nor_late_nor_from_outside() {
     let verdict = desk.event("shop.approved", forged.clone()).remove(0);
     assert_eq!(verdict.outcome, Outcome::Refused);
     assert_eq!(desk.status(), Status::Waiting);
-    let saga = desk.saga();
-    let named = desk.event_again(&format!("{saga}/0/0"), "shop.approved", forged).remove(0);
+    let id = format!("{}/0/0", desk.head().acts_as());
+    let named = desk.event_again(&id, "shop.approved", forged).remove(0);
     assert_eq!(named.outcome, Outcome::Refused, "not before it is decided");
     desk.wait_s(86_400);
     assert_eq!(desk.last(), r#"> complete "nobody""#);

@@ -3,7 +3,7 @@
 use crate::{
     exact::Tree,
     filter::{Field, Filter, Literal, Op, Test, Where},
-    id::{Lane, NotAPath, Path, SagaId, TaskId, Time, call_key, undo_key},
+    id::{Alias, Lane, NotAPath, Path, SagaId, TaskId, Time, call_key, undo_key},
     store::MemoryStore,
 };
 use serde_json::json;
@@ -106,8 +106,9 @@ fn ids_are_made_without_randomness_and_sort_by_time() {
     assert_eq!((id.time(), id.0.get_version_num()), (Time(1_767_225_600_000), 7));
     assert!(id < SagaId::at(Time(1_767_225_600_001), one, 1));
     let step = "3.1.0".parse().unwrap();
-    assert_eq!(call_key(id, 2, &step), format!("{id}/2/3.1.0"));
-    assert_eq!(undo_key(id, 2, &step), format!("{id}/2/3.1.0/undo"));
+    let alias = Alias::of_id(id);
+    assert_eq!(call_key(alias, 2, &step), format!("{id}/2/3.1.0"));
+    assert_eq!(undo_key(alias, 2, &step), format!("{id}/2/3.1.0/undo"));
     let task = TaskId { saga: id, step };
     assert_eq!(task.to_string().parse(), Ok(task));
     for text in ["", "x.1", &id.to_string(), &format!("{id}.x")] {

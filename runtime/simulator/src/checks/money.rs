@@ -5,7 +5,13 @@ use crate::{
     world::World,
 };
 use saga_core::{
-    core::Seen, effect::Outcome, fold::Status, head::Head, id::Path, journal::Fact, saga::Registry,
+    core::Seen,
+    effect::Outcome,
+    fold::{Problem, Status},
+    head::Head,
+    id::Path,
+    journal::Fact,
+    saga::Registry,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -19,8 +25,9 @@ fn sales(world: &World) -> Vec<Head> {
     world.heads().into_iter().filter(|it| it.definition == "sale").collect()
 }
 
-/// Each payment was taken by one sale that completed, or went back once; or no sale of its customer
-/// has ever held for money, and it still waits for one.
+/// Each payment was taken by one sale that completed, or went back once; or the bank refused that,
+/// and a person knows; or no sale of its customer has ever held for money, and it still waits for
+/// one.
 pub(crate) fn adds_up(world: &World) {
     if !has_sales(world) {
         return;
@@ -47,9 +54,25 @@ pub(crate) fn adds_up(world: &World) {
         let earned = heads.iter().filter(is_of).count();
         let bodies = ledger.bodies("bank.pay-back").into_iter();
         let back = bodies.filter(|it| it["payment"] == payment.as_str()).count();
+        let refused = world.heads().iter().filter(|it| holds_refused(world, it, &payment)).count();
         let expected = if end == "kept" { 0 } else { 1 };
-        assert_eq!(earned + back, expected, "{payment} is {end}: earned {earned}, back {back}");
+        let ways = earned + back + refused;
+        assert_eq!(
+            ways, expected,
+            "{payment} is {end}: earned {earned}, back {back}, refused {refused}"
+        );
     }
+}
+
+/// It is to pay this back, and cannot: a person knows.
+fn holds_refused(world: &World, head: &Head, payment: &str) -> bool {
+    let problem = head.attention.as_ref().map(|it| it.problem);
+    if head.definition != "pay back" || problem != Some(Problem::FailedAfterCommit) {
+        return false;
+    }
+    let journal = world.journal(head.id);
+    let Fact::Started(start) = &journal[0].fact else { panic!("a start comes first") };
+    start.input.to_value()["event"]["body"]["payment"] == payment
 }
 
 /// A sale for which nobody paid in time had no money in time: what came for it before its deadline,

@@ -45,10 +45,11 @@ pub struct SagaId(pub Uuid);
 
 impl SagaId {
     /// An id for the saga that starts at this position of this store: unique, and made without
-    /// randomness.
-    pub fn at(time: Time, instance: Uuid, position: Position) -> SagaId {
+    /// randomness. A store that was restored has its positions twice, in two epochs.
+    pub fn at(time: Time, instance: Uuid, epoch: u64, position: Position) -> SagaId {
         let digest = Sha256::new()
             .chain_update(instance.as_bytes())
+            .chain_update(epoch.to_be_bytes())
             .chain_update(position.to_be_bytes())
             .finalize();
         SagaId(uuid_v7(time, &digest))

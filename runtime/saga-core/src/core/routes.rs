@@ -233,8 +233,9 @@ impl<S: Store> Core<S> {
         key: &str,
         input: Payload,
     ) -> Start {
+        let store = self.txn.store();
         Start {
-            saga: SagaId::at(now, self.txn.store().instance(), self.txn.next()),
+            saga: SagaId::at(now, store.instance(), store.epoch(), self.txn.next()),
             definition: definition.name.to_owned(),
             version: definition.version,
             build: self.registry.build().to_owned(),

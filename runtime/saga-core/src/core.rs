@@ -134,7 +134,7 @@ pub struct Core<S> {
     room: usize,
     /// Waits that have not looked at what their lanes keep.
     opened: VecDeque<Look>,
-    /// Events of which not all who hold for them have their copies, by definition, the oldest first.
+    /// Events of which not all have their copies, by definition, the oldest first.
     copying: BTreeMap<String, VecDeque<copies::Copying>>,
     /// Sagas that have ended and whose lanes are not all handed over.
     leaving: VecDeque<Leaving>,

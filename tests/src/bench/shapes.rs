@@ -1,5 +1,5 @@
-//! Shapes in which much is stored: what twice as much costs is held against what once costs. Each is
-//! the core alone, as in [`alone`](super::alone).
+//! Shapes in which much is stored: what twice as much costs is held against what once costs. Each
+//! is the core alone, as in [`alone`](super::alone).
 
 use super::{
     alone::{Desk, Written},

@@ -28,8 +28,8 @@ const FILTER_BYTES_MAX: usize = 16 << 10;
 /// The name of a patch is a word of the author's.
 const PATCH_BYTES_MAX: usize = 255;
 
-/// Requests and events of one saga that may be open at once: each turn looks through them. Who needs
-/// more asks in pieces.
+/// Requests and events of one saga that may be open at once: each turn looks through them. Who
+/// needs more asks in pieces.
 const OPEN_MAX: usize = 2_000;
 
 /// What the code may not ask for: it could never come to an end, or never be stored or sent.

@@ -51,8 +51,8 @@ impl Owed {
 }
 
 impl<S: Store> Core<S> {
-    /// Opens a store. What is owed to the world comes out of the first commit, and out of those that
-    /// follow if it is much, see [`Core::has_more`].
+    /// Opens a store. What is owed to the world comes out of the first commit, and out of those
+    /// that follow if it is much, see [`Core::has_more`].
     ///
     /// # Errors
     /// The definitions do not fit together, or the store cannot be read.

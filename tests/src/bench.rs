@@ -3,6 +3,7 @@
 //! - [`alone`]: the core without the world, for instruments that count.
 //! - [`budget`]: what instruments count of a turn and of a saga.
 //! - [`definitions`]: the sagas that are measured, in the shape in which others are measured too.
+//! - [`shapes`]: sagas and stores in which there is much of something.
 //! - [`world`]: a broker and a runtime of their own, and services that answer in this process.
 //! - [`loads`]: what is done to them, and what is read off.
 //! - [`floor`]: the disk alone, at the same pace.
@@ -12,6 +13,7 @@ pub mod budget;
 pub mod definitions;
 pub mod floor;
 pub mod loads;
+pub mod shapes;
 pub mod world;
 
 /// A percentile of samples, in their unit; not a number when there are none.

@@ -101,6 +101,10 @@ pub const HEAD_BYTES_MAX: usize = 2 << 20;
 /// however much a lane keeps, others have their turn between. Most inputs need one or two.
 pub(crate) const WORK_AT_ONCE: usize = 128;
 
+/// What any other input does of such work while some is left: it is about something else, and those
+/// who wait for it shall not pay for a flood that is not theirs.
+pub(crate) const WORK_BESIDE: usize = 8;
+
 /// A saga's part in that work weighs one, and one more for so many entries of its journal: it may
 /// have to be read. Whether it is, is not asked, so that the log does not depend on what is cached.
 const ENTRIES_OF_ONE: usize = 32;
@@ -130,7 +134,7 @@ pub struct Core<S> {
     room: usize,
     /// Waits that have not looked at what their lanes keep.
     opened: VecDeque<Look>,
-    /// Events of which not all who hold for them have their copies, by definition, the oldest first.
+    /// Events of which not all have their copies, by definition, the oldest first.
     copying: BTreeMap<String, VecDeque<copies::Copying>>,
     /// Sagas that have ended and whose lanes are not all handed over.
     leaving: VecDeque<Leaving>,
@@ -187,7 +191,8 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read: stop, and open it again.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
-        self.room = WORK_AT_ONCE;
+        let is_beside = self.has_more() && !matches!(input, Input::GoOn);
+        self.room = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,

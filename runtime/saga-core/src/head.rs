@@ -1,12 +1,18 @@
 //! The head of a saga: the row that lists and indexes are made of. A pure function of its state.
 
 use crate::{
+    codec::encode,
     fold::{Asked, Attention, End, OpenSleep, OpenWait, State, Status},
     id::{Alias, Path, Position, SagaId, Time, call_key},
     payload::Payload,
+    store::StoreError,
     text::cut,
 };
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, mem};
+
+/// Requests that the row of a saga lists.
+pub(crate) const LISTED_MAX: usize = 32;
 
 /// What is known of a saga without its journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +58,9 @@ pub struct Head {
     pub sleeps: Vec<OpenSleep>,
     /// Requests without an answer.
     pub calls: Vec<HeadCall>,
+    /// How many more there are, in a row that does not list them all.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unlisted: usize,
     /// Undos registered or owed.
     pub undo_depth: usize,
     /// Everything that time will bring.
@@ -101,6 +110,27 @@ impl Head {
         Some(ask.seen(&call_key(self.acts_as(), self.epoch, &wait.step)))
     }
 
+    /// The row of an open saga. It is written with each turn, so that it lists few of many requests
+    /// and of what time brings to them: those first that need a person. The journal tells them all.
+    pub(crate) fn encode_row(&mut self) -> Result<Vec<u8>, StoreError> {
+        if self.calls.len() <= LISTED_MAX {
+            return encode(self);
+        }
+        let needs_a_person = |it: &&HeadCall| it.stopped.is_some() || it.warned.is_some();
+        let needy = self.calls.iter().filter(needs_a_person);
+        let others = self.calls.iter().filter(|it| !needs_a_person(it));
+        let mut listed = needy.chain(others);
+        let calls: Vec<HeadCall> = listed.by_ref().take(LISTED_MAX).cloned().collect();
+        let left: BTreeSet<&str> = listed.map(|it| it.step.as_str()).collect();
+        let timers = self.timers.iter().filter(|it| !left.contains(it.1.as_str()));
+        let (timers, unlisted) = (timers.cloned().collect(), left.len());
+        let all = (mem::replace(&mut self.calls, calls), mem::replace(&mut self.timers, timers));
+        self.unlisted = unlisted;
+        let row = encode(self);
+        ((self.calls, self.timers), self.unlisted) = (all, 0);
+        row
+    }
+
     /// The head of a saga that has started.
     pub fn of(state: &State, position: Position) -> Option<Head> {
         let start = state.start.as_ref()?;
@@ -125,6 +155,7 @@ impl Head {
             waits: state.waits.clone(),
             sleeps: state.sleeps.clone(),
             calls: calls(state),
+            unlisted: 0,
             undo_depth: state.undos.len() + state.owed.len(),
             timers: state.timers(),
             asked: state.asked.clone(),
@@ -136,6 +167,11 @@ impl Head {
             },
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn calls(state: &State) -> Vec<HeadCall> {

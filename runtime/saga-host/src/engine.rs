@@ -306,7 +306,7 @@ impl Loop {
         }
     }
 
-    /// What was owed when the process ended comes out of the first commit, and of those that follow.
+    /// What was owed when the process ended comes out of the first commit, and those that follow.
     fn recover(&mut self) -> Result<(), EngineError> {
         let saga_core::core::Owed { calls, publishes } = self.core.owed();
         self.core.commit()?.into_iter().for_each(|it| self.release(it));

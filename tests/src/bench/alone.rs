@@ -1,10 +1,10 @@
 //! The core alone: no disk, no broker, no threads. What it does then is the same on every machine,
 //! so that it can be counted under an instrument.
 
-use super::definitions::{self, Begin, Delivered, FanBegins, GoOn, OrderBegins, Paid, StepsBegin};
+use super::definitions::{self, Begin, Delivered, GoOn, OrderBegins, Paid};
 use crate::Failure;
 use saga_core::{
-    core::{Core, Limits},
+    core::{Core, HeadQuery, Limits},
     effect::{Effect, RequestId},
     id::{Position, SagaId, Time},
     input::{Answer, Answered, Arrival, Input},
@@ -67,48 +67,35 @@ pub fn orders(sagas: u32, in_flight: u32) -> Result<Written, Failure> {
     desk.written(sagas)
 }
 
-/// Runs one saga of so many calls, one after the other: one more of them is one more plain turn.
-///
-/// # Errors
-/// The saga does not end.
-pub fn steps(count: u32) -> Result<Written, Failure> {
-    let mut desk = Desk::new()?;
-    let begin = |key| Begin { key, steps: count };
-    desk.events(&["alone".to_owned()], StepsBegin::SUBJECT, begin)?;
-    for _ in 0..count {
-        desk.answer()?;
-    }
-    desk.written(1)
-}
-
-/// Runs one saga of so many calls beside each other, whose answers come one by one.
-///
-/// # Errors
-/// The saga does not end.
-pub fn fan(count: u32) -> Result<Written, Failure> {
-    let mut desk = Desk::new()?;
-    let begin = |key| Begin { key, steps: count };
-    desk.events(&["alone".to_owned()], FanBegins::SUBJECT, begin)?;
-    for request in std::mem::take(&mut desk.asked) {
-        desk.asked.push(request);
-        desk.answer()?;
-    }
-    desk.written(1)
-}
-
 /// Who plays the host and the services.
-struct Desk {
+pub(super) struct Desk {
     core: Core<Metered>,
     asked: Vec<RequestId>,
     now: u64,
 }
 
 impl Desk {
-    fn new() -> Result<Desk, Failure> {
+    pub(super) fn new() -> Result<Desk, Failure> {
+        Desk::with(Limits::default())
+    }
+
+    pub(super) fn with(limits: Limits) -> Result<Desk, Failure> {
+        Desk::over(Metered::default(), limits, 0)
+    }
+
+    /// Another process over the same store, in which nothing was counted before.
+    pub(super) fn reopened(self, limits: Limits) -> Result<Desk, Failure> {
+        let store = Metered { store: self.core.store().store.clone(), ..Metered::default() };
+        let mut desk = Desk::over(store, limits, self.now)?;
+        desk.commit()?;
+        Ok(desk)
+    }
+
+    fn over(store: Metered, limits: Limits, now: u64) -> Result<Desk, Failure> {
         let mut registry = Registry::new("bench");
         definitions::register(&mut registry).map_err(|err| err.to_string())?;
-        let core = Core::open(Metered::default(), registry, Limits::default(), Time(0));
-        Ok(Desk { core: core.map_err(|err| err.to_string())?, asked: Vec::new(), now: 0 })
+        let core = Core::open(store, registry, limits, Time(now)).map_err(|err| err.to_string())?;
+        Ok(Desk { core, asked: Vec::new(), now })
     }
 
     fn orders(&mut self, keys: &[String]) -> Result<(), Failure> {
@@ -121,33 +108,70 @@ impl Desk {
         self.answer()
     }
 
-    fn events<T: Serialize>(
+    /// Events of one subject, in one batch.
+    pub(super) fn events<T: Serialize>(
         &mut self,
         keys: &[String],
         subject: &str,
         body: impl Fn(String) -> T,
     ) -> Result<(), Failure> {
         for key in keys {
-            let arrival = Arrival {
-                ticket: 0,
-                name: subject.to_owned(),
-                id: format!("{key}/{subject}"),
-                source: "bench".to_owned(),
-                key: None,
-                body: Payload::of(&body(key.clone())).map_err(|err| err.to_string())?,
-                at: Time(self.now),
-            };
-            self.handle(Input::Arrived(arrival))?;
+            self.event(&format!("{key}/{subject}"), subject, &body(key.clone()))?;
         }
         self.commit()
     }
 
-    fn answer(&mut self) -> Result<(), Failure> {
-        for RequestId { saga, step, is_undo } in std::mem::take(&mut self.asked) {
-            let answer = Answer::Ok(Payload::null());
-            self.handle(Input::Answered(Answered { saga, epoch: 0, step, is_undo, answer }))?;
+    pub(super) fn event(
+        &mut self,
+        id: &str,
+        subject: &str,
+        body: &impl Serialize,
+    ) -> Result<(), Failure> {
+        let body = Payload::of(body).map_err(|err| err.to_string())?;
+        let (name, id, source) = (subject.to_owned(), id.to_owned(), "bench".to_owned());
+        let (ticket, key, at) = (0, None, Time(self.now));
+        self.handle(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }))
+    }
+
+    /// Answers all that is asked, in one batch.
+    pub(super) fn answer(&mut self) -> Result<(), Failure> {
+        for request in self.take_asked() {
+            self.give_answer(&request)?;
         }
         self.commit()
+    }
+
+    /// Answers one request, in a batch of its own.
+    pub(super) fn answer_to(&mut self, request: &RequestId) -> Result<(), Failure> {
+        self.give_answer(request)?;
+        self.commit()
+    }
+
+    fn give_answer(&mut self, request: &RequestId) -> Result<(), Failure> {
+        let RequestId { saga, step, is_undo } = request.clone();
+        let answer = Answer::Ok(Payload::null());
+        self.handle(Input::Answered(Answered { saga, epoch: 0, step, is_undo, answer }))
+    }
+
+    pub(super) fn asked(&self) -> &[RequestId] {
+        &self.asked
+    }
+
+    pub(super) fn take_asked(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Does what inputs have left to do.
+    pub(super) fn go_on(&mut self) -> Result<(), Failure> {
+        while self.core.has_more() {
+            self.handle(Input::GoOn)?;
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn look(&self, query: &HeadQuery) -> Result<(), Failure> {
+        self.core.page(query).map(drop).map_err(|err| err.to_string())
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Failure> {
@@ -155,7 +179,7 @@ impl Desk {
         self.core.handle(Time(self.now), input).map_err(|err| err.to_string())
     }
 
-    fn commit(&mut self) -> Result<(), Failure> {
+    pub(super) fn commit(&mut self) -> Result<(), Failure> {
         for effect in self.core.commit().map_err(|err| err.to_string())? {
             if let Effect::Send(request) = effect {
                 self.asked.push(request.id);
@@ -164,7 +188,7 @@ impl Desk {
         Ok(())
     }
 
-    fn written(&self, sagas: u32) -> Result<Written, Failure> {
+    pub(super) fn written(&self, sagas: u32) -> Result<Written, Failure> {
         let (prefix, beyond, limit) = (&[][..], None, usize::MAX);
         let scan = Scan { table: Table::Ended, prefix, beyond, is_backward: false, limit };
         let ended = self.core.store().rows(&scan).map_err(|err| err.to_string())?.len();

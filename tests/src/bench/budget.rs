@@ -3,7 +3,7 @@
 
 use super::{
     alone::{self, Written},
-    loads,
+    loads, shapes,
     world::World,
 };
 use crate::{Failure, stack::binary};
@@ -40,34 +40,50 @@ pub struct Share {
 
 /// What is run under the instruments.
 #[derive(Clone, Copy, Debug)]
-pub enum Load {
-    /// Sagas of four calls and two awaited events.
-    Orders,
-    /// Calls of one saga, one after the other: plain turns.
-    Steps,
-    /// Calls of one saga beside each other.
-    Fan,
+pub struct Load {
+    /// Its name, as `bench-core` knows it.
+    pub name: &'static str,
+    /// What it is, with a number before it.
+    pub what: &'static str,
+    run: fn(u32) -> Result<Written, Failure>,
 }
 
+/// Sagas of four calls and two awaited events.
+pub const ORDERS: Load = Load {
+    name: "orders",
+    what: "sagas of four calls and two awaited events",
+    run: |count| alone::orders(count, alone::IN_FLIGHT),
+};
+
+/// Calls of one saga, one after the other: plain turns.
+pub const STEPS: Load =
+    Load { name: "steps", what: "calls of a saga, one after the other", run: shapes::steps };
+
+/// Shapes in which there is much of something.
+pub const SHAPES: [Load; 9] = [
+    STEPS,
+    Load { name: "fan", what: "calls of a saga beside each other", run: shapes::fan },
+    Load { name: "keys", what: "keys that a saga waits for in turn", run: shapes::keys },
+    Load { name: "repeats", what: "repeats of an answer", run: shapes::repeats },
+    Load { name: "busy", what: "calls of a saga beside parked ones", run: shapes::busy },
+    Load { name: "lane", what: "sagas that hold on one lane", run: shapes::lane },
+    Load { name: "copies", what: "sagas that get a copy of one event", run: shapes::copies },
+    Load { name: "start", what: "sagas that owe something at a start", run: shapes::start },
+    Load { name: "lists", what: "lists of a few among many", run: shapes::lists },
+];
+
 impl Load {
-    fn as_str(self) -> &'static str {
-        match self {
-            Load::Orders => "orders",
-            Load::Steps => "steps",
-            Load::Fan => "fan",
-        }
+    /// The load of this name.
+    pub fn named(name: &str) -> Option<Load> {
+        [ORDERS].into_iter().chain(SHAPES).find(|it| it.name == name)
     }
 
-    /// What it gives to the store.
+    /// Runs it, and says what it gives to the store.
     ///
     /// # Errors
-    /// A saga does not end.
+    /// It does not come to its end.
     pub fn written(self, count: u32) -> Result<Written, Failure> {
-        match self {
-            Load::Orders => alone::orders(count, alone::IN_FLIGHT),
-            Load::Steps => alone::steps(count),
-            Load::Fan => alone::fan(count),
-        }
+        (self.run)(count)
     }
 }
 
@@ -100,7 +116,7 @@ pub fn growth(dir: &Path, load: Load, count: u32) -> Result<f64, Failure> {
 }
 
 fn instructions(dir: &Path, load: Load, count: u32) -> Result<f64, Failure> {
-    let file = format!("--callgrind-out-file={}", callgrind_file(dir, load.as_str()).display());
+    let file = format!("--callgrind-out-file={}", callgrind_file(dir, load.name).display());
     let told = valgrind(&["--tool=callgrind", &file], load, count)?;
     collected(&told)
 }
@@ -123,7 +139,7 @@ fn callgrind_file(dir: &Path, name: &str) -> PathBuf {
 
 fn valgrind(tool: &[&str], load: Load, count: u32) -> Result<String, Failure> {
     let mut command = Command::new("valgrind");
-    command.args(tool).arg(binary("bench-core")?).args([load.as_str(), &count.to_string()]);
+    command.args(tool).arg(binary("bench-core")?).args([load.name, &count.to_string()]);
     let output = run(&mut command, "valgrind")?;
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -141,7 +157,7 @@ fn number_behind(text: &str, word: &str, behind: usize) -> Option<f64> {
 /// # Errors
 /// There is no valgrind, or nothing was counted yet.
 pub fn shares(dir: &Path, load: Load, most: usize) -> Result<Vec<Share>, Failure> {
-    shares_of(&callgrind_file(dir, load.as_str()), most)
+    shares_of(&callgrind_file(dir, load.name), most)
 }
 
 fn shares_of(file: &Path, most: usize) -> Result<Vec<Share>, Failure> {

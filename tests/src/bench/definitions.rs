@@ -3,6 +3,7 @@
 use saga_core::{
     abort::Abort,
     ctx::Ctx,
+    filter::Field,
     message::{Event, Request},
     saga::{Declared, Registry, RegistryError, Saga, event, events},
 };
@@ -33,6 +34,15 @@ pub struct Begin {
     pub key: String,
     /// How many steps it has, where that is a question.
     pub steps: u32,
+}
+
+/// What calls one of many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The key of all of them.
+    pub key: String,
+    /// Which one.
+    pub seat: u32,
 }
 
 /// What lets a saga go on.
@@ -72,6 +82,30 @@ event_of!(
 event_of!(
     /// Starts steps beside each other.
     FanBegins: Begin = "orders.trigger.bench-fan"
+);
+event_of!(
+    /// Starts waits, one after the other.
+    KeysBegin: Begin = "orders.trigger.bench-keys"
+);
+event_of!(
+    /// Starts one of those who hold on one lane.
+    SeatBegins: Begin = "orders.trigger.bench-seat"
+);
+event_of!(
+    /// Starts one of those who get a copy.
+    CopyBegins: Begin = "orders.trigger.bench-copy"
+);
+event_of!(
+    /// One of the keys has its turn.
+    Turned: GoOn = "delivery.trigger.bench-turned"
+);
+event_of!(
+    /// One of the seats is called.
+    Called: Call = "delivery.trigger.bench-called"
+);
+event_of!(
+    /// All are called.
+    CalledAll: GoOn = "delivery.trigger.bench-called-all"
 );
 event_of!(
     /// The order is paid.
@@ -148,6 +182,72 @@ impl Saga for Fan {
     }
 }
 
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The key under which many sagas hold.
+pub const ALL: &str = "all";
+
+/// Waits for one key after the other.
+pub struct Keys;
+
+impl Saga for Keys {
+    const NAME: &'static str = "bench-keys";
+    type Input = KeysBegin;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<KeysBegin>().starts(), event::<Turned>()])
+    }
+
+    async fn run(ctx: Ctx, KeysBegin(Begin { key, steps }): KeysBegin) -> Result<(), Abort> {
+        for number in 0..steps {
+            ctx.when::<Turned>(format!("{key}-{number}")).within(DAY).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Holds for its seat, on the lane of all.
+pub struct Seat;
+
+impl Saga for Seat {
+    const NAME: &'static str = "bench-seat";
+    type Input = SeatBegins;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<SeatBegins>().starts(), event::<Called>()])
+    }
+
+    async fn run(ctx: Ctx, SeatBegins(begin): SeatBegins) -> Result<(), Abort> {
+        let is_its = Field::at("/seat").eq(&begin.steps);
+        ctx.when::<Called>(ALL).filter(is_its).within(DAY).await?;
+        Ok(())
+    }
+}
+
+/// Gets a copy of what all get.
+pub struct Copied;
+
+impl Saga for Copied {
+    const NAME: &'static str = "bench-copy";
+    type Input = CopyBegins;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<CopyBegins>().starts(), event::<CalledAll>().each()])
+    }
+
+    async fn run(ctx: Ctx, _: CopyBegins) -> Result<(), Abort> {
+        ctx.when::<CalledAll>(ALL).within(DAY).await?;
+        Ok(())
+    }
+}
+
 /// All of them.
 ///
 /// # Errors
@@ -155,5 +255,8 @@ impl Saga for Fan {
 pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
     registry.register::<Order>(&())?;
     registry.register::<Steps>(&())?;
-    registry.register::<Fan>(&())
+    registry.register::<Fan>(&())?;
+    registry.register::<Keys>(&())?;
+    registry.register::<Seat>(&())?;
+    registry.register::<Copied>(&())
 }

@@ -13,7 +13,7 @@ use std::{
 use system_tests::{
     Failure, asked_to_stop,
     bench::{
-        budget::{self, Load, Share},
+        budget::{self, Share},
         floor::Floor,
         loads::{self, Latency, Throughput},
         world::World,
@@ -245,7 +245,7 @@ impl Bench {
     /// Counts, not times: the one load whose figures a busy machine does not change.
     async fn budget(&mut self) -> Result<(), Failure> {
         let (count, mut figures) = (self.sizes.counted, Map::new());
-        for (name, load) in [("saga", Load::Orders), ("plain_turn", Load::Steps)] {
+        for (name, load) in [("saga", budget::ORDERS), ("plain_turn", budget::STEPS)] {
             let (written, cost) = (load.written(count)?, budget::cost(&self.dir, load, count)?);
             self.say(&format!(
                 "budget of a {name}: {:.0} instructions, {:.0} allocations of {:.0} bytes in all; \
@@ -287,16 +287,22 @@ impl Bench {
     /// there are.
     fn growth(&self, count: u32) -> Result<Value, Failure> {
         let mut figures = Map::new();
-        for (name, load) in [("steps", Load::Steps), ("fan", Load::Fan)] {
+        for load in budget::SHAPES {
             let growth = budget::growth(&self.dir, load, count)?;
             let (once, twice) = (load.written(count)?, load.written(count * 2)?);
             self.say(&format!(
-                "{count} and twice as many {name} of a saga: {growth:.2} times the instructions; \
-                 {} and {} rows read, {} and {} rows written",
-                once.rows_read, twice.rows_read, once.rows, twice.rows
+                "{count} and twice as many {}: {growth:.2} times the instructions; {} and {} rows \
+                 read, {} and {} written, {} and {} journals read",
+                load.what,
+                once.rows_read,
+                twice.rows_read,
+                once.rows,
+                twice.rows,
+                once.journals_read,
+                twice.journals_read
             ));
             let figure = json!({ "instructions": round(growth), "once": once, "twice": twice });
-            figures.insert(name.to_owned(), figure);
+            figures.insert(load.name.to_owned(), figure);
         }
         Ok(figures.into())
     }

@@ -42,7 +42,8 @@ impl<S: Store> Core<S> {
         let head = self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))?;
         Ok(head.is_some_and(|head| {
             let is_it = |call: &HeadCall| call.step == *step && call.is_undo == is_undo;
-            head.epoch == epoch && head.calls.iter().any(is_it)
+            // What is not listed its state knows.
+            head.epoch == epoch && (0 < head.unlisted || head.calls.iter().any(is_it))
         }))
     }
 

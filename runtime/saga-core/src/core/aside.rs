@@ -29,8 +29,8 @@ impl<S: Store> Core<S> {
         }
         let head = self.txn.get::<Head>(Table::Open, saga.as_bytes());
         let head = head.ok().flatten().map(|it| shown_aside(it, err));
-        let Some(head) = head.or_else(|| self.guessed(saga, err)) else { return Ok(()) };
-        self.write_head(&head)?;
+        let Some(mut head) = head.or_else(|| self.guessed(saga, err)) else { return Ok(()) };
+        self.write_head(&mut head)?;
         self.aside.insert(saga, head.reason.clone().unwrap_or_default());
         self.effects.push(Effect::Note(Note::Status {
             saga,
@@ -51,8 +51,8 @@ impl<S: Store> Core<S> {
         self.owing.remove(&saga);
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
-        if let Some(head) = Head::of(&state, self.txn.next() - 1) {
-            self.write_head(&head)?;
+        if let Some(mut head) = Head::of(&state, self.txn.next() - 1) {
+            self.write_head(&mut head)?;
         }
         self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
         for wait in &state.waits {
@@ -73,8 +73,8 @@ impl<S: Store> Core<S> {
             Ok(head) if is_aside(&head) => Ok(head),
             read => return read,
         };
-        if let Some(head) = self.of_journal(saga) {
-            self.write_head(&head)?;
+        if let Some(mut head) = self.of_journal(saga) {
+            self.write_head(&mut head)?;
             return Ok(head);
         }
         let err = match read {
@@ -89,9 +89,11 @@ impl<S: Store> Core<S> {
     }
 
     /// Writes a head in the place of one that may not be readable.
-    fn write_head(&mut self, head: &Head) -> Result<(), StoreError> {
+    fn write_head(&mut self, head: &mut Head) -> Result<(), StoreError> {
         self.index_standing_anew(head)?;
-        self.txn.put(Table::Open, head.id.as_bytes(), head).map(drop)
+        let row = head.encode_row()?;
+        self.txn.put_encoded(Table::Open, head.id.as_bytes(), row);
+        Ok(())
     }
 
     /// A head for whoever only looks; one that cannot be read is made from the journal, or says why
@@ -109,7 +111,7 @@ impl<S: Store> Core<S> {
         }
     }
 
-    fn of_journal(&self, saga: SagaId) -> Option<Head> {
+    pub(super) fn of_journal(&self, saga: SagaId) -> Option<Head> {
         let journal = self.txn.journal(saga).ok()?;
         Head::of(&fold(&journal), journal.last()?.position)
     }

@@ -22,7 +22,7 @@ pub(super) struct Copying {
     lane: Lane,
     name: String,
     key: String,
-    /// Who was to have one had opened a wait before this: an event may be offered long after it came.
+    /// Whoever gets one had opened a wait before this: an event may be offered long after it came.
     until: Position,
     /// The waits that were opened up to here have theirs.
     behind: Place,

@@ -32,8 +32,8 @@ const PATCH_BYTES_MAX: usize = 255;
 /// subjects and headers, and in what the next process is told of the one that ran last.
 const STEP_BYTES_MAX: usize = 1_000;
 
-/// Requests and events of one saga that may be open at once. Each is a line of its head, and may
-/// come to carry the reason why it is not asked again; who needs more asks in pieces.
+/// Requests and events of one saga that may be open at once: each turn looks through them. Who
+/// needs more asks in pieces.
 const OPEN_MAX: usize = 2_000;
 
 /// What the code may not ask for: it could never come to an end, or never be stored or sent.

@@ -84,6 +84,13 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read.
     pub fn head(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
+        let row = self.head_row(saga)?;
+        let is_whole = row.as_ref().is_none_or(|it| it.unlisted == 0);
+        Ok(if is_whole { row } else { self.of_journal(saga).or(row) })
+    }
+
+    /// The same, with as many requests as its row lists.
+    fn head_row(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
         match self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))? {
             Some(head) => Ok(Some(head)),
             None => self.shown(saga, self.txn.get(Table::Ended, saga.as_bytes())),
@@ -129,7 +136,7 @@ impl<S: Store> Core<S> {
         for (saga, head) in look.found.into_iter().rev().take_while(|it| is_seen(&it.0)) {
             let head = match head {
                 Some(head) => Some(head),
-                None => self.head(saga)?,
+                None => self.head_row(saga)?,
             };
             heads.extend(head.filter(|it| query.fits(it)));
             if query.limit <= heads.len() {
@@ -148,7 +155,7 @@ impl<S: Store> Core<S> {
     pub fn tasks(&self, behind: Option<&TaskId>, limit: usize) -> Result<TaskPage, StoreError> {
         let mut tasks = Vec::new();
         if let Some(behind) = behind
-            && let Some(head) = self.head(behind.saga)?
+            && let Some(head) = self.head_row(behind.saga)?
         {
             tasks.extend(tasks_of(head).filter(|it| behind.step < it.1.step));
         }

@@ -3,7 +3,7 @@
 
 use super::{
     Core, Leaving, Limits, Look, WORK_AT_ONCE, reads::saga_of, routes::lane_of_kept,
-    states::States, wanted::wanted,
+    states::States, turns::Folded, wanted::wanted,
 };
 use crate::{
     driver::Driver,
@@ -46,12 +46,13 @@ impl Owed {
             let counted = if call.is_publish { &mut self.publishes } else { &mut self.calls };
             *counted += 1;
         }
+        self.calls += if head.paused { 0 } else { head.unlisted };
     }
 }
 
 impl<S: Store> Core<S> {
-    /// Opens a store. What is owed to the world comes out of the first commit, and out of those that
-    /// follow if it is much, see [`Core::has_more`].
+    /// Opens a store. What is owed to the world comes out of the first commit, and out of those
+    /// that follow if it is much, see [`Core::has_more`].
     ///
     /// # Errors
     /// The definitions do not fit together, or the store cannot be read.
@@ -212,7 +213,12 @@ impl<S: Store> Core<S> {
         if !self.owing.remove(&saga) {
             return Ok(());
         }
-        let Some(state) = self.state(saga)? else { return Ok(()) };
+        if self.state(saga)?.is_none() {
+            return Ok(());
+        }
+        let Some(Folded { state, .. }) = self.states.get(&saga) else { return Ok(()) };
+        // Its row may not have listed all of them.
+        self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
         // What is too old to be sent again leaves with the next tick.
         let is_over = |id: &RequestId| state.due(&id.step, now).is_some_and(|it| it.ends_asking());
         let (mut over, mut owed) = (Vec::new(), Vec::new());

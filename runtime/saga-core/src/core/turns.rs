@@ -10,7 +10,7 @@ use super::{
     wanted::wanted,
 };
 use crate::{
-    codec::{StartKeyRow, encode, encoded_bytes},
+    codec::{StartKeyRow, encoded_bytes},
     driver::Job,
     effect::{Effect, Note, Request},
     fold::{OpenWait, State, Status, fold},
@@ -35,6 +35,10 @@ struct Facets {
 impl Facets {
     fn of(state: &State, position: Position) -> Facets {
         Facets { head: Head::of(state, position), wanted: wanted(state) }
+    }
+
+    fn row(&mut self) -> Result<Vec<u8>, StoreError> {
+        self.head.as_mut().map_or(Ok(Vec::new()), Head::encode_row)
     }
 
     fn status(&self) -> Option<(Status, bool)> {
@@ -237,7 +241,7 @@ impl<S: Store> Core<S> {
         let decided = decided_of(&state, &entry);
         state.append(seq, &entry);
         let mut after = Facets::of(&state, entry.position);
-        let mut row = encode(&after.head)?;
+        let mut row = after.row()?;
         if entry.fact.is_for_code()
             && let Some(err) = too_much_open(&state, row.len())
         {
@@ -246,7 +250,7 @@ impl<S: Store> Core<S> {
             self.driver.forget(saga);
             state.append(seq, &entry);
             after = Facets::of(&state, entry.position);
-            row = encode(&after.head)?;
+            row = after.row()?;
         }
         if let Some(start) = &state.start {
             self.note_holds(Owner::of(start), |it| reached.contains(it), &entry)?;
@@ -318,15 +322,15 @@ impl<S: Store> Core<S> {
             }
         }
         let (state, position) = (fold(&journal), self.txn.next() - 1);
-        let after = Facets::of(&state, position);
-        let row = encode(&after.head)?;
+        let mut after = Facets::of(&state, position);
+        let row = after.row()?;
         self.follow(saga, &before, state, after, row)
     }
 
     /// Takes back a turn with which too much is open.
     fn weigh(&mut self, saga: SagaId, journal: &mut [Entry], at: usize) -> Result<(), StoreError> {
         let state = fold(journal);
-        let row = encode(&Head::of(&state, 0))?;
+        let row = Facets::of(&state, 0).row()?;
         if let (Some(err), Some(entry)) = (too_much_open(&state, row.len()), journal.get_mut(at)) {
             entry.turn = stuck(&err);
             self.driver.forget(saga);

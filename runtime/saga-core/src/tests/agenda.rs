@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     abort::Abort,
-    core::{Core, HeadQuery, Limits, WORK_AT_ONCE},
+    core::{Core, HeadQuery, Limits, WORK_AT_ONCE, WORK_BESIDE},
     ctx::Ctx,
     effect::{Effect, Request, RequestId},
     fold::Status,
@@ -16,7 +16,7 @@ use crate::{
     journal::Fact,
     payload::Payload,
     saga::{Declared, Registry, Saga, event, events},
-    store::MemoryStore,
+    store::{MemoryStore, Store},
     testing::admin,
 };
 use serde_json::json;
@@ -211,6 +211,25 @@ fn what_comes_later_does_not_overtake_a_copy_that_is_still_owed() {
     rig.most = before;
     rig.go_on();
     assert_eq!(rig.taken(), BTreeMap::from([(ids(&["e1"]), 300)]));
+}
+
+/// The order of turns: those who bring something else wait for little of what others have left to
+/// do, however much that is.
+#[test]
+fn an_input_of_somebody_else_does_little_of_what_a_flood_has_left() {
+    for sagas in [300, 600] {
+        let mut rig = Rig::new();
+        rig.start("Asks", json!(null));
+        (0..sagas).for_each(|_| rig.start("Hears", json!("s")));
+        rig.pay("e1", "s");
+        let (before, call) = (rig.core.store().position(), rig.asked.pop().unwrap());
+        rig.answer(&call);
+        assert!(rig.core.has_more());
+        let turns = rig.core.store().position() - before;
+        assert!(turns <= 1 + WORK_BESIDE as u64, "{turns} turns with the answer of another saga");
+        rig.go_on();
+        assert_eq!(rig.taken(), BTreeMap::from([(ids(&["e1"]), sagas), (ids(&[]), 1)]));
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
     ctx::Ctx,
     effect::{Effect, Request, RequestId},
     fold::Status,
+    head::LISTED_MAX,
     id::Time,
     input::{Answer, Answered, Command, Input},
     payload::Payload,
@@ -55,6 +56,7 @@ saga!(Parked(ctx) -> () { ctx.sleep(DAY).await });
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Cost {
     written: usize,
+    bytes: usize,
     read: usize,
     journals: usize,
 }
@@ -64,6 +66,7 @@ struct Rig {
     now: Time,
     asked: VecDeque<Request>,
     written: usize,
+    bytes: usize,
     tickets: u64,
 }
 
@@ -79,7 +82,8 @@ impl Rig {
     fn new(limits: Limits) -> Rig {
         let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
         let core = Core::open(store, registry(), limits, Time(1_000)).unwrap();
-        Rig { core, now: Time(1_000), asked: VecDeque::new(), written: 0, tickets: 0 }
+        let (now, asked) = (Time(1_000), VecDeque::new());
+        Rig { core, now, asked, written: 0, bytes: 0, tickets: 0 }
     }
 
     fn input(&mut self, input: Input) {
@@ -91,6 +95,7 @@ impl Rig {
         }
         let store = self.core.store();
         self.written += store.records + store.rows;
+        self.bytes += store.bytes;
     }
 
     fn start(&mut self, definition: &str, input: serde_json::Value) {
@@ -111,13 +116,13 @@ impl Rig {
     }
 
     fn begin(&mut self) {
-        self.written = 0;
+        (self.written, self.bytes) = (0, 0);
         self.core.store().forget_reads();
     }
 
     fn cost(&self) -> Cost {
-        let (written, store) = (self.written, self.core.store());
-        Cost { written, read: store.rows_read(), journals: store.journals_read() }
+        let (written, bytes, store) = (self.written, self.bytes, self.core.store());
+        Cost { written, bytes, read: store.rows_read(), journals: store.journals_read() }
     }
 
     fn completed(&self) -> usize {
@@ -135,9 +140,12 @@ fn grows_at_most_n_log_n(shape: &str, n: usize, cost: impl Fn(usize) -> Cost) {
         it * 2.0 * (2.0 * n).log2() / n.log2()
     };
     let (once, twice) = (cost(n), cost(2 * n));
-    for (once, twice) in
-        [(once.written, twice.written), (once.read, twice.read), (once.journals, twice.journals)]
-    {
+    for (once, twice) in [
+        (once.written, twice.written),
+        (once.bytes, twice.bytes),
+        (once.read, twice.read),
+        (once.journals, twice.journals),
+    ] {
         // What is counted once however much there is may be a few.
         #[expect(clippy::cast_precision_loss, reason = "some thousands")]
         let is_bounded = twice as f64 <= allowed(once) + 4.0;
@@ -156,6 +164,32 @@ fn calls_beside_each_other_and_one_after_the_other_cost_as_much_as_there_are() {
             rig.cost()
         });
     }
+}
+
+/// A row lists few of many requests: the rest is found in the journal, also by another process.
+#[test]
+fn a_saga_of_many_requests_is_shown_whole_and_goes_on_in_another_process() {
+    const CALLS: usize = 100;
+    let mut rig = Rig::new(Limits::default());
+    rig.start("FansOut", json!(CALLS));
+    let saga = rig.asked[0].id.saga;
+    let row = rig.core.page(&HeadQuery { limit: 1, ..HeadQuery::default() }).unwrap().heads;
+    assert_eq!((row[0].calls.len(), row[0].unlisted), (LISTED_MAX, CALLS - LISTED_MAX));
+    let head = rig.core.head(saga).unwrap().unwrap();
+    assert_eq!((head.calls.len(), head.timers.len(), head.unlisted), (CALLS, CALLS, 0));
+    let store = Counting::over(rig.core.store().store.clone());
+    let cold = Limits { states_max: 0, futures_max: 0, ..Limits::default() };
+    let core = Core::open(store, registry(), cold, Time(1_000)).unwrap();
+    assert_eq!(core.owed().calls, CALLS);
+    assert_eq!(core.indexes(), rig.core.indexes(), "all timers are there");
+    let asked = std::mem::take(&mut rig.asked);
+    let mut rig = Rig { core, ..rig };
+    let commit = rig.core.commit().unwrap();
+    assert_eq!(commit.iter().filter(|it| matches!(it, Effect::Send(_))).count(), CALLS);
+    // Each twice, the one that the row lists last first.
+    rig.asked = asked.iter().rev().chain(&asked).cloned().collect();
+    rig.answer_all();
+    assert_eq!(rig.completed(), 1);
 }
 
 /// A saga that is busy is not read again in each of its turns, however many others came later.
@@ -182,6 +216,6 @@ fn a_start_reads_one_journal_for_each_saga_that_owes_something_and_no_other() {
         let core = Core::open(store, registry(), Limits::default(), Time(1_000)).unwrap();
         let journals = core.store().journals_read();
         assert_eq!(journals, sagas);
-        Cost { written: 0, read: core.store().rows_read(), journals }
+        Cost { written: 0, bytes: 0, read: core.store().rows_read(), journals }
     });
 }

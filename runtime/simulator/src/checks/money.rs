@@ -15,6 +15,9 @@ use saga_core::{
 };
 use std::collections::BTreeMap;
 
+/// A clock that is kept right goes back by no more in a script.
+const STEPS_BACK_MS_MAX: u64 = 300_000;
+
 fn has_sales(world: &World) -> bool {
     let whole: Registry = (world.kind.registries)().swap_remove(0);
     whole.get("sale").is_some()
@@ -88,17 +91,25 @@ pub(crate) fn in_time_is_taken(world: &World) {
     if !has_sales(world) || world.was_cut || world.stores.were_changed {
         return;
     }
+    // By a clock that was believed wrongly nobody can say what was in time.
+    if world.clocks.is_misled {
+        return;
+    }
     for head in sales(world).iter().filter(|it| it.reason.as_deref() == Some("nobody paid")) {
         let journal = world.journal(head.id);
         let Fact::Started(start) = &journal[0].fact else { panic!("a start comes first") };
         let sold: Sold = start.input.decode().expect("a sale starts from one");
-        let ended = journal.iter().find(|it| ends_the_wait(&it.fact)).map(|it| it.position);
-        let in_time = journal[0].position..ended.expect("its wait is over");
+        let ended = journal.iter().find(|it| ends_the_wait(&it.fact)).expect("its wait is over");
+        // What was held while the saga was paused is written again when its code sees it.
+        let in_time = |it: &Seen| {
+            (journal[0].position..ended.position).contains(&it.position)
+                && it.event.at.after_ms(STEPS_BACK_MS_MAX) < ended.at
+        };
         let enough = sold.price * TAX;
         let is_for_it = |it: &Seen| {
             let body = it.event.body.to_value();
             it.event.name == "bank.money"
-                && in_time.contains(&it.position)
+                && in_time(it)
                 && it.identity.is_some()
                 && body["sale"] == sold.sale.as_str()
                 && body["customer"] == sold.customer.as_str()

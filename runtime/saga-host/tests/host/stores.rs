@@ -209,3 +209,18 @@ async fn an_illegible_event_that_comes_again_is_one_dead_letter() {
     world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
     assert_eq!(world.events("dead_letter").await.len(), 1);
 }
+
+/// As after its disk was full: it answers, and takes nothing.
+#[tokio::test]
+async fn a_broker_that_takes_nothing_is_told_until_it_does() {
+    let world = World::with_runtime().await;
+    world.limit_records(1).await;
+    world.order("o1").await;
+    let says_why = async |it: &World| {
+        let (status, body) = it.call("GET", "/readyz", None, None).await;
+        status == 503 && body.to_string().contains("the broker takes nothing: ")
+    };
+    world.until("it says so", says_why).await;
+    world.limit_records(4 << 10).await;
+    world.until("it is ready again", async |it| it.is_ready().await).await;
+}

@@ -97,6 +97,28 @@ async fn a_runtime_that_was_killed_is_back_at_once() {
 }
 
 #[tokio::test]
+async fn a_start_says_in_one_line_which_store_it_has_opened() {
+    let mut world = World::with_runtime().await;
+    world.order("o1").await;
+    // Nobody takes its call.
+    world.until("it has begun", async |it| !it.events("started").await.is_empty()).await;
+    world.stop();
+    world.start().await;
+    let log = world.log();
+    let opened: Vec<_> = log.lines().filter(|it| it.contains("the store is open")).collect();
+    let [first, second] = opened[..] else { panic!("{log}") };
+    let instance = named(first, "instance=");
+    let dir = format!("dir={}", world.data_dir());
+    for part in [&dir, instance, "epoch=0", "calls_owed=1", "publishes_owed=0"] {
+        assert!(second.contains(part), "{part} is not in {second}");
+    }
+    for (line, position) in [(first, "position=0 "), (second, "last_commit_ago=")] {
+        assert!(line.contains(position), "{line}");
+    }
+    assert!(!second.contains("position=0 "), "{second}");
+}
+
+#[tokio::test]
 async fn a_store_that_was_restored_from_a_backup_begins_an_epoch_and_says_where() {
     let mut world = World::with_runtime().await;
     let _services = world.services().await;

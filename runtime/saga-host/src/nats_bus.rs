@@ -165,7 +165,7 @@ impl Bus {
         let (under_way, of_requests, of_events) = UnderWay::new();
         let (fail, failed) = mpsc::unbounded_channel();
         // For all parts the broker is away until our store has its claim.
-        let begun = owner::begin(nats, db, parts.stream.replicas);
+        let begun = owner::begin(nats, db, parts.stream.replicas, health.gate("broker"));
         let Begun { nats, voice, herald, keeper, lost } = begun;
         // Before the first request leaves, so that no answer comes to nobody.
         let subscriber = Replies::subscribe(&nats).await?;

@@ -209,7 +209,7 @@ pub async fn run(
     first(&db, app.first, clock.now())?;
     let (free, is_free) = watch::channel(false);
     tokio::spawn(opened(is_free.clone(), claimed));
-    let (keeper, mut lost) = Keeper::start(claim.settled(), free);
+    let (keeper, mut lost) = Keeper::start(claim.settled(), free, health.gate("broker"));
     let ground = Ground::new(db, nats.behind(is_free), health.clone(), metrics.clone());
     let ground = Ground { clock: told_by(&clock), ..ground };
     let procedures = app.service.documented();

@@ -344,17 +344,18 @@ impl Claim {
         }
     }
 
-    /// Renews the record, and looks whether it is still ours.
+    /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
+    /// as long as there is a connection.
     ///
     /// # Errors
     /// Another process has it. A broker that does not answer is no reason to doubt it.
-    pub async fn renew(&mut self) -> Result<(), ClaimError> {
+    pub async fn renew(&mut self) -> Result<Option<String>, ClaimError> {
         match self.try_renew().await {
             Err(error) if !error.is_final() => {
                 tracing::debug!(%error, "the record of the store is not renewed");
-                Ok(())
+                Ok(self.nats.is_up().then(|| error.to_string()))
             }
-            renewed => renewed,
+            renewed => renewed.map(|()| None),
         }
     }
 

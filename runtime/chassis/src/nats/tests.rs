@@ -1,5 +1,5 @@
 use super::streams::differences;
-use super::watch::{echo_number, is_new_enough};
+use super::watch::{echo_number, is_new_enough, repeated_answer};
 use super::*;
 
 #[test]
@@ -40,4 +40,14 @@ fn a_refused_echo_is_told_from_other_refusals() {
     assert_eq!(echo_number(text), Some(17));
     let text = "Permissions Violation for Publish to \"payments.trigger.completed\"";
     assert_eq!(echo_number(text), None);
+}
+
+#[test]
+fn an_answer_that_was_given_before_is_no_subject_that_is_refused() {
+    let refusal = |subject: &str| format!("Permissions Violation for Publish to \"{subject}\"");
+    assert!(repeated_answer(&refusal("fermata.reply.saga.1.0.undo")));
+    for subject in ["fermata.receipt.order", "payments.trigger.completed", "fermata.reply"] {
+        assert!(!repeated_answer(&refusal(subject)), "{subject}");
+    }
+    assert!(!repeated_answer("Permissions Violation for Subscription to \"fermata.reply.>\""));
 }

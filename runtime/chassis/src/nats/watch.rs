@@ -207,7 +207,7 @@ impl Watcher {
             tracing::warn!(error = text, "NATS");
         } else if let Some(number) = echo_number(text) {
             self.refused.send_replace(number);
-        } else if published_on(text).is_some_and(|it| it.starts_with(REPLIES)) {
+        } else if repeated_answer(text) {
             self.repeats.inc();
             tracing::info!("NATS did not take an answer: it was given before");
         } else {
@@ -218,6 +218,11 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Whether a service says again what the broker has let it say.
+pub(super) fn repeated_answer(text: &str) -> bool {
+    published_on(text).is_some_and(|it| it.starts_with(REPLIES))
 }
 
 /// The subject of a refused publish: `… for Publish to "shop.told"`.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use chassis::{
     claim::{self, Claim, ClaimError, Judge, Keeper, Standing},
     db::Db,
+    http::Gate,
     nats::Nats,
 };
 use futures::StreamExt as _;
@@ -148,13 +149,13 @@ pub(super) struct Begun {
     pub(super) lost: oneshot::Receiver<ClaimError>,
 }
 
-/// Begins to claim the stream for our store.
-pub(super) fn begin(nats: Nats, db: Db, replicas: usize) -> Begun {
+/// Begins to claim the stream for our store. The gate is that of the broker, see [`Keeper::start`].
+pub(super) fn begin(nats: Nats, db: Db, replicas: usize, gate: Gate) -> Begun {
     let (free, is_free) = watch::channel(false);
     let held = nats.behind(is_free);
     let owner = Owner::new(nats, db, replicas);
     let (voice, herald) = (owner.voice.clone(), owner.herald());
-    let (keeper, lost) = Keeper::start(owner.settle(), free);
+    let (keeper, lost) = Keeper::start(owner.settle(), free, gate);
     Begun { nats: held, voice, herald, keeper, lost }
 }
 

@@ -138,6 +138,28 @@ async fn a_runtime_that_was_killed_is_back_at_once() {
 }
 
 #[tokio::test]
+async fn a_start_says_in_one_line_which_store_it_has_opened() {
+    let mut world = World::with_runtime().await;
+    world.order("o1").await;
+    // Nobody takes its call.
+    world.until("it has begun", async |it| !it.events("started").await.is_empty()).await;
+    world.stop();
+    world.start().await;
+    let log = world.log();
+    let opened: Vec<_> = log.lines().filter(|it| it.contains("the store is open")).collect();
+    let [first, second] = opened[..] else { panic!("{log}") };
+    let instance = named(first, "instance=");
+    let dir = format!("dir={}", world.data_dir());
+    for part in [&dir, instance, "epoch=0", "calls_owed=1", "publishes_owed=0"] {
+        assert!(second.contains(part), "{part} is not in {second}");
+    }
+    for (line, position) in [(first, "position=0 "), (second, "last_commit_ago=")] {
+        assert!(line.contains(position), "{line}");
+    }
+    assert!(!second.contains("position=0 "), "{second}");
+}
+
+#[tokio::test]
 async fn a_store_that_was_restored_from_a_backup_begins_an_epoch_and_says_where() {
     let mut world = World::with_runtime().await;
     let _services = world.services().await;
@@ -249,4 +271,19 @@ async fn an_illegible_event_that_comes_again_is_one_dead_letter() {
     world.start().await;
     world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
     assert_eq!(world.events("dead_letter").await.len(), 1);
+}
+
+/// As after its disk was full: it answers, and takes nothing.
+#[tokio::test]
+async fn a_broker_that_takes_nothing_is_told_until_it_does() {
+    let world = World::with_runtime().await;
+    world.limit_records(1).await;
+    world.order("o1").await;
+    let says_why = async |it: &World| {
+        let (status, body) = it.call("GET", "/readyz", None, None).await;
+        status == 503 && body.to_string().contains("the broker takes nothing: ")
+    };
+    world.until("it says so", says_why).await;
+    world.limit_records(4 << 10).await;
+    world.until("it is ready again", async |it| it.is_ready().await).await;
 }

@@ -440,6 +440,20 @@ async fn who_may_not_read_and_what_was_never_given_is_refused() {
     }
 }
 
+/// As a client sends it that was cut off before the first message came.
+#[tokio::test]
+async fn an_empty_id_begins_anew() {
+    let world = World::with_runtime().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    let saga = id_of(&world, "o1").await;
+    assert_eq!(ask(&world, &saga, Some(VIEWER), Some("")).await.status(), 200);
+    let whole = Reader::open(&world, &saga, None).await.until_kind("wait").await;
+    let anew = Reader::open(&world, &saga, Some("")).await.until_kind("wait").await;
+    assert_eq!(data(&anew), data(&whole));
+}
+
 #[tokio::test]
 async fn one_address_has_so_many_streams_and_gets_a_place_back_when_one_ends() {
     const STREAMS_MAX: usize = 64;

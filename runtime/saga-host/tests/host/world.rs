@@ -513,6 +513,15 @@ impl World {
         consumer.cached_info().delivered.consumer_sequence
     }
 
+    /// What the broker keeps of stores has from now on at most so many bytes.
+    pub async fn limit_records(&self, bytes: i32) {
+        let context = jetstream::new(self.tester.clone());
+        let stream = context.get_stream("STORES").await.expect("the stream");
+        let mut config = stream.cached_info().config.clone();
+        config.max_message_size = bytes;
+        context.update_stream(config).await.expect("it is changed");
+    }
+
     /// Messages that the stream still holds.
     pub async fn stream_messages(&self) -> u64 {
         let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;

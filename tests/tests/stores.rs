@@ -156,7 +156,7 @@ async fn lost_hour(is_alone: bool) -> Result<(), Failure> {
     until(is_quiet, api.patience(), || audit::check(&api, &spool, shelf, ways)).await
 }
 
-/// Those that keep what they were told elsewhere too: at the provider, at the courier, in mailboxes.
+/// Those that act through others: the provider, the courier, the customer's mailbox.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_restored_does_nothing_twice_at_those_who_act_for_it()
 -> Result<(), Failure> {

@@ -128,12 +128,15 @@ async fn a_process_may_start_before_the_broker_and_survives_its_restart() {
 }
 
 #[tokio::test]
-async fn a_refused_subject_is_counted() {
+async fn a_refused_subject_is_counted_and_told() {
     let server = Server::start();
     let it = connect(&server.config("order", "pw")).await;
     it.nats.ready().await.expect("connects");
+    let mut refusals = it.nats.refusals();
     it.nats.client().publish("payments.trigger.completed", "x".into()).await.expect("buffered");
     it.nats.client().flush().await.expect("flushed");
+    let told = tokio::time::timeout(PATIENCE, refusals.next()).await.expect("it is told");
+    assert_eq!(told, ["payments.trigger.completed"]);
     let refused = || it.metrics.text().expect("text").contains("fermata_nats_refusals_total 1");
     until("the refusal is counted", refused).await;
 }

@@ -3,11 +3,11 @@
 
 use crate::{
     effect::Verdict,
-    id::{Path, Position, SagaId, Time},
+    id::{Path, Place, Position, SagaId, Time},
     input::Actor,
     journal::{Entry, Fact, Turn},
     payload::Payload,
-    store::{MAKE_SENSE, StoreError, Stored},
+    store::{StoreError, Stored},
     text::masked,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -41,7 +41,7 @@ pub(crate) fn encode<T: Serialize>(it: &T) -> Result<Vec<u8>, StoreError> {
     const BYTES: usize = 1 << 10;
     let mut bytes = Vec::with_capacity(BYTES);
     serde_json::to_writer(&mut bytes, &Written { v: VERSION, it })
-        .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+        .map_err(|err| StoreError::failed("encode for", err.to_string()))?;
     Ok(bytes)
 }
 
@@ -67,17 +67,14 @@ pub(crate) fn encoded_bytes(it: &impl Serialize) -> usize {
 /// # Errors
 /// It is damaged, or of a form that this build does not know.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    let failed = |reason| StoreError { action: "decode from", reason };
+    let failed = |reason: String| StoreError::failed("decode from", reason);
     let it = serde_json::from_slice::<Read<T>>(bytes);
     it.map(|it| it.it).map_err(|err| match serde_json::from_slice::<Version>(bytes) {
         Ok(Version { v }) if v != VERSION => failed(format!(
             "a record of form {v}; this build reads form {VERSION}: use a newer one"
         )),
         // What an error of the decoder quotes may be anything.
-        _ => {
-            let reason = masked(&format!("a damaged record: {err}"));
-            StoreError { action: MAKE_SENSE, reason }
-        }
+        _ => StoreError::damaged(masked(&format!("a damaged record: {err}"))),
     })
 }
 
@@ -173,6 +170,19 @@ pub(crate) struct SweepRow {
     pub(crate) key: String,
     /// What came later is another sweep's affair.
     pub(crate) until: Position,
+}
+
+/// An event of which not all who held for it have their copies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CopyRow {
+    /// The event's name.
+    pub(crate) name: String,
+    /// The business key.
+    pub(crate) key: String,
+    /// Who was to have one had opened a wait before this.
+    pub(crate) until: Position,
+    /// The waits that were opened up to here have theirs.
+    pub(crate) behind: Place,
 }
 
 /// What a definition declared when it was last linked.

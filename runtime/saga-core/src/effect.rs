@@ -95,6 +95,8 @@ pub struct Request {
     pub retry: RetryMs,
     /// The business key of the saga, for traces and logs.
     pub saga_key: String,
+    /// An earlier process was to ask it: there may be thousands of these, and none of them is new.
+    pub is_recovered: bool,
     /// When the saga began: what it did may be forgotten some time.
     pub began: Time,
 }
@@ -217,8 +219,8 @@ pub enum Note {
         status: Status,
         /// Why, for attention and bad ends.
         reason: Option<String>,
-        /// Since when it runs.
-        started_at: Time,
+        /// From its start to its end, when it has ended; both by the clock of the core.
+        took_ms: Option<u64>,
     },
     /// An answer came that nobody waits for: late, or repeated.
     StaleAnswer {

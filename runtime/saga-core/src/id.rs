@@ -35,6 +35,9 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// A place in the one log; the first record has 1.
 pub type Position = u64;
 
+/// Where something was decided: the position of its entry, and its number there.
+pub type Place = (Position, u32);
+
 /// The id of a saga: a UUID of version 7 (RFC 9562), so that new sagas sort last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -42,10 +45,11 @@ pub struct SagaId(pub Uuid);
 
 impl SagaId {
     /// An id for the saga that starts at this position of this store: unique, and made without
-    /// randomness.
-    pub fn at(time: Time, instance: Uuid, position: Position) -> SagaId {
+    /// randomness. A store that was restored has its positions twice, in two epochs.
+    pub fn at(time: Time, instance: Uuid, epoch: u64, position: Position) -> SagaId {
         let digest = Sha256::new()
             .chain_update(instance.as_bytes())
+            .chain_update(epoch.to_be_bytes())
             .chain_update(position.to_be_bytes())
             .finalize();
         SagaId(uuid_v7(time, &digest))

@@ -2,7 +2,7 @@
 
 use crate::{
     effect::{Refusal, RefusalKind},
-    fold::{End, Problem, State},
+    fold::{Attention, End, Problem, State},
     head::{Head, HeadCall},
     input::Action,
 };
@@ -88,7 +88,8 @@ impl Phase {
             false if head.committed => Stage::Committed,
             false => Stage::Forward,
         };
-        let is_stuck = head.attention.as_ref().is_some_and(|it| it.problem == Problem::Stuck);
+        let is_stuck = |it: &Attention| matches!(it.problem, Problem::Stuck | Problem::SetAside);
+        let is_stuck = head.attention.as_ref().is_some_and(is_stuck);
         let needs_a_person = |it: &HeadCall| it.stopped.is_some() || it.warned.is_some();
         let waives = head.calls.iter().any(|it| it.is_undo && needs_a_person(it));
         Phase { stage, retries: is_stuck || !head.calls.is_empty(), waives }

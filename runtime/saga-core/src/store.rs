@@ -169,13 +169,13 @@ pub enum Table {
     Decided,
     /// Name, position → an event that no definition declares.
     Unrouted,
-    /// Business key, saga → nothing more: the sagas of a key.
+    /// Business key, saga → the position of its start: the sagas of a key.
     Key,
     /// Keyed hash of a personal field, saga → nothing more: the sagas that are found by it.
     Found,
     /// Saga, time of its start → nothing more: the sagas whose id tells another time.
     Stray,
-    /// What the rows of [`Table::Found`] and [`Table::Stray`] were made with; one row.
+    /// What the rows of indexes were made with, so that they are made anew when that changes.
     Index,
     /// Position → who offered an event or a dead letter again, and what it became.
     Offered,
@@ -196,6 +196,8 @@ pub enum Table {
     Declared,
     /// Status, or that it asks a person; saga → nothing more: the sagas that stand so.
     Standing,
+    /// Definition, position → an event of which not all who held for it have their copies.
+    Copy,
 }
 
 /// A change of a row.
@@ -209,18 +211,26 @@ pub struct Row {
     pub value: Option<Vec<u8>>,
 }
 
-/// What is tried with a row or a record that is damaged.
-pub(crate) const MAKE_SENSE: &str = "make sense of a row of";
-
 impl StoreError {
+    /// It could not be done.
+    pub fn failed(action: &'static str, reason: impl Into<String>) -> StoreError {
+        StoreError { action, reason: reason.into(), is_damage: false }
+    }
+
+    /// The store could be read, and what it gave is damaged.
+    pub(crate) fn damaged(reason: impl Into<String>) -> StoreError {
+        let action = "make sense of a row of";
+        StoreError { action, reason: reason.into(), is_damage: true }
+    }
+
     /// Whether the store could be read, but what it gave is damaged.
     pub fn is_damage(&self) -> bool {
-        self.action == MAKE_SENSE
+        self.is_damage
     }
 
     /// The same, with the place of what is damaged.
     pub(crate) fn at(self, place: impl FnOnce() -> String) -> StoreError {
-        match self.is_damage() {
+        match self.is_damage {
             true => StoreError { reason: format!("{}: {}", place(), self.reason), ..self },
             false => self,
         }
@@ -235,4 +245,5 @@ pub struct StoreError {
     pub action: &'static str,
     /// What the store says.
     pub reason: String,
+    is_damage: bool,
 }

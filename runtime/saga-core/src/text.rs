@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// A reason in words: what a mail, a header and a line of a list have room for. An undo carries it
 /// percent-encoded beside a body of [`PAYLOAD_BYTES_MAX`](crate::core::PAYLOAD_BYTES_MAX), and both
-/// have to fit into one message.
+/// have to fit into one message. Counted as people count, so that a text has the same length in
+/// every alphabet.
 pub const REASON_CHARS_MAX: usize = 1000;
 
 /// The code of a rejection: a word such as `out_of_stock`.

@@ -202,6 +202,7 @@ impl Bus {
         let (told, answered) = (telemetry.clone(), reply::Answers::default());
         let replies = Replies { engine: engine.clone(), heard, telemetry: told, answered };
         let sender = Courier {
+            refusals: nats.refusals(),
             nats: nats.clone(),
             owed,
             heard: hearing,
@@ -211,7 +212,8 @@ impl Bus {
             schedule: Schedule::default(),
             recovered: 0,
         };
-        let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events);
+        let gate = health.gate("events");
+        let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events, gate);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let tasks = vec![
             spawn("herald", Box::pin(herald.run(nats.clone(), stop.clone()))),

@@ -117,7 +117,7 @@ impl Store for SledStore {
         for record in batch.records {
             if record.position != position + 1 {
                 let reason = format!("record {} follows {position}", record.position);
-                return Err(StoreError { action: "append to", reason });
+                return Err(StoreError::failed("append to", reason));
             }
             position = record.position;
             match record.slot {
@@ -255,6 +255,7 @@ fn table_letter(table: Table) -> u8 {
         Table::Sweep => b'W',
         Table::Declared => b'Y',
         Table::Standing => b'Z',
+        Table::Copy => b'P',
     }
 }
 
@@ -271,7 +272,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
 }
 
 fn short() -> StoreError {
-    StoreError { action: "read", reason: "a key or a value has the wrong length".into() }
+    StoreError::failed("read", "a key or a value has the wrong length")
 }
 
 fn read(err: DbError) -> StoreError {
@@ -279,7 +280,7 @@ fn read(err: DbError) -> StoreError {
 }
 
 fn failed(action: &'static str, err: &DbError) -> StoreError {
-    StoreError { action, reason: err.to_string() }
+    StoreError::failed(action, err.to_string())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Logs and counts of what sagas do. Both come from the core's notes, which follow a durable batch
 //! and are never made by a replay, so nothing is told twice.
 
-use crate::clock;
 use chassis::http::Metrics;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -111,11 +110,10 @@ impl Telemetry {
                 tracing::info!(%saga, definition, key, "saga started");
             }
             // A reason may hold whatever a person or a service wrote: `show` has it.
-            Note::Status { saga, definition, status, started_at, .. } => {
+            Note::Status { saga, definition, status, took_ms, .. } => {
                 let labels = OfStatus { definition: definition.clone(), status: status.as_str() };
                 self.changed.get_or_create(&labels).inc();
-                if status.is_ended() {
-                    let ms = clock::now().0.saturating_sub(started_at.0);
+                if let Some(ms) = *took_ms {
                     let seconds = Duration::from_millis(ms).as_secs_f64();
                     self.seconds.get_or_create(&labels).observe(seconds);
                 }

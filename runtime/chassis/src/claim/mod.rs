@@ -34,6 +34,7 @@ use crate::{
 use record::{Found, Place, Written};
 use std::{path::PathBuf, time::Duration};
 use tokio::time::sleep;
+use trust::store;
 use uuid::Uuid;
 
 /// After a broker that did not answer.
@@ -152,10 +153,9 @@ impl Judge {
     /// The epoch cannot be written.
     pub fn is_behind(&self, epoch: u64, position: u64, witness: &str) -> Result<bool, ClaimError> {
         let (ours, opened_at) = (self.db.epoch(), self.db.opened_at());
-        if epoch < ours || (epoch == ours && position <= opened_at) {
-            return Ok(false);
-        }
-        let next = epoch.saturating_add(1);
+        let opened = store::Standing { epoch: ours, position: opened_at };
+        let known = store::Standing { epoch, position };
+        let Some(next) = store::next_epoch(opened, known) else { return Ok(false) };
         self.db.begin_epoch(next)?;
         tracing::error!(
             dir = %self.db.dir().display(), opened_at, known = position, witness, epoch = next,

@@ -195,7 +195,7 @@ impl Db {
         self.inner.poisoned.load(Ordering::Acquire)
     }
 
-    /// How long ago that was, for people.
+    /// How long ago the last commit before this start was, for people.
     pub fn age(&self) -> String {
         let Some(last) = self.inner.last_commit else { return "unknown".to_owned() };
         // A clock that was ahead then counts as now.

@@ -115,6 +115,27 @@ pub struct Nats {
     echo_prefix: String,
 }
 
+/// The subjects that the server refuses us to publish on, as it does.
+#[derive(Debug)]
+pub struct Refusals {
+    refused: watch::Receiver<Refused>,
+    /// How many were told.
+    told: u64,
+}
+
+impl Refusals {
+    /// Waits for refusals, and gives their subjects. Nothing is lost when this is dropped before.
+    pub async fn next(&mut self) -> Vec<String> {
+        let told = self.told;
+        let Ok(refused) = self.refused.wait_for(|it| told < it.count()).await else {
+            // The connection is closed: nothing is refused any more.
+            return std::future::pending().await;
+        };
+        self.told = refused.count();
+        refused.after(told).map(str::to_owned).collect()
+    }
+}
+
 impl Nats {
     /// Starts connecting and returns at once: the broker may come later. The gate `nats` of
     /// `health` opens while there is a connection to a server that is new enough.
@@ -207,18 +228,20 @@ impl Nats {
     /// not count.
     pub async fn refused(&self, subject: &str) {
         let mut refused = self.refused_subjects.clone();
-        let before = refused.borrow().get(subject).copied();
-        let is_new = |refused: &Refused| refused.get(subject).copied() > before;
+        let before = refused.borrow().count();
+        let is_new = |refused: &Refused| refused.after(before).any(|it| it == subject);
         if refused.wait_for(is_new).await.is_err() {
             // The connection is closed: nothing is refused any more.
             std::future::pending::<()>().await;
         }
     }
 
-    /// How often the server has refused us to publish on this subject, as far as it is remembered.
+    /// What the server refuses from now on.
     #[must_use]
-    pub fn refusals(&self, subject: &str) -> u64 {
-        self.refused_subjects.borrow().get(subject).copied().unwrap_or_default()
+    pub fn refusals(&self) -> Refusals {
+        let refused = self.refused_subjects.clone();
+        let told = refused.borrow().count();
+        Refusals { refused, told }
     }
 
     /// Waits until the connection is closed for good. When that is not our doing, the process can

@@ -1,6 +1,6 @@
 //! Turns the client's asynchronous events into state, counts and log lines.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use async_nats::{Client, Event, ServerError};
 use prometheus_client::metrics::counter::Counter;
@@ -40,11 +40,37 @@ pub(super) enum Link {
 /// once, so one that was asked again while it slept is refused what it says again.
 const REPLIES: &str = "fermata.reply.";
 
-/// Refused subjects that are remembered; beyond it all are forgotten.
+/// Refusals that are remembered: each is looked at as soon as it comes.
 const REFUSED_MAX: usize = 256;
 
-/// How often the broker refused us to publish on each subject.
-pub(super) type Refused = BTreeMap<String, u64>;
+/// The last publishes that the broker refused us, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refused {
+    count: u64,
+    last: VecDeque<String>,
+}
+
+impl Refused {
+    fn add(&mut self, subject: &str) {
+        if REFUSED_MAX <= self.last.len() {
+            self.last.pop_front();
+        }
+        self.last.push_back(subject.to_owned());
+        self.count += 1;
+    }
+
+    /// How many there were.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The subjects of those that came after so many.
+    pub(super) fn after(&self, count: u64) -> impl Iterator<Item = &str> {
+        let news = usize::try_from(self.count.saturating_sub(count)).unwrap_or(usize::MAX);
+        let known = self.last.len().saturating_sub(news);
+        self.last.iter().skip(known).map(String::as_str)
+    }
+}
 
 /// Owns what the events change.
 pub(super) struct Watcher {
@@ -72,7 +98,7 @@ impl Watcher {
     ) -> (watch::Receiver<Link>, watch::Receiver<u64>, watch::Receiver<Refused>) {
         let (link, link_receiver) = watch::channel(Link::Down);
         let (refused, refused_receiver) = watch::channel(0);
-        let (refused_subjects, subjects_receiver) = watch::channel(Refused::new());
+        let (refused_subjects, subjects_receiver) = watch::channel(Refused::default());
         gate.close("not connected yet");
         let mut watcher = Watcher {
             client,
@@ -188,12 +214,7 @@ impl Watcher {
             self.refusals.inc();
             tracing::error!(refusal = text, "NATS refuses a subject: see this user's permissions");
             if let Some(subject) = published_on(text) {
-                self.refused_subjects.send_modify(|refused| {
-                    if REFUSED_MAX <= refused.len() {
-                        refused.clear();
-                    }
-                    *refused.entry(subject.to_owned()).or_default() += 1;
-                });
+                self.refused_subjects.send_modify(|it| it.add(subject));
             }
         }
     }

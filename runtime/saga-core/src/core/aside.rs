@@ -15,9 +15,6 @@ use crate::{
     store::{Store, StoreError, Table},
 };
 
-/// What the attention of such a saga begins with.
-const ASIDE: &str = "set aside: ";
-
 /// Stands where a definition and a business key would.
 const UNREADABLE: &str = "unreadable";
 
@@ -40,7 +37,7 @@ impl<S: Store> Core<S> {
             definition: head.definition,
             status: head.status,
             reason: head.reason,
-            started_at: head.started_at,
+            took_ms: None,
         }));
         Ok(())
     }
@@ -51,6 +48,7 @@ impl<S: Store> Core<S> {
         if self.aside.remove(&saga).is_none() {
             return Ok(());
         }
+        self.owing.remove(&saga);
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
         if let Some(head) = Head::of(&state, self.txn.next() - 1) {
@@ -149,16 +147,16 @@ fn unreadable_start(saga: SagaId) -> Entry {
 }
 
 fn is_aside(head: &Head) -> bool {
-    head.attention.as_ref().is_some_and(|it| it.message.starts_with(ASIDE))
+    head.attention.as_ref().is_some_and(|it| it.problem == Problem::SetAside)
 }
 
 fn shown_aside(head: Head, err: &StoreError) -> Head {
     let message = format!(
-        "{ASIDE}{}; retry with a build that reads it, or restore the store from a backup",
+        "set aside: {}; retry with a build that reads it, or restore the store from a backup",
         err.reason
     );
     let since = head.updated_at;
-    let attention = Attention { problem: Problem::Stuck, message: message.clone(), since };
+    let attention = Attention { problem: Problem::SetAside, message: message.clone(), since };
     let (status, reason, attention) = (Status::Attention, Some(message), Some(attention));
     Head { status, reason, attention, ..head }
 }

@@ -1,21 +1,21 @@
 //! A person's decision: authenticated by the host, authorised and applied here.
 
-use super::{Core, turns::running};
+use super::{
+    Core,
+    turns::{hex, running},
+};
 use crate::{
     codec::DecidedRow,
     effect::{Refusal, RefusalKind, Reply},
     fold::{Asked, OpenWait, State},
     id::{Alias, Lane, Path, SagaId, Time, call_key, short_hash},
     input::{Actor, Decide, Role, Target},
-    journal::{Ask, Fact},
+    journal::{Ask, Entry, Fact},
     payload::Payload,
     store::{Store, StoreError, Table},
+    text::REASON_CHARS_MAX,
 };
 use serde_json::{Map, Value};
-
-/// A reason may not be longer: it stands in journals, mails and headers. Counted as people count,
-/// so that a text has the same length in every alphabet.
-const REASON_CHARS_MAX: usize = 1000;
 
 /// Open questions under one event and key that are looked at for the one that was shown.
 const QUESTIONS_MAX: usize = 64;
@@ -65,6 +65,10 @@ impl<S: Store> Core<S> {
         }
         let question = match self.question(decide)? {
             Ok(question) => question,
+            Err(Refused::NotOpen) if self.is_aside(&decide.target) => {
+                let why = "its saga is set aside, as its rows cannot be read: retry it first";
+                return Ok(Err(refusal(RefusalKind::Conflict, why)));
+            }
             Err(Refused::NotOpen) => return self.decided_before(decide),
             Err(Refused::Unclear(why)) => return Ok(Err(refusal(RefusalKind::Conflict, why))),
         };
@@ -79,8 +83,8 @@ impl<S: Store> Core<S> {
                        decide when it is back";
             return Ok(Err(refusal(RefusalKind::Conflict, why)));
         };
-        let body = Payload::of(&body)
-            .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+        let body =
+            Payload::of(&body).map_err(|err| StoreError::failed("encode for", err.to_string()))?;
         if !body.tree().is_ok_and(|it| question.wait.filter.holds(&it)) {
             return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
         }
@@ -111,6 +115,10 @@ impl<S: Store> Core<S> {
                 Err(Refused::Unclear("more than one question is open: say which one was seen"))
             }
         })
+    }
+
+    fn is_aside(&self, target: &Target) -> bool {
+        matches!(target, Target::Task(task) if self.aside.contains_key(&task.saga))
     }
 
     fn open_questions(&mut self, target: &Target) -> Result<Vec<Question>, StoreError> {
@@ -146,12 +154,15 @@ impl<S: Store> Core<S> {
         }
         let row = self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?;
         Ok(match row {
-            Some(row) => Some(same_or_not(row.saga, row.approved, &row.by, decide)),
-            None if question.is_second => {
+            // What another saga asked under them, and was told, is no answer to this one.
+            Some(row) if row.saga == question.saga => {
+                Some(same_or_not(row.saga, row.approved, &row.by, decide))
+            }
+            _ if question.is_second => {
                 let why = "another question was open before: say which one was seen";
                 Some(Err(refusal(RefusalKind::Conflict, why)))
             }
-            None => None,
+            _ => None,
         })
     }
 
@@ -235,6 +246,41 @@ impl<S: Store> Core<S> {
         }
         Some(Value::Object(body))
     }
+
+    /// The answer to a question is found by the event and key under which services know it, and by
+    /// the id of its announcement, which is the step's.
+    pub(super) fn note_decided(
+        &mut self,
+        decided: DecidedRow,
+        state: &State,
+    ) -> Result<(), StoreError> {
+        let of_step = state.asked.iter().filter(|it| it.step == decided.step);
+        for asked in of_step {
+            let Some(by) = &asked.decided else { continue };
+            let (approved, by) = (by.approved, by.by.clone());
+            let row = DecidedRow { approved, by, ..decided.clone() };
+            self.txn.put(Table::Decided, &decided_key(&asked.event, &asked.key), &row)?;
+            self.txn.put(Table::Decided, &announced_key(&row.id), &row)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is to be known of the question that the entry answers, if it answers one.
+pub(super) fn decided_of(state: &State, entry: &Entry) -> Option<DecidedRow> {
+    let Fact::Received { step, event_id, body, .. } = &entry.fact else { return None };
+    let wait = state.waits.iter().find(|it| it.step == *step)?;
+    let ask = wait.ask.as_ref()?;
+    Some(DecidedRow {
+        position: entry.position,
+        saga: state.start.as_ref()?.saga,
+        step: step.clone(),
+        approved: false,
+        by: String::new(),
+        id: event_id.clone(),
+        seen: Some(ask.seen(event_id)),
+        announced: Some((wait.key.clone(), hex(&body.digest()))),
+    })
 }
 
 fn question_of(state: &State, saga: SagaId, step: &Path) -> Option<Question> {

@@ -193,8 +193,8 @@ impl<S: Store> Core<S> {
                 body: event.body.clone(),
             },
         };
-        let input = Payload::of(&input)
-            .map_err(|err| StoreError { action: "encode for", reason: err.to_string() })?;
+        let input =
+            Payload::of(&input).map_err(|err| StoreError::failed("encode for", err.to_string()))?;
         let mut start = self.start_of(now, &definition, &ended.key, input);
         (start.saga, start.origin) = (saga, Some(ended.id));
         start.alias = Some(Alias::of_late(ended.acts_as(), &event.name, &event.id));

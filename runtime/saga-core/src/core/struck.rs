@@ -69,10 +69,8 @@ impl<S: Store> Core<S> {
         interrupted: Option<Interrupted>,
     ) -> Result<(), StoreError> {
         self.each(Table::Struck, |core, (key, value)| {
-            let key = <[u8; 16]>::try_from(key).map_err(|_| StoreError {
-                action: "read",
-                reason: "a key of a culprit has the wrong length".to_owned(),
-            })?;
+            let wrong = |_| StoreError::failed("read", "a key of a culprit has the wrong length");
+            let key = <[u8; 16]>::try_from(key).map_err(wrong)?;
             core.struck.insert(key, decode(&value)?);
             Ok(())
         })?;

@@ -24,6 +24,7 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             since: call.since,
             retry: call.retry,
             saga_key: start.key.clone(),
+            is_recovered: false,
             began: state.started_at,
         })
     });
@@ -41,6 +42,7 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             since: undo.since,
             retry: RetryMs::undo(),
             saga_key: start.key.clone(),
+            is_recovered: false,
             began: state.started_at,
         }))
     });

@@ -269,6 +269,22 @@ fn what_is_too_old_is_not_sent_once_more_after_a_pause_or_a_long_night() {
 }
 
 #[test]
+fn a_pause_is_no_silence_of_a_service_that_was_not_asked() {
+    let mut desk = started::<Asks>();
+    desk.wait_s(1);
+    desk.moved(Action::Pause);
+    desk.wait_s(29 * 24 * 3600);
+    desk.moved(Action::Resume);
+    assert_eq!(desk.owed(), ["1 some.patient"], "it has its full time again");
+    desk.moved(Action::Pause);
+    desk.wait_s(2 * 24 * 3600);
+    desk.moved(Action::Resume);
+    assert_eq!(desk.status(), Status::Attention, "too old to be sent, and not missed");
+    desk.moved(Action::Retry);
+    assert_eq!(desk.owed(), ["1 some.patient"]);
+}
+
+#[test]
 fn an_undo_has_its_time_from_when_its_turn_comes() {
     let mut desk = started::<Plain>();
     desk.reply("mail.send", Value::Null);

@@ -5,8 +5,8 @@ use crate::{
     core::{Core, HeadQuery, Limits},
     effect::{Effect, Outcome, Refusal, RefusalKind, Reply, Request, RequestId},
     fold::Status,
-    id::{SagaId, Time},
-    input::{Action, Answer, Answered, Arrival, Command, Input},
+    id::{Path, SagaId, TaskId, Time},
+    input::{Action, Answer, Answered, Arrival, Command, Decide, Input, Target},
     payload::Payload,
     store::{Batch, MemoryStore, Record, Row, Slot, Store, StoreError, Table},
     testing::admin,
@@ -24,7 +24,7 @@ struct Rig {
 impl Rig {
     fn over(store: MemoryStore) -> Result<Rig, StoreError> {
         let core = Core::open(store, shop(), Limits::default(), Time(1_000));
-        let core = core.map_err(|err| StoreError { action: "open", reason: err.to_string() })?;
+        let core = core.map_err(|err| StoreError::failed("open", err.to_string()))?;
         let mut rig = Rig { core, asked: Vec::new(), tickets: 0 };
         rig.commit();
         while rig.core.has_more() {
@@ -86,8 +86,11 @@ impl Rig {
     }
 
     fn moves(&mut self, saga: SagaId, action: Action) -> Result<Reply, Refusal> {
+        self.asks(Command::Move { saga, action, reason: "why".to_owned() })
+    }
+
+    fn asks(&mut self, command: Command) -> Result<Reply, Refusal> {
         self.tickets += 1;
-        let command = Command::Move { saga, action, reason: "why".to_owned() };
         let asked = Input::Asked { ticket: self.tickets, actor: admin(), command };
         let reply = self.input(asked).into_iter().find_map(|it| match it {
             Effect::Answer { reply, .. } => Some(reply),
@@ -145,6 +148,12 @@ fn a_saga_whose_journal_cannot_be_read_is_set_aside_and_its_others_go_on() {
         let refusal = rig.moves(bad, action).unwrap_err();
         assert_eq!((refusal.kind, &refusal.detail), (RefusalKind::Conflict, &reason));
     }
+    let decide = |saga| {
+        let target = Target::Task(TaskId { saga, step: Path::root() });
+        Command::Decide(Decide { target, approved: true, reason: None, seen: None })
+    };
+    let [of_bad, of_good] = [bad, good].map(|it| rig.asks(decide(it)).unwrap_err().kind);
+    assert_eq!((of_bad, of_good), (RefusalKind::Conflict, RefusalKind::NotFound));
     rig.reply(good);
     // Mended while the process is down, it takes at once what was kept for it; while the process
     // runs, a retry does it.

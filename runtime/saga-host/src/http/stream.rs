@@ -228,7 +228,7 @@ fn record_event(Message { place, record }: Message) -> Result<Event, End> {
 /// What is stored is JSON, so this is a defect of ours.
 fn failed(error: axum::Error) -> End {
     let reason = error.to_string();
-    End::Failed(ReadError::Store(saga_core::store::StoreError { action: "show from", reason }))
+    End::Failed(ReadError::Store(saga_core::store::StoreError::failed("show from", reason)))
 }
 
 impl End {

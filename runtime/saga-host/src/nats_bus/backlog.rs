@@ -243,6 +243,10 @@ impl Backlog {
         leaving
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// When something has rested long enough.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|it| it.0)

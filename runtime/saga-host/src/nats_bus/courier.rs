@@ -2,7 +2,7 @@
 //! it no more. Nobody waits for an answer: it comes to the step's own subject whenever it comes.
 
 use super::{
-    failure::Teller,
+    failure::{NOT_PERMITTED, Teller},
     random,
     reply::{self, Answers, Class, REPLIES},
     schedule::{Attempts, NO_ANSWER, Schedule},
@@ -15,7 +15,10 @@ use crate::{
     telemetry::Telemetry,
 };
 use async_nats::{HeaderMap, Message, Subscriber};
-use chassis::{nats::Nats, percent};
+use chassis::{
+    nats::{Nats, Refusals},
+    percent,
+};
 use futures::StreamExt as _;
 use saga_core::{
     effect::{Request, RequestId},
@@ -46,6 +49,7 @@ pub(super) enum What {
 /// Sends requests.
 pub(super) struct Courier {
     pub(super) nats: Nats,
+    pub(super) refusals: Refusals,
     pub(super) owed: mpsc::UnboundedReceiver<Owed>,
     pub(super) heard: mpsc::UnboundedReceiver<Heard>,
     pub(super) questions: Inbox,
@@ -81,6 +85,7 @@ impl Courier {
                         self.hear(more);
                     }
                 }
+                subjects = self.refusals.next() => self.refused(&subjects),
                 Some((sagas, answer)) = self.questions.recv() => {
                     let _gone = answer.send(self.tell(&sagas));
                 }
@@ -118,6 +123,15 @@ impl Courier {
                 if let Some(subject) = self.schedule.failed(&id, &why, now, random) {
                     self.warn(&id, &subject, &why);
                 }
+            }
+        }
+    }
+
+    /// The broker says of which subject a request was refused, not of which request.
+    fn refused(&mut self, subjects: &[String]) {
+        for subject in subjects {
+            for id in self.schedule.in_flight(subject) {
+                self.hear((id, What::Failed(NOT_PERMITTED.to_owned())));
             }
         }
     }

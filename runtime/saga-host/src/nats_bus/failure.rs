@@ -7,6 +7,9 @@ use std::{
 
 /// Longest text of a failure: whoever wrote it, people have to read it.
 const REASON_CHARS_MAX: usize = 200;
+/// What is told of a subject that is not ours to publish on.
+pub(super) const NOT_PERMITTED: &str =
+    "the broker does not permit this subject: see this user's permissions";
 /// A subject that fails is told of this often, however much waits for it.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 /// Subjects of which it is known when they were told of last.

@@ -3,7 +3,7 @@
 
 use super::{
     backlog::{Backlog, EventId, Known},
-    failure::Teller,
+    failure::{NOT_PERMITTED, Teller},
     told::{Inbox, Told, times},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     telemetry::Telemetry,
 };
 use async_nats::{HeaderMap, jetstream::context::PublishErrorKind};
-use chassis::{nats::Nats, percent};
+use chassis::{http::Gate, nats::Nats, percent};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use saga_core::{effect::RequestId, id::SagaId, input::Input};
 use std::{
@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 /// The broker stores an event within milliseconds, or is busy with its disk.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 const NO_ANSWER: &str = "the broker did not answer in time";
+/// When nothing was taken for so long, the broker takes nothing: it is more than a busy disk.
+const STANDS_AFTER: Duration = Duration::from_secs(15);
 /// Names us in CloudEvents.
 const SOURCE: &str = "/fermata";
 
@@ -36,6 +38,17 @@ pub(super) struct Publisher {
     questions: Inbox,
     backlog: Backlog,
     teller: Teller,
+    gate: Gate,
+    /// Since when the broker has taken nothing that it should take.
+    stands_since: Option<Instant>,
+}
+
+/// Why an event was not taken.
+enum Refusal {
+    /// No fault of the broker's: nobody has set it up to take this subject.
+    OfSubject(&'static str),
+    /// It could not: its stream is full, its disk is, or it does not answer.
+    OfBroker(String),
 }
 
 impl Publisher {
@@ -44,9 +57,12 @@ impl Publisher {
         engine: Handle,
         telemetry: Telemetry,
         questions: Inbox,
+        gate: Gate,
     ) -> Publisher {
+        gate.open();
         let (backlog, teller) = (Backlog::default(), Teller::default());
-        Publisher { nats, engine, telemetry, questions, backlog, teller }
+        let stands_since = None;
+        Publisher { nats, engine, telemetry, questions, backlog, teller, gate, stands_since }
     }
 
     pub(super) async fn run(
@@ -99,18 +115,31 @@ impl Publisher {
     fn take(&mut self, owed: OwedEvent) {
         match owed {
             OwedEvent::Publish(publication) => self.backlog.add(publication),
-            OwedEvent::Withdraw(saga, step) => self.backlog.forget(&(saga, step)),
+            OwedEvent::Withdraw(saga, step) => {
+                self.backlog.forget(&(saga, step));
+                if self.backlog.is_empty() {
+                    self.moves();
+                }
+            }
             OwedEvent::Hurry(saga) => self.backlog.hurry(saga, Instant::now()),
         }
     }
 
-    fn heard(&mut self, id: &EventId, given: Result<(), String>) -> Option<Input> {
+    fn heard(&mut self, id: &EventId, given: Result<(), Refusal>) -> Option<Input> {
         let now = Instant::now();
         let (saga, step) = id.clone();
-        let Err(reason) = given else {
+        let Err(refusal) = given else {
             self.telemetry.published.inc();
+            self.moves();
             self.backlog.taken(id, now);
             return Some(Input::Published { saga, step });
+        };
+        let reason = match refusal {
+            Refusal::OfSubject(reason) => reason.to_owned(),
+            Refusal::OfBroker(reason) => {
+                self.stands(&reason, now);
+                reason
+            }
         };
         self.telemetry.refused.inc();
         let subject = self.backlog.subject(id)?;
@@ -120,6 +149,21 @@ impl Publisher {
         let told = self.backlog.refused(id, &reason, now, super::random)?;
         tracing::warn!(%saga, %step, subject = told.subject, reason, "an event needs a person");
         Some(Input::PublishRefused { saga, step, reason })
+    }
+
+    /// A server whose disk was full takes nothing until it is started again, and looks well
+    /// otherwise.
+    fn stands(&mut self, reason: &str, now: Instant) {
+        let since = *self.stands_since.get_or_insert(now);
+        if STANDS_AFTER <= now.saturating_duration_since(since) {
+            self.gate.close(format!("the broker takes no events: {reason}"));
+        }
+    }
+
+    fn moves(&mut self) {
+        if self.stands_since.take().is_some() {
+            self.gate.open();
+        }
     }
 
     fn tell(&self, sagas: &[SagaId]) -> Told {
@@ -138,19 +182,17 @@ async fn give(
     nats: Nats,
     id: EventId,
     publication: Arc<Publication>,
-) -> (EventId, Result<(), String>) {
+) -> (EventId, Result<(), Refusal>) {
     let given = tokio::select! {
         given = tokio::time::timeout(ACK_TIMEOUT, try_publish(&nats, &publication)) => {
-            given.unwrap_or_else(|_| Err(NO_ANSWER.to_owned()))
+            given.unwrap_or_else(|_| Err(Refusal::OfBroker(NO_ANSWER.to_owned())))
         }
-        () = nats.refused(&publication.subject) => {
-            Err("the broker does not permit this subject: see this user's permissions".to_owned())
-        }
+        () = nats.refused(&publication.subject) => Err(Refusal::OfSubject(NOT_PERMITTED)),
     };
     (id, given)
 }
 
-async fn try_publish(nats: &Nats, it: &Publication) -> Result<(), String> {
+async fn try_publish(nats: &Nats, it: &Publication) -> Result<(), Refusal> {
     let body = it.body.clone().into();
     let jetstream = nats.jetstream();
     let ack = jetstream.publish_with_headers(it.subject.clone(), headers(it), body).await;
@@ -160,10 +202,10 @@ async fn try_publish(nats: &Nats, it: &Publication) -> Result<(), String> {
     };
     ack.map(|_| ()).map_err(|error| match error.kind() {
         PublishErrorKind::StreamNotFound => {
-            "no stream takes this subject: see FERMATA_EVENT_PREFIXES".to_owned()
+            Refusal::OfSubject("no stream takes this subject: see FERMATA_EVENT_PREFIXES")
         }
-        PublishErrorKind::TimedOut => NO_ANSWER.to_owned(),
-        _ => error.to_string(),
+        PublishErrorKind::TimedOut => Refusal::OfBroker(NO_ANSWER.to_owned()),
+        _ => Refusal::OfBroker(error.to_string()),
     })
 }
 

@@ -234,6 +234,12 @@ impl Schedule {
         std::mem::take(&mut self.silent)
     }
 
+    /// What was sent on a subject and is not answered.
+    pub(super) fn in_flight(&self, subject: &str) -> Vec<RequestId> {
+        let is_there = |it: &Open| it.is_in_flight && it.request.subject == subject;
+        self.open.iter().filter(|it| is_there(it.1)).map(|it| it.0.clone()).collect()
+    }
+
     /// When something is due next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|it| it.0)

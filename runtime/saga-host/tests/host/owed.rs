@@ -2,6 +2,10 @@
 //! work, people see why, and have a button for each.
 
 use crate::world::{APPROVER, OPERATOR, Said, World};
+use async_nats::jetstream::{
+    self,
+    stream::{Config, DiscardPolicy},
+};
 use serde_json::{Value, json};
 
 const ORDERS: usize = 100;
@@ -84,6 +88,66 @@ async fn why_a_call_fails_is_seen_by_whoever_looks() {
     let _reserve = world.service("inventory.reserve", |_, _| Some(Said::ok())).await;
     world.until_status("o1", "waiting").await;
     assert_eq!(failure(&world).await, Value::Null, "what works is not blamed");
+}
+
+#[tokio::test]
+async fn a_call_that_the_broker_does_not_permit_says_so_and_goes_on_when_it_does() {
+    let mut world = World::new().await;
+    let (all, without) = ("\"payments.*\", \"inventory.*\"", "\"payments.*\"");
+    world.kill_nats();
+    world.change_permissions(all, without);
+    world.start_nats();
+    world.start().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    let says = async |it: &World| {
+        let reason = it.saga("o1").await["calls"][0]["lastFailure"]["reason"].clone();
+        reason.as_str().is_some_and(|it| it.starts_with("the broker does not permit this subject"))
+    };
+    world.until("it says what is wrong", says).await;
+    world.kill_nats();
+    world.change_permissions(without, all);
+    world.start_nats();
+    world.until_status("o1", "waiting").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_no_events_is_told_by_readiness_until_it_takes_them() {
+    let world = World::with_runtime().await;
+    let full = Config {
+        name: "FULL".to_owned(),
+        subjects: vec!["orders.full".to_owned()],
+        max_messages: 1,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    let jetstream = jetstream::new(world.tester.clone());
+    let mut stream = jetstream.create_stream(full).await.expect("a stream");
+    world.tester.publish("orders.full", "x".into()).await.expect("published");
+    let is_full = async |stream: &mut jetstream::stream::Stream| {
+        stream.info().await.expect("known").state.messages == 1
+    };
+    while !is_full(&mut stream).await {}
+    shout(&world, 0, "orders.full").await;
+    // Its author's fault alone changes nothing.
+    shout(&world, 1, "orders.nobody.hears").await;
+    let told = async |it: &World| {
+        let (status, body) = it.call("GET", "/readyz", None, None).await;
+        status == 503 && body.to_string().contains("the broker takes no events: ")
+    };
+    let has_failed = async |it: &World| it.metric("fermata_events_refused_total").await >= 2.0;
+    world.until("both are refused", has_failed).await;
+    let saga = world.saga("shout0").await;
+    let path = format!("/api/sagas/{}/retry", saga["id"].as_str().expect("an id"));
+    let tries = async |it: &World| {
+        it.post(&path, OPERATOR, json!({ "reason": "try it now" })).await;
+        told(it).await
+    };
+    world.until("it says that nothing is taken", tries).await;
+    stream.purge().await.expect("there is room");
+    world.post(&path, OPERATOR, json!({ "reason": "there is room" })).await;
+    world.until("it is ready", World::is_ready).await;
+    world.until_status("shout0", "completed").await;
 }
 
 #[tokio::test]

@@ -301,6 +301,15 @@ impl World {
         self.nats = Some(start_nats(self.dir.path()));
     }
 
+    /// Takes these words out of what the users may do at a broker that starts from now on, and puts
+    /// others there.
+    pub fn change_permissions(&self, before: &str, after: &str) {
+        let path = self.dir.path().join("nats-users.conf");
+        let users = fs::read_to_string(&path).expect("the users");
+        assert!(users.contains(before), "{before} is nowhere");
+        fs::write(&path, users.replacen(before, after, 1)).expect("written");
+    }
+
     pub fn data_dir(&self) -> String {
         self.dir.path().join("data").to_string_lossy().into_owned()
     }

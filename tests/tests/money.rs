@@ -141,6 +141,19 @@ impl Parts {
     }
 }
 
+/// Waits until the ledger of an order with one payment shows this much as paid, as on its way back
+/// and as ours.
+async fn adds_up(api: &Api, order_id: &str, wanted: [&str; 3]) -> Result<(), Failure> {
+    let url = format!("{}/api/ledgers/{order_id}", api.urls().payment);
+    until(&format!("its ledger shows {wanted:?}"), api.patience(), || async {
+        let ledger = api.get(&url).await?;
+        let payment = &ledger["payments"][0];
+        let shown = ["captured", "goesBack", "stays"].map(|it| payment[it].clone());
+        if shown == wanted { Ok(()) } else { Err(ledger.to_string()) }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn exactly_100_go_back_in_whichever_parts_with_the_answer_lost_at_each_point()
 -> Result<(), Failure> {
@@ -195,6 +208,7 @@ async fn exactly_100_go_back_in_whichever_parts_with_the_answer_lost_at_each_poi
             let what = format!("{} by hand, then {} at {point}", it.before.len(), it.order_id);
             until(&what, api.patience(), || it.is_over(&api)).await?;
             assert_eq!(went_back(&api, &it.order_id).await?, 10_000, "{what}");
+            adds_up(&api, &it.order_id, ["100.00", "100.00", "0.00"]).await?;
         }
     }
     Ok(())
@@ -227,7 +241,9 @@ async fn a_refund_that_fails_is_shown_and_needs_a_person() -> Result<(), Failure
     api.approve(&order_id, false).await?.expect(202)?;
     let order = shows_refunds(&api, &order_id, &[("90.00", "succeeded")]).await?;
     let refund = text(&order, "/refunds/0/refundId")?;
+    adds_up(&api, &order_id, ["90.00", "90.00", "0.00"]).await?;
     api.at_the_provider(&format!("refunds/{refund}/fail"), json!({ "repeat": 1 })).await?;
+    adds_up(&api, &order_id, ["90.00", "0.00", "90.00"]).await?;
     shows_refunds(&api, &order_id, &[("90.00", "failed")]).await?;
     let key = format!("{refund}/failed");
     let saga = api.saga_is(RECORD_REFUND, &key, "attention").await?;

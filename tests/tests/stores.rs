@@ -4,7 +4,7 @@ use serde_json::json;
 use std::process::Command;
 use system_tests::{
     Failure, audit,
-    audit::SKU,
+    audit::{SKU, checks, evidence},
     client::{Api, text},
     scenarios::{Pace, Scenario, Told, Way},
     stack::Stack,
@@ -154,6 +154,62 @@ async fn lost_hour(is_alone: bool) -> Result<(), Failure> {
     let is_quiet = "every saga has ended, and all is as if nothing had been lost";
     let (spool, ways) = (stack.spool(), &hour.ways);
     until(is_quiet, api.patience(), || audit::check(&api, &spool, shelf, ways)).await
+}
+
+/// Those that act through others: the provider, the courier, the customer's mailbox.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_restored_does_nothing_twice_at_those_who_act_for_it()
+-> Result<(), Failure> {
+    let mut stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    let mut hour = Hour { api: api.clone(), ways: Vec::new(), asked_again: Vec::new() };
+    for service in ["payment", "delivery", "notification"] {
+        let paying = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+        stack.stop(service).await?;
+        copy(&stack, service, "backup")?;
+        stack.spawn(service)?;
+        stack.ready(service).await?;
+
+        let late = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+        let under_way = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+        for order_id in [&paying, &under_way] {
+            hour.pay(order_id).await?;
+        }
+        hour.deliver(&paying).await?;
+        api.order_is(&paying, "completed").await?;
+
+        stack.stop(service).await?;
+        std::fs::remove_dir_all(stack.dir().join(service)).map_err(|err| err.to_string())?;
+        std::fs::rename(stack.dir().join("backup"), stack.dir().join(service))
+            .map_err(|err| err.to_string())?;
+        stack.spawn(service)?;
+        stack.ready(service).await?;
+        assert!(stack.end_of_log(service).contains("the store is OLDER"), "{service} says so");
+
+        hour.pay(&late).await?;
+        let after = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+        hour.pay(&after).await?;
+        for order_id in [&late, &under_way, &after] {
+            hour.deliver(order_id).await?;
+        }
+        for order_id in [&paying, &late, &under_way, &after] {
+            let what = format!("{order_id} after {service} was restored");
+            api.order_is(order_id, "completed").await.map_err(|why| format!("{what}: {why}"))?;
+            let effects = api.effects(order_id).await?;
+            let counts =
+                ["sessions", "sessionsPaid", "refunds", "shipments"].map(|it| effects[it].as_u64());
+            assert_eq!(counts, [Some(1), Some(1), Some(0), Some(1)], "{what}: {effects}");
+        }
+        for order_id in [paying, late, under_way, after] {
+            hour.ended(Scenario::Normal, order_id, Vec::new()).await?;
+        }
+    }
+    let (spool, ways) = (stack.spool(), &hour.ways);
+    until("each mail stands there once", api.patience(), || async {
+        let faults = checks::mails(&evidence::gather(&api, &spool, ways).await?, ways);
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    })
+    .await
 }
 
 /// Orders, and how each one went.

@@ -12,8 +12,11 @@ async fn an_event_starts_a_saga_and_another_one_resumes_it() {
     world.order("o1").await;
     let heard = reserve.heard().await;
     let saga = world.until_status("o1", "waiting").await;
-    let key = crate::world::header(&heard, "Idempotency-Key");
-    assert_eq!(key, format!("{}/0/0", saga["id"].as_str().unwrap()));
+    let [key, id, began] =
+        ["Idempotency-Key", "Saga", "Saga-Began"].map(|it| crate::world::header(&heard, it));
+    assert_eq!((saga["id"].as_str(), saga["startedAt"].as_str()), (Some(&*id), Some(&*began)));
+    let call = world.journal("o1").await.into_iter().find(|it| it["kind"] == "call").unwrap();
+    assert!(call["key"] == key.as_str() && key.ends_with("/0/0") && !key.contains(&id), "{call}");
     let wait = &saga["waits"][0];
     assert_eq!(wait["event"], "payments.trigger.completed");
     assert_eq!(wait["filter"][0]["pointer"], "/sessionId");

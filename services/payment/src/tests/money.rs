@@ -2,7 +2,10 @@
 //! payments that are not what was to be paid.
 
 use super::store;
-use crate::hooks::{Stripe, Verdict};
+use crate::{
+    hooks::{Stripe, Verdict},
+    ledger::{self, SessionRow},
+};
 use axum::http::HeaderMap;
 use chassis::db::Db;
 use chrono::Utc;
@@ -34,6 +37,19 @@ impl Ledger {
     fn paid() -> Ledger {
         let mut ledger = Ledger::new();
         assert_eq!(ledger.take(&completed()), Verdict::Published);
+        ledger
+    }
+
+    /// A ledger with a session that was opened over so much.
+    fn opened(amount: &str, currency: &str) -> Ledger {
+        let ledger = Ledger::new();
+        let row = json!({
+            "sessionId": "cs_1", "orderId": "o-1", "amount": amount, "currency": currency,
+            "status": "open", "url": null, "expiresAt": null, "paymentId": null,
+        });
+        let mut tx = Tx::over(&ledger.db);
+        ledger::insert(&mut tx, serde_json::from_value::<SessionRow>(row).unwrap()).unwrap();
+        ledger.db.commit(tx.into_batch(), ledger.db.position() + 1).unwrap();
         ledger
     }
 
@@ -262,7 +278,8 @@ fn what_is_told_of_a_payment_that_nobody_knows_is_held_and_breaks_nothing() {
         let verdict = if hook.0 == "refund.created" { Verdict::Held } else { Verdict::NoOrder };
         let strange = json!("../v1/refunds");
         assert_eq!(ledger.take(&nameless("payment_intent", strange)), verdict, "{hook:?}");
-        assert_eq!(ledger.take(&nameless("currency", json!("no such"))), Verdict::NoAmount);
+        let strange = nameless("currency", json!("no such"));
+        assert_eq!(ledger.take(&strange), Verdict::UnreadableAmount, "{hook:?}");
     }
     assert_eq!(events(&ledger.db), [] as [Value; 0]);
     for kind in ["refund.created", "refund.failed", "charge.refunded", "charge.dispute.created"] {
@@ -303,6 +320,70 @@ fn a_payment_is_told_as_it_was_made_and_another_one_of_its_session_contradicts()
         assert_eq!(ledger.take(&(kind, other)), Verdict::Contradicts, "{field}");
     }
     assert_eq!(ledger.told("payments.trigger.completed").len(), 1);
+}
+
+/// A hook whose amount and currency are these.
+fn over((kind, mut object): Hook, field: &str, amount: &Value, currency: &Value) -> Hook {
+    (object[field], object["currency"]) = (amount.clone(), currency.clone());
+    (kind, object)
+}
+
+#[test]
+fn a_payment_whose_money_cannot_be_read_is_told_as_no_other() {
+    for (opened, amount, currency) in [
+        (("149.99", "USD"), json!(1), json!("xts")),
+        (("149.99", "USD"), json!(1), json!(7)),
+        (("149.99", "USD"), json!(1), json!(null)),
+        (("149.99", "USD"), json!(null), json!("usd")),
+        (("149.99", "USD"), json!(-5), json!("usd")),
+        (("149.99", "USD"), json!(1.0), json!("usd")),
+        (("149.99", "USD"), json!("1"), json!("usd")),
+        // There is no half of a króna.
+        (("1000", "ISK"), json!(1_050), json!("isk")),
+    ] {
+        let mut ledger = Ledger::opened(opened.0, opened.1);
+        let hook = over(completed(), "amount_total", &amount, &currency);
+        assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount, "{amount} {currency}");
+        // What goes back of it is held, as nobody knows what it is a part of.
+        let (kind, mut back) = refund("refund.created", "re_1", 1, "pending");
+        back["metadata"] = json!({ "order_id": "o-1" });
+        assert_eq!(ledger.take(&(kind, back)), Verdict::Held, "{amount} {currency}");
+        assert_eq!(events(&ledger.db), [] as [Value; 0], "{amount} {currency}");
+        // Once it can be read, it counts.
+        assert_eq!(ledger.take(&completed()), Verdict::Published);
+        assert_eq!(ledger.told("payments.trigger.completed")[0]["amount"], "149.99");
+        assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount, "{amount} {currency}");
+    }
+}
+
+#[test]
+fn a_payment_that_says_nothing_of_money_is_what_its_session_was_opened_over() {
+    let mut ledger = Ledger::opened("149.99", "USD");
+    let hook = over(completed(), "amount_total", &Value::Null, &Value::Null);
+    assert_eq!(ledger.take(&hook), Verdict::Published);
+    assert_eq!(ledger.told("payments.trigger.completed")[0]["amount"], "149.99");
+}
+
+#[test]
+fn refunds_and_disputes_whose_money_cannot_be_read_are_seen_and_told_to_nobody() {
+    for (hook, field) in [
+        (refund("refund.created", "re_1", 1, "pending"), "amount"),
+        (refund("refund.failed", "re_1", 1, "failed"), "amount"),
+        (charge_refunded(1), "amount_refunded"),
+        (dispute("charge.dispute.created", "needs_response"), "amount"),
+    ] {
+        for (amount, currency) in [
+            (json!(1), json!("xts")),
+            (json!(1), json!(null)),
+            (json!(-5), json!("usd")),
+            (json!("1"), json!("usd")),
+        ] {
+            let mut ledger = Ledger::paid();
+            let hook = over(hook.clone(), field, &amount, &currency);
+            assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount, "{hook:?}");
+            assert_eq!(events(&ledger.db).len(), 1, "{hook:?}");
+        }
+    }
 }
 
 /// An older release kept the payment with its session, and its one refund beside that.

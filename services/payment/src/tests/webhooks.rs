@@ -190,8 +190,12 @@ fn each_kind_of_webhook_has_its_verdict() {
     let cut = body.replace("Zo\u{eb}", "Zo\\ud83d");
     assert_ne!(cut, body);
     assert_eq!(play(&[cut]), told(Published, PAID), "a name that was cut inside an emoji");
-    assert_eq!(play(&[body.replace("14999", "-1")]), silent(NoAmount));
-    assert_eq!(play(&[body.replace("14999", "149.99")]), silent(NoAmount));
+    let unsaid = body.replace("14999", "null").replace("\"usd\"", "null");
+    assert_eq!(play(&[unsaid]), silent(NoAmount));
+    for strange in ["null", "-1", "149.99", "\"14999\""] {
+        let body = body.replace("14999", strange);
+        assert_eq!(play(&[body]), silent(UnreadableAmount), "{strange}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{
     ledger::{
         self, HowMuch, Said, Settled,
-        payments::{self, News, SeenDispute},
+        payments::{self, ChargeRow, News, SeenDispute},
     },
     refund,
     settings::Settings,
@@ -179,7 +179,14 @@ fn of_refund(
     };
     let Some(payment_id) = payment(tx, event, known, at)? else { return Ok(Verdict::NoOrder) };
     match seen.and_then(refund::seen) {
-        Some(seen) => Ok(verdict(payments::refund(tx, &payment_id, seen, at)?)),
+        Some(seen) => {
+            let (id, has_gone) = (seen.refund_id.clone(), !seen.status.stands());
+            let mut news = payments::refund(tx, &payment_id, seen, at)?;
+            if let Some(gone_at_s) = event.created_s.filter(|_| has_gone) {
+                news = news.or(payments::gone(tx, &payment_id, &id, gone_at_s, at)?);
+            }
+            Ok(verdict(news))
+        }
         None => Ok(without_amount(event)),
     }
 }
@@ -201,7 +208,8 @@ fn of_charge(
     let (Some(charge_id), Some(total)) = (charge_id, total) else {
         return Ok(without_amount(event));
     };
-    news = news.or(payments::refunded(tx, &payment_id, charge_id, total, at)?);
+    let sum = ChargeRow { charge_id, refunded: total, told_at_s: event.created_s };
+    news = news.or(payments::refunded(tx, &payment_id, sum, at)?);
     Ok(verdict(news))
 }
 

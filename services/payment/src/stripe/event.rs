@@ -15,6 +15,8 @@ const REASON_CHARS_MAX: usize = 100;
 pub(crate) struct HookEvent {
     /// `evt_…`.
     pub(crate) id: String,
+    /// When it happened, by the provider's clock.
+    pub(crate) created_s: Option<i64>,
     /// Stripe's name of what happened.
     pub(crate) kind: String,
     /// The id of the object that it happened to.
@@ -61,6 +63,7 @@ impl HookEvent {
         };
         Some(HookEvent {
             id: text(&event["id"])?,
+            created_s: event["created"].as_i64(),
             object_id: text(&object["id"]),
             order_id: order.and_then(|it| it.parse().ok()),
             payment_id: reference(&object["payment_intent"]),

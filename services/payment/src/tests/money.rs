@@ -53,11 +53,22 @@ impl Ledger {
         ledger
     }
 
-    fn take(&mut self, (kind, object): &(&str, Value)) -> Verdict {
+    fn take(&mut self, hook: &Hook) -> Verdict {
+        self.take_made(hook, None)
+    }
+
+    /// Takes a hook that was made at this second.
+    fn take_at(&mut self, at_s: i64, hook: &Hook) -> Verdict {
+        self.take_made(hook, Some(at_s))
+    }
+
+    fn take_made(&mut self, (kind, object): &Hook, at_s: Option<i64>) -> Verdict {
         self.came += 1;
         let id = format!("evt_{}", self.came);
-        let body =
-            json!({ "id": id, "object": "event", "type": kind, "data": { "object": object } });
+        let body = json!({
+            "id": id, "object": "event", "type": kind, "created": at_s,
+            "data": { "object": object },
+        });
         self.take_body(&body.to_string())
     }
 
@@ -233,19 +244,7 @@ fn in_whatever_order_webhooks_come_the_order_shows_the_same() {
         charge_refunded(4_000),
         dispute("charge.dispute.created", "needs_response"),
     ];
-    let mut orders = vec![vec![]];
-    for _ in &hooks {
-        let longer = |order: Vec<usize>| {
-            let left = (0..hooks.len()).filter({
-                let order = order.clone();
-                move |it| !order.contains(it)
-            });
-            left.map(move |it| [&order[..], &[it]].concat())
-        };
-        orders = orders.into_iter().flat_map(longer).collect();
-    }
-    assert_eq!(orders.len(), 120);
-    for order in orders {
+    for order in orders_of(hooks.len()) {
         let mut ledger = Ledger::new();
         for twice in [false, true] {
             for at in &order {
@@ -257,6 +256,50 @@ fn in_whatever_order_webhooks_come_the_order_shows_the_same() {
         let disputes = ledger.told(DISPUTED);
         assert_eq!((disputes.len(), &disputes[0]["isNew"]), (1, &json!(true)), "{order:?}");
         assert_eq!(ledger.told("payments.trigger.completed").len(), 1, "{order:?}");
+    }
+}
+
+/// All orders of so many things.
+fn orders_of(count: usize) -> Vec<Vec<usize>> {
+    (0..count).fold(vec![vec![]], |orders, _| {
+        let longer = |order: Vec<usize>| {
+            let left: Vec<_> = (0..count).filter(|it| !order.contains(it)).collect();
+            left.into_iter().map(move |it| [&order[..], &[it]].concat())
+        };
+        orders.into_iter().flat_map(longer).collect()
+    })
+}
+
+#[test]
+fn a_refund_by_hand_after_one_that_failed_is_shown_though_only_its_sum_is_told() {
+    // The sum of 1 holds the refund that fails at 2, that of 3 another one as large.
+    let hooks = [
+        (1, refund("refund.created", "re_1", 4_000, "pending")),
+        (1, charge_refunded(4_000)),
+        (2, refund("refund.failed", "re_1", 4_000, "failed")),
+        (3, charge_refunded(4_000)),
+    ];
+    let failed = one("re_1", "40.00", "failed");
+    for order in orders_of(4) {
+        let mut ledger = Ledger::paid();
+        for it in &order {
+            ledger.take_at(hooks[*it].0, &hooks[*it].1);
+        }
+        let shown = ledger.shown();
+        let by_hand: Vec<_> = shown.iter().filter(|it| it.2 == "succeeded").collect();
+        assert_eq!((by_hand.len(), &by_hand[0].1[..]), (1, "40.00"), "{order:?}: {shown:?}");
+        assert!(shown.contains(&failed[0]), "{order:?}: {shown:?}");
+        // The one by hand gets its name.
+        ledger.take_at(3, &refund("refund.created", "re_2", 4_000, "succeeded"));
+        let both = [failed.clone(), one("re_2", "40.00", "succeeded")].concat();
+        assert_eq!(ledger.shown(), both, "{order:?}");
+    }
+    for order in orders_of(3) {
+        let mut ledger = Ledger::paid();
+        for it in &order {
+            ledger.take_at(hooks[*it].0, &hooks[*it].1);
+        }
+        assert_eq!(ledger.shown(), failed, "{order:?}: a failure is no refund by hand");
     }
 }
 

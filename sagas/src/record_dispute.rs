@@ -1,7 +1,9 @@
 //! The order shows what the customer's bank takes back. Nobody but a person can answer a bank, so a
 //! dispute that is new or lost ends the saga's code after its commit: it stands among those that
-//! need attention until somebody has seen to it and ends it, with a reason.
+//! need attention until somebody has seen to it and ends it, with a reason, also when the order
+//! service refuses to show it.
 
+use crate::record_refund::not_shown;
 use proto_schemas::{
     orders::{OrderDispute, UpdateStatus},
     payments::{DisputeStatus, PaymentDisputed},
@@ -36,18 +38,22 @@ impl Saga for RecordDispute {
             status,
             reason: reason.clone(),
         });
-        ctx.call(UpdateStatus { dispute, ..UpdateStatus::on(&order_id) }).await?;
+        let shown = ctx.call(UpdateStatus { dispute, ..UpdateStatus::on(&order_id) }).await;
         let what = match status {
             DisputeStatus::Lost => "is lost: the money is gone",
             DisputeStatus::NeedsResponse | DisputeStatus::UnderReview if is_new => {
                 "is open: answer it at the provider before its deadline"
             }
-            _ => return Ok(()),
+            _ => {
+                shown?;
+                return Ok(());
+            }
         };
         let why = reason.map(|it| format!(" ({it})")).unwrap_or_default();
+        let aside = not_shown(&ctx, shown)?;
         ctx.commit();
         Err(Abort::failed(format!(
-            "dispute {dispute_id}{why} over {amount} {currency} of order {order_id} {what}"
+            "dispute {dispute_id}{why} over {amount} {currency} of order {order_id} {what}{aside}"
         )))
     }
 }

@@ -3,14 +3,15 @@
 //!
 //! Money that did not go back after all is for a person: the saga gives up after its commit, so
 //! that it stands among those that need attention until somebody has seen to the customer's money
-//! and ends it, with a reason.
+//! and ends it, with a reason. So it does when the order service refuses to show it, as it knows no
+//! such order: a restored backup, or a checkout of somebody else's in the same account.
 
 use proto_schemas::{
     orders::{OrderRefund, UpdateStatus},
     payments::{PaymentRefunded, RefundStatus},
 };
 use saga_core::{
-    abort::Abort,
+    abort::{Abort, Rejection},
     ctx::Ctx,
     saga::{Declared, Saga, event, events},
 };
@@ -41,22 +42,39 @@ impl Saga for RecordRefund {
             status,
         };
         let refund = Some(refund);
-        ctx.call(UpdateStatus { refund, ..UpdateStatus::on(&order_id) }).await?;
+        let shown = ctx.call(UpdateStatus { refund, ..UpdateStatus::on(&order_id) }).await;
         let what = match status {
             RefundStatus::Failed => "has failed",
             RefundStatus::Canceled => "was cancelled",
             RefundStatus::Pending | RefundStatus::RequiresAction | RefundStatus::Succeeded => {
+                shown?;
                 return Ok(());
             }
         };
         // Nothing is what a refund comes to that was told before it had an id.
         if !is_new || amount.is_zero() {
+            shown?;
             return Ok(());
         }
+        let aside = not_shown(&ctx, shown)?;
         ctx.commit();
         Err(Abort::failed(format!(
             "refund {refund_id} of {amount} {currency} for order {order_id} {what}: the customer \
-             does not have the money, so give it back at the provider or otherwise"
+             does not have the money, so give it back at the provider or otherwise{aside}"
         )))
+    }
+}
+
+/// Marks the runs in which a person hears of it though the order service refuses to show it.
+const NOT_SHOWN: &str = "what an order does not show is for a person too";
+
+/// What a person is told beside the rest when the order does not show it.
+pub(crate) fn not_shown<T>(ctx: &Ctx, shown: Result<T, Rejection>) -> Result<String, Abort> {
+    match shown {
+        Ok(_) => Ok(String::new()),
+        Err(refused) if ctx.patched(NOT_SHOWN) => {
+            Ok(format!("; the order does not show it: {refused}"))
+        }
+        Err(refused) => Err(refused.into()),
     }
 }

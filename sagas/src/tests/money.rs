@@ -407,6 +407,26 @@ fn a_dispute_is_shown_and_for_a_person_when_it_is_new_and_when_it_is_lost() {
     }
 }
 
+/// A restored backup, or a checkout of somebody else's in the same account.
+#[test]
+fn what_a_person_has_to_see_to_reaches_one_though_the_order_service_refuses_to_show_it() {
+    let unknown = || World::new(services(10).on("orders.update-status", |_| Err("unknown_order")));
+    for (world, said) in [
+        (unknown().refunded("re_1", "failed"), "refund re_1 of 100.00 USD for order o1 has failed"),
+        (unknown().refunded("re_1", "canceled"), "was cancelled"),
+        (unknown().disputed("du_1", "needs_response"), "answer it at the provider"),
+        (unknown().disputed("du_1/lost", "lost"), "the money is gone"),
+    ] {
+        let [(_, why)] = &for_a_person(&world)[..] else { panic!("{}", world.text()) };
+        for said in [said, "the order does not show it", "unknown order"] {
+            assert!(why.contains(said), "{said} in {why}");
+        }
+    }
+    for world in [unknown().refunded("re_1", "succeeded"), unknown().disputed("du_1", "won")] {
+        assert_eq!(for_a_person(&world), [], "nobody has to do anything");
+    }
+}
+
 /// The door lets no such event in; but if one gets through, it is seen.
 #[test]
 fn a_late_payment_that_cannot_be_read_is_for_a_person() {

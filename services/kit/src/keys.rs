@@ -134,11 +134,15 @@ pub(crate) fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> Result<bool, DbError> {
         }
         swept += 1;
         tx.delete(expiry.as_slice());
-        match tx.get_json::<KeyRow>(&row)? {
+        let due_ms = unix_ms(now + Duration::days(KEPT_DAYS));
+        match rows::one_of_many(tx.get_json::<KeyRow>(&row))?.flatten() {
             Some(KeyRow { hash, state: state @ State::Pending { .. }, .. }) => {
-                let due_ms = unix_ms(now + Duration::days(KEPT_DAYS));
                 tx.put(rows::expiry(due_ms, &row), Vec::new());
                 tx.put_json(row, &KeyRow { hash, state, due_ms })?;
+            }
+            // Pending work that cannot be read is for a person.
+            None if tx.get(&rows::pending_of(&row))?.is_some() => {
+                tx.put(rows::expiry(due_ms, &row), Vec::new());
             }
             _ => tx.delete(row),
         }

@@ -117,7 +117,8 @@ pub(crate) fn settle(
             continue;
         };
         let from = rows::numbered(rows::OUTSTANDING, number);
-        let Some(mut row) = tx.get_json::<EventRow>(&from)? else { continue };
+        let row = rows::one_of_many(tx.get_json::<EventRow>(&from))?.flatten();
+        let Some(mut row) = row else { continue };
         row.receipted = Some(receipted);
         tx.delete(from);
         tx.put_json(rows::numbered(rows::RECEIPTED, number), &row)?;
@@ -137,7 +138,7 @@ pub(crate) fn resend(
     let next = (step.len() == STEP_ROWS_MAX).then(|| step.last().map(|(key, _)| key.clone()));
     let mut owed = Vec::new();
     for (from, value) in &step {
-        let mut row: EventRow = decode(from, value)?;
+        let Some(mut row) = rows::one_of_many(decode(from, value))? else { continue };
         let is_lost = row.receipted.is_some_and(|it| lost.holds_for(&it));
         let Some(number) = rows::number_of(rows::RECEIPTED, from).filter(|_| is_lost) else {
             continue;
@@ -152,20 +153,29 @@ pub(crate) fn resend(
 
 /// Forgets what was receipted long ago. Says whether there is more.
 pub(crate) fn sweep(tx: &mut Tx, now: DateTime<Utc>) -> Result<bool, DbError> {
-    let rows = tx.scan(rows::RECEIPTED, None, STEP_ROWS_MAX)?;
-    let mut swept = 0;
-    for (key, value) in &rows {
-        let row: EventRow = decode(key, value)?;
+    let step = tx.scan(rows::RECEIPTED, None, STEP_ROWS_MAX)?;
+    let (mut swept, mut unread) = (0, Vec::new());
+    for (key, value) in &step {
+        // One that cannot be read goes with the next one that can: it is older.
+        let Ok(row) = decode(key, value) else {
+            unread.push(key);
+            continue;
+        };
         let kept_until = |it: Receipted| it.at + Duration::days(RECEIPTED_DAYS);
         // Events are receipted nearly in their order, so the rest is younger.
         if row.receipted.is_none_or(|it| kept_until(it) > now) {
-            break;
+            return Ok(false);
+        }
+        for key in unread.drain(..) {
+            let number = rows::number_of(rows::RECEIPTED, key);
+            tracing::warn!(number, "an old event that cannot be read is forgotten");
+            tx.delete(key.as_slice());
         }
         tx.delete(key.as_slice());
         tx.delete(rows::id(&row.id));
         swept += 1;
     }
-    Ok(swept == STEP_ROWS_MAX)
+    Ok(swept > 0 && step.len() == STEP_ROWS_MAX)
 }
 
 pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<EventRow, DbError> {

@@ -13,6 +13,8 @@
 //! | `h` instance | how far that store of the runtime had come |
 //! | `u` receipts | nothing: these are lost to the runtime, and not all of them owed again yet |
 
+use chassis::db::DbError;
+
 /// Keys that begin with this byte belong to the kit; services use any other above 0.
 pub const KIT_PREFIX: u8 = 1;
 
@@ -57,6 +59,11 @@ pub(crate) fn of_expiry(row: &[u8]) -> Option<(u64, Vec<u8>)> {
     Some((u64::from_be_bytes(*due_ms), [KEYS, key].concat()))
 }
 
+/// The pending row that belongs to a key row.
+pub(crate) fn pending_of(row: &[u8]) -> Vec<u8> {
+    [PENDING, row.get(KEYS.len() + 1..).unwrap_or_default()].concat()
+}
+
 pub(crate) fn pending(key: &str) -> Vec<u8> {
     [PENDING, key.as_bytes()].concat()
 }
@@ -75,4 +82,17 @@ pub(crate) fn numbered(prefix: &[u8], number: u64) -> Vec<u8> {
 
 pub(crate) fn number_of(prefix: &[u8], row: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(row.strip_prefix(prefix)?.try_into().ok()?))
+}
+
+/// One row of many. When it cannot be read that is this row's affair: it is logged and left out,
+/// and the others go on.
+pub(crate) fn one_of_many<T>(read: Result<T, DbError>) -> Result<Option<T>, DbError> {
+    match read {
+        Ok(row) => Ok(Some(row)),
+        Err(error) if error.is_fatal() => Err(error),
+        Err(error) => {
+            tracing::error!(%error, "a row cannot be read: the others go on without it");
+            Ok(None)
+        }
+    }
 }

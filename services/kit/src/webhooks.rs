@@ -13,6 +13,7 @@
 use crate::{
     handle::Handle,
     outcome::{Outcome, Refusal},
+    rows,
     run::Context,
 };
 use aide::axum::ApiRouter;
@@ -273,13 +274,14 @@ fn page<H: DeserializeOwned>(
 ) -> Result<Vec<(String, H)>, DbError> {
     let prefix = order_id.map_or_else(|| ALL.to_owned(), of_order);
     let before = before.map(|cursor| format!("{prefix}{cursor}").into_bytes());
-    let rows = db.scan_back(prefix.as_bytes(), before.as_deref(), limit)?;
+    let step = db.scan_back(prefix.as_bytes(), before.as_deref(), limit)?;
     let tx = Tx::over(db);
     let mut hooks = Vec::new();
-    for (key, value) in rows {
+    for (key, value) in step {
         let cursor = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
         let of = if order_id.is_some() { value } else { key };
-        hooks.extend(tx.get_json(&of)?.map(|hook| (cursor, hook)));
+        let hook = rows::one_of_many(tx.get_json(&of))?.flatten();
+        hooks.extend(hook.map(|hook| (cursor, hook)));
     }
     Ok(hooks)
 }

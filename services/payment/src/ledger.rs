@@ -8,6 +8,7 @@
 //! | `told/<session id>/completed` and `…/failed` | the id of the event that told it |
 //! | `paid/<session id>` | [`PaidRow`]: what was told to be paid |
 //! | `contradiction/<order id>/<event id>` | [`Contradiction`] |
+//! | `unreadable/<session id>` | nothing: it was paid, and nobody can read how much |
 //! | `payment…`, `refund-of/…` | payments, refunds and disputes (see `payments`) |
 //! | `refund/<session id>` | the rounds of our own refund (see `refund`) |
 //! | `hook/…` | webhooks (see `hooks`) |
@@ -16,17 +17,22 @@
 //! since money that comes after a failure is money.
 //!
 //! What is told to be paid is what the provider says was paid, also when that is not what the
-//! session was opened over: whoever holds for the money compares it with what it costs.
+//! session was opened over: whoever holds for the money compares it with what it costs. What it
+//! says and we cannot read is told to nobody. It is logged, the session stays unsettled, and whoever
+//! looks it up or voids it is refused until it can be read: so a person sees to it.
 
+mod how_much;
 pub(crate) mod payments;
 pub(crate) mod view;
+
+pub(crate) use how_much::HowMuch;
 
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{Payment, PaymentDetails, SessionStatus};
 use proto_schemas::{Amount, ChargeError, Currency, OrderId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
+use service_kit::{NewEvent, Outcome, Refusal, Rejection, Tx, publish};
 
 /// A session that we have opened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,8 +89,8 @@ pub(crate) struct Said {
     pub(crate) order_id: OrderId,
     pub(crate) status: SessionStatus,
     pub(crate) payment_id: Option<String>,
-    /// What was paid, or would have been; without it, what the session was opened over.
-    pub(crate) money: Option<Money>,
+    /// What was paid, or would have been; what is not said is what the session was opened over.
+    pub(crate) money: HowMuch,
     pub(crate) reason: Option<&'static str>,
     /// The id of the event that tells it.
     pub(crate) event_id: String,
@@ -101,6 +107,8 @@ pub(crate) enum Settled {
     Noted,
     /// It cannot be told: nobody says how much.
     NoAmount,
+    /// It was paid, and how much cannot be read: for a person.
+    Unreadable,
     /// The world knows of another payment of this session, or of another amount: for a person.
     Contradicts,
 }
@@ -140,11 +148,18 @@ pub(crate) fn note(tx: &mut Tx, id: &str, status: SessionStatus) -> Outcome<()> 
 /// payment by whichever way it is first known, a failure unless it was paid.
 pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Settled> {
     let row = session(tx, &said.session_id)?;
+    let is_unreadable = said.status == SessionStatus::Paid && said.money == HowMuch::Unreadable;
     if let Some(row) = &row {
         let mut row = row.clone();
-        row.status = later(row.status, said.status);
+        let status = if is_unreadable { SessionStatus::Processing } else { said.status };
+        row.status = later(row.status, status);
         row.payment_id = row.payment_id.or_else(|| said.payment_id.clone());
         tx.put_json(session_key(&row.session_id), &row)?;
+    }
+    if is_unreadable {
+        tracing::error!(?said, "a payment cannot be read: look at the provider");
+        tx.put(unreadable_key(&said.session_id), []);
+        return Ok(Settled::Unreadable);
     }
     let (what, subject) = match said.status {
         SessionStatus::Paid => (COMPLETED, Payment::COMPLETED),
@@ -157,11 +172,12 @@ pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Sett
         return if what == COMPLETED { paid_again(tx, &said, at) } else { Ok(Settled::Known) };
     }
     let opened_over = row.map(|row| Money { amount: row.amount, currency: row.currency });
-    let Some(money) = said.money.or(opened_over) else {
+    let Some(money) = said.money.money().or(opened_over) else {
         return Ok(Settled::NoAmount);
     };
     tx.put(told, said.event_id.as_bytes());
     if what == COMPLETED {
+        tx.delete(unreadable_key(&said.session_id));
         if opened_over.is_some_and(|opened_over| opened_over != money) {
             let session_id = said.session_id.as_str();
             tracing::warn!(session_id, ?money, ?opened_over, "paid is not what was to be paid");
@@ -183,13 +199,27 @@ pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Sett
     Ok(Settled::Told)
 }
 
+/// Whether the session was paid, and nobody could read how much.
+pub(crate) fn is_unreadable(tx: &Tx, session_id: &str) -> Outcome<bool> {
+    Ok(tx.get(unreadable_key(session_id).as_bytes())?.is_some())
+}
+
+/// What whoever asks for such a session is told.
+pub(crate) fn unreadable(session_id: &str) -> Rejection {
+    let reason = format!(
+        "session {session_id} was paid, but how much cannot be read: look at the provider, and \
+         give it back there unless it is what the order costs"
+    );
+    Rejection::new("unreadable_amount", reason)
+}
+
 /// A payment that was told is told again. The first word stands; one that says something else is
 /// seen.
 fn paid_again(tx: &mut Tx, said: &Said, at: DateTime<Utc>) -> Outcome<Settled> {
     let Some(first) = tx.get_json::<PaidRow>(paid_key(&said.session_id).as_bytes())? else {
         return Ok(Settled::Known);
     };
-    let is_other = said.money.is_some_and(|money| money != first.money)
+    let is_other = said.money.money().is_some_and(|money| money != first.money)
         || first.payment_id.is_some()
             && said.payment_id.is_some()
             && first.payment_id != said.payment_id;
@@ -296,6 +326,10 @@ fn contradictions_of(id: &OrderId) -> String {
 
 fn paid_key(session_id: &str) -> String {
     format!("paid/{session_id}")
+}
+
+fn unreadable_key(session_id: &str) -> String {
+    format!("unreadable/{session_id}")
 }
 
 fn told_key(session_id: &str, what: &str) -> String {

@@ -2,7 +2,7 @@
 //! is missed. What is final becomes the event that the webhook would have become.
 
 use crate::{
-    ledger::{self, Said, SessionRow},
+    ledger::{self, Said, SessionRow, Settled},
     stripe::{Client, ProviderSession},
     void::event_id,
 };
@@ -62,11 +62,13 @@ impl Effect for LookUp {
             order_id: call.body.order_id.clone(),
             status: session.status,
             payment_id: session.payment_id,
-            money: ledger::money(session.amount_minor, session.currency.as_deref()),
+            money: session.money,
             reason: (session.status == SessionStatus::Expired)
                 .then_some("the payment session expired"),
         };
-        ledger::settle(tx, said, call.at)?;
+        if ledger::settle(tx, said, call.at)? == Settled::Unreadable {
+            return Err(ledger::unreadable(&intent.session_id).into());
+        }
         ledger::session(tx, &intent.session_id)?.map(state).ok_or_else(|| unknown(call).into())
     }
 }

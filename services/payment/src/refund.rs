@@ -17,7 +17,7 @@
 
 use crate::{
     ledger::{
-        self, Money,
+        self, Money, SessionRow,
         payments::{self, Paid, SeenRefund},
     },
     stripe::{Client, Failure, ProviderRefund},
@@ -247,7 +247,10 @@ pub(crate) fn remember(
         return Ok(());
     }
     let session = ledger::of_order(tx, order_id)?;
-    let Some(session) = session.filter(|it| it.payment_id.as_deref() == Some(payment_id)) else {
+    let is_its = |it: &SessionRow| {
+        it.status == SessionStatus::Paid && it.payment_id.as_deref() == Some(payment_id)
+    };
+    let Some(session) = session.filter(is_its) else {
         return Ok(());
     };
     if let Some(Refund { refund_id, amount, currency, status }) =

@@ -1,10 +1,11 @@
 //! `payments.void-session`: the undo of `payments.create-session`.
 //!
 //! It ends well whatever the session is: expired now, expired before, paid, or never there. Money
-//! that was paid is told to the world like any payment, and goes back by `payments.refund`.
+//! that was paid is told to the world like any payment, and goes back by `payments.refund`. Only
+//! money that cannot be read is for a person: the void is refused.
 
 use crate::{
-    ledger::{self, Said},
+    ledger::{self, Said, Settled},
     stripe::{Client, ProviderSession},
 };
 use proto_schemas::payments::{SessionStatus, SessionVoided, VoidSession};
@@ -43,10 +44,13 @@ impl Effect for CloseSession {
         let Some(row) = ledger::of_order(tx, &order_id)? else {
             return Ok(Begun::Done(SessionVoided { order_id, status: None }));
         };
+        let is_unreadable = ledger::is_unreadable(tx, &row.session_id)?;
         match row.status {
             SessionStatus::Open | SessionStatus::Processing => {
                 Ok(Begun::Work(Intent { session_id: row.session_id }))
             }
+            // Money may have come after the failure: the provider knows.
+            _ if is_unreadable => Ok(Begun::Work(Intent { session_id: row.session_id })),
             status @ (SessionStatus::Paid | SessionStatus::Failed | SessionStatus::Expired) => {
                 Ok(Begun::Done(SessionVoided { order_id, status: Some(status) }))
             }
@@ -90,10 +94,12 @@ impl Effect for CloseSession {
                 order_id: order_id.clone(),
                 status: session.status,
                 payment_id: session.payment_id,
-                money: ledger::money(session.amount_minor, session.currency.as_deref()),
+                money: session.money,
                 reason: None,
             };
-            ledger::settle(tx, said, call.at)?;
+            if ledger::settle(tx, said, call.at)? == Settled::Unreadable {
+                return Err(ledger::unreadable(&session_id).into());
+            }
         } else {
             // Whoever asked for this knows that nothing was paid.
             ledger::note(tx, &session_id, session.status)?;

@@ -433,6 +433,19 @@ fn keys_are_kept_for_ninety_days_after_their_last_change() {
 }
 
 #[test]
+fn a_key_that_cannot_be_read_keeps_no_other_for_ever() {
+    let mut it = Driven::new();
+    it.told(call("a", 1));
+    it.told(call("b", 1));
+    let mut tx = Tx::over(&it.db);
+    tx.put(crate::rows::key(Space::Nats, "a"), b"{".to_vec());
+    it.db.commit(tx.into_batch(), it.db.position() + 1).unwrap();
+    it.now = at(91);
+    it.feed(Input::Sweep);
+    assert_eq!(it.key_rows(), 0);
+}
+
+#[test]
 fn an_undo_that_comes_after_its_call_is_forgotten_still_undoes_it() {
     let mut it = Driven::new();
     let began = |day: i64| {

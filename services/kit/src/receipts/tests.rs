@@ -171,3 +171,37 @@ fn rows_of_before_receipts_named_their_store_count_as_those_of_the_next_one() {
     it.hears(&Run { epoch: 4, ..run(A, 1, 40) }.notice());
     assert_eq!(it.owed(), [1, 2]);
 }
+
+/// An outbox of three events, of which the second cannot be read.
+fn damaged(prefix: &[u8]) -> Outbox {
+    let it = Outbox::with(3);
+    if prefix == rows::RECEIPTED {
+        it.hears(&run(A, 1, 0).receipt(50, &["e1", "e2", "e3"]));
+    }
+    it.change(|tx| tx.put(rows::numbered(prefix, 2), b"{".to_vec()));
+    it
+}
+
+#[test]
+fn an_event_that_cannot_be_read_keeps_no_other_from_being_owed_again() {
+    let it = damaged(rows::RECEIPTED);
+    it.hears(&Run { epoch: 1, ..run(A, 2, 10) }.notice());
+    assert_eq!(it.owed(), [1, 3]);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_keeps_no_other_from_being_receipted() {
+    let it = damaged(rows::OUTSTANDING);
+    it.hears(&run(A, 1, 0).receipt(50, &["e1", "e2", "e3"]));
+    assert_eq!(it.owed(), [2]);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_forgotten_with_the_one_behind_it() {
+    let it = damaged(rows::RECEIPTED);
+    let left = |days| {
+        it.change(|tx| outbox::sweep(tx, now() + chrono::Duration::days(days)).unwrap());
+        it.db.scan(rows::RECEIPTED, None, 99).unwrap().len()
+    };
+    assert_eq!((left(6), left(8)), (3, 0));
+}

@@ -12,7 +12,8 @@
 //! Webhooks come in any order: what is told of a payment before anybody says whose it is stays here
 //! untold until then. A refund is known by its id, with one exception: `charge.refunded` names a
 //! sum, and what nobody has named by its id is shown as one refund of the charge, which goes as
-//! soon as the real one is named.
+//! soon as the real one is named. A sum holds no refund that had failed before it was told, which the
+//! provider's clock decides: webhooks say when they were made, and come in any order.
 
 use super::Money;
 use chrono::{DateTime, Utc};
@@ -27,6 +28,10 @@ const HELD_MAX: usize = 100;
 /// Payments of an order, and refunds or disputes of a payment, that one look at a ledger shows.
 const SHOWN_MAX: usize = 250;
 
+/// Failures since the last sum of a charge that are kept; more are not counted as gone, as if they
+/// had come without a time.
+const GONE_MAX: usize = 100;
+
 /// A payment, as far as it is known.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,8 +40,14 @@ struct PaymentRow {
     paid: Option<Paid>,
     /// The sum of all refunds that are known by their ids, whatever became of them.
     named_minor: u64,
-    /// The largest sum of refunds that a charge was told to have, and the charge.
+    /// The newest sum of refunds that a charge was told to have; without times, the largest.
     charge: Option<ChargeRow>,
+    /// The part of `named_minor` that had failed before that sum was told.
+    #[serde(default)]
+    gone_minor: u64,
+    /// What has failed since.
+    #[serde(default)]
+    gone: Vec<Gone>,
     /// What stands for the refunds that have no id yet.
     unnamed: Option<Unnamed>,
     /// Counts those.
@@ -54,9 +65,29 @@ pub(crate) struct Paid {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ChargeRow {
-    charge_id: String,
-    refunded: Money,
+pub(crate) struct ChargeRow {
+    pub(crate) charge_id: String,
+    pub(crate) refunded: Money,
+    /// By the provider's clock, if it says.
+    #[serde(default)]
+    pub(crate) told_at_s: Option<i64>,
+}
+
+impl ChargeRow {
+    fn is_after(&self, other: &ChargeRow) -> bool {
+        match (self.told_at_s, other.told_at_s) {
+            (Some(at_s), Some(other_s)) if at_s != other_s => other_s < at_s,
+            _ => other.refunded.amount < self.refunded.amount,
+        }
+    }
+}
+
+/// A refund that failed or was cancelled, and when, by the provider's clock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Gone {
+    at_s: i64,
+    minor: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +112,9 @@ struct RefundRow {
     refund: SeenRefund,
     /// What the order was last told of it.
     told: Option<RefundStatus>,
+    /// Whether the payment counts it among those that are gone.
+    #[serde(default)]
+    is_gone: bool,
 }
 
 /// A dispute, as it was last seen.
@@ -193,7 +227,7 @@ pub(crate) fn payment_of(tx: &Tx, refund_id: &str) -> Outcome<Option<String>> {
 pub(crate) fn refund_told_before(tx: &mut Tx, payment_id: &str, refund: SeenRefund) -> Outcome<()> {
     let told = Some(refund.status);
     if tx.get(refund_key(payment_id, &refund.refund_id).as_bytes())?.is_none() {
-        name(tx, payment_id, RefundRow { refund, told })?;
+        name(tx, payment_id, RefundRow { refund, told, is_gone: false })?;
     }
     Ok(())
 }
@@ -211,7 +245,7 @@ pub(crate) fn refund(
             known.refund.status = known.refund.status.later(seen.status);
             known
         }
-        None => name(tx, payment_id, RefundRow { refund: seen, told: None })?,
+        None => name(tx, payment_id, RefundRow { refund: seen, told: None, is_gone: false })?,
     };
     let mut payment = row(tx, payment_id)?;
     let news = tell_refund(tx, &payment, &mut refund, at)?;
@@ -225,14 +259,49 @@ pub(crate) fn refund(
 pub(crate) fn refunded(
     tx: &mut Tx,
     payment_id: &str,
-    charge_id: String,
-    refunded: Money,
+    sum: ChargeRow,
     at: DateTime<Utc>,
 ) -> Outcome<News> {
     let mut payment = row(tx, payment_id)?;
-    let before = payment.charge.as_ref().map(|it| it.refunded);
-    if before.is_none_or(|before| before.amount < refunded.amount) {
-        payment.charge = Some(ChargeRow { charge_id, refunded });
+    if payment.charge.as_ref().is_none_or(|before| sum.is_after(before)) {
+        payment.charge = Some(sum);
+    }
+    sums(tx, payment_id, payment, at)
+}
+
+/// Takes when a refund that is known has failed or was cancelled, by the provider's clock.
+pub(crate) fn gone(
+    tx: &mut Tx,
+    payment_id: &str,
+    refund_id: &str,
+    at_s: i64,
+    at: DateTime<Utc>,
+) -> Outcome<News> {
+    let (key, mut payment) = (refund_key(payment_id, refund_id), row(tx, payment_id)?);
+    let Some(mut refund) = tx.get_json::<RefundRow>(key.as_bytes())? else {
+        return Ok(News::Known);
+    };
+    if refund.is_gone || payment.gone.len() == GONE_MAX {
+        return Ok(News::Known);
+    }
+    refund.is_gone = true;
+    payment.gone.push(Gone { at_s, minor: minor(&refund.refund.money)? });
+    tx.put_json(key, &refund)?;
+    sums(tx, payment_id, payment, at)
+}
+
+/// Stores a payment whose sums have changed, and tells what follows from that.
+fn sums(
+    tx: &mut Tx,
+    payment_id: &str,
+    mut payment: PaymentRow,
+    at: DateTime<Utc>,
+) -> Outcome<News> {
+    if let Some(told_at_s) = payment.charge.as_ref().and_then(|it| it.told_at_s) {
+        let (before, since) = payment.gone.drain(..).partition(|it| it.at_s < told_at_s);
+        let before: Vec<Gone> = before;
+        let before = before.iter().fold(0, |sum: u64, it| sum.saturating_add(it.minor));
+        (payment.gone_minor, payment.gone) = (payment.gone_minor.saturating_add(before), since);
     }
     let is_told = tell_unnamed(tx, &mut payment, at)?;
     tx.put_json(payment_key(payment_id), &payment)?;
@@ -294,7 +363,8 @@ fn tell_refund(
 /// whether there was anything to tell.
 fn tell_unnamed(tx: &mut Tx, payment: &mut PaymentRow, at: DateTime<Utc>) -> Outcome<bool> {
     let (Some(paid), Some(charge)) = (&payment.paid, &payment.charge) else { return Ok(false) };
-    let missing = minor(&charge.refunded)?.saturating_sub(payment.named_minor);
+    let named = payment.named_minor.saturating_sub(payment.gone_minor);
+    let missing = minor(&charge.refunded)?.saturating_sub(named);
     if missing == payment.unnamed.as_ref().map_or(0, |it| it.minor) {
         return Ok(false);
     }

@@ -154,11 +154,19 @@ impl Client {
         let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
         let response = request.send().await.map_err(unclear)?;
         let date = response.headers().get(DATE).and_then(|it| it.to_str().ok());
-        if let Some(date) = date.and_then(|it| DateTime::parse_from_rfc2822(it).ok()) {
-            let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-            *clock = Some((date.timestamp(), Instant::now()));
+        let date = date.and_then(|it| DateTime::parse_from_rfc2822(it).ok());
+        let answer = read(response).await;
+        // What is unclear may be the word of a proxy, whose clock is nobody's.
+        if let (Some(date), Ok(_) | Err(Failure::Refused { .. })) = (date, &answer) {
+            self.hear_time(date.timestamp());
         }
-        read(response).await
+        answer
+    }
+
+    /// Takes the provider's time.
+    pub(crate) fn hear_time(&self, then_s: i64) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        *clock = Some((then_s, Instant::now()));
     }
 
     async fn post(&self, path: &str, form: &Form, key: &str) -> Result<Value, Failure> {

@@ -1,6 +1,7 @@
 //! Webhook events.
 
 use super::session::{ProviderRefund, reference, text};
+use crate::ledger::HowMuch;
 use proto_schemas::OrderId;
 use proto_schemas::payments::{DisputeStatus, RefundStatus};
 use serde_json::Value;
@@ -14,6 +15,8 @@ const REASON_CHARS_MAX: usize = 100;
 pub(crate) struct HookEvent {
     /// `evt_…`.
     pub(crate) id: String,
+    /// When it happened, by the provider's clock.
+    pub(crate) created_s: Option<i64>,
     /// Stripe's name of what happened.
     pub(crate) kind: String,
     /// The id of the object that it happened to.
@@ -22,9 +25,7 @@ pub(crate) struct HookEvent {
     pub(crate) order_id: Option<OrderId>,
     pub(crate) payment_id: Option<String>,
     /// What the event is about: what a session came to, what was refunded in all, what is disputed.
-    pub(crate) amount_minor: Option<u64>,
-    /// As Stripe writes it, in lower case.
-    pub(crate) currency: Option<String>,
+    pub(crate) money: HowMuch,
     pub(crate) meaning: Meaning,
 }
 
@@ -37,8 +38,8 @@ pub(crate) enum Meaning {
     Failed(&'static str),
     /// The customer is through, the money is on its way.
     Processing,
-    /// A refund is new, or has another status.
-    Refund(ProviderRefund),
+    /// A refund is new, or has another status; nothing when it cannot be read.
+    Refund(Option<ProviderRefund>),
     /// Something of a charge was refunded; those that the event names.
     Refunded(Vec<ProviderRefund>),
     /// The customer's bank takes the money back, or wants to.
@@ -57,16 +58,16 @@ impl HookEvent {
         let order = order.or_else(|| text(&object["metadata"]["order_id"]));
         let amount = match kind.as_str() {
             "charge.refunded" => "amount_refunded",
-            it if it.starts_with("charge.dispute.") => "amount",
+            it if it.starts_with("charge.dispute.") || is_of_refund(it) => "amount",
             _ => "amount_total",
         };
         Some(HookEvent {
             id: text(&event["id"])?,
+            created_s: event["created"].as_i64(),
             object_id: text(&object["id"]),
             order_id: order.and_then(|it| it.parse().ok()),
             payment_id: reference(&object["payment_intent"]),
-            amount_minor: object[amount].as_u64(),
-            currency: text(&object["currency"]),
+            money: HowMuch::read(&object[amount], &object["currency"]),
             meaning: meaning(&kind, object),
             kind,
         })
@@ -76,6 +77,11 @@ impl HookEvent {
     pub(crate) fn session_id(&self) -> Option<&String> {
         self.object_id.as_ref().filter(|_| self.kind.starts_with("checkout.session."))
     }
+}
+
+/// Whether the event is about one refund.
+fn is_of_refund(kind: &str) -> bool {
+    matches!(kind, "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated")
 }
 
 fn meaning(kind: &str, object: &Value) -> Meaning {
@@ -89,13 +95,11 @@ fn meaning(kind: &str, object: &Value) -> Meaning {
         }
         "checkout.session.expired" => Meaning::Failed("the payment session expired"),
         "checkout.session.async_payment_failed" => Meaning::Failed("the payment failed"),
-        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
-            ProviderRefund::read(object).map_or(Meaning::Other, |refund| {
-                let has_failed = kind == "refund.failed";
-                let status = if has_failed { RefundStatus::Failed } else { refund.status };
-                Meaning::Refund(ProviderRefund { status, ..refund })
-            })
-        }
+        it if is_of_refund(it) => Meaning::Refund(ProviderRefund::read(object).map(|refund| {
+            let has_failed = kind == "refund.failed";
+            let status = if has_failed { RefundStatus::Failed } else { refund.status };
+            ProviderRefund { status, ..refund }
+        })),
         "charge.refunded" => {
             let named = object["refunds"]["data"].as_array().map_or(&[][..], Vec::as_slice);
             Meaning::Refunded(named.iter().filter_map(ProviderRefund::read).collect())

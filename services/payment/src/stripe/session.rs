@@ -1,12 +1,12 @@
 //! What we read of Stripe's objects. They are read leniently: new fields and values appear.
 
+use crate::ledger::HowMuch;
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{RefundStatus, SessionStatus};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A checkout session, as the provider shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProviderSession {
     pub(crate) id: String,
     /// Where the customer pays; only while it is open.
@@ -14,14 +14,11 @@ pub(crate) struct ProviderSession {
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) status: SessionStatus,
     pub(crate) payment_id: Option<String>,
-    /// In minor units.
-    pub(crate) amount_minor: Option<u64>,
-    /// As Stripe writes it, in lower case.
-    pub(crate) currency: Option<String>,
+    pub(crate) money: HowMuch,
 }
 
 /// A refund, as the provider shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProviderRefund {
     pub(crate) id: String,
     pub(crate) amount_minor: u64,
@@ -40,19 +37,21 @@ impl ProviderSession {
             expires_at: seconds.and_then(|at| DateTime::from_timestamp(at, 0)),
             status: status(object),
             payment_id: reference(&object["payment_intent"]),
-            amount_minor: object["amount_total"].as_u64(),
-            currency: text(&object["currency"]),
+            money: HowMuch::read(&object["amount_total"], &object["currency"]),
         })
     }
 }
 
 impl ProviderRefund {
-    /// Reads a `refund` object; nothing when it has no id or no amount.
+    /// Reads a `refund` object; nothing when it has no id, or no amount that can be read.
     pub(crate) fn read(object: &Value) -> Option<ProviderRefund> {
         Some(ProviderRefund {
             id: text(&object["id"])?,
             amount_minor: object["amount"].as_u64()?,
-            currency: text(&object["currency"]),
+            currency: match &object["currency"] {
+                Value::Null => None,
+                code => Some(text(code)?),
+            },
             status: match object["status"].as_str() {
                 Some("succeeded") => RefundStatus::Succeeded,
                 Some("failed") => RefundStatus::Failed,

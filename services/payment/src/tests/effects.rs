@@ -240,6 +240,58 @@ async fn a_void_that_finds_the_session_paid_tells_the_world() {
 }
 
 #[tokio::test]
+async fn a_payment_that_cannot_be_read_refuses_voids_and_look_ups_until_it_can() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    play.provider.tell_currency(&session.session_id, "xts");
+    let effect = LookUp::new(Arc::clone(&play.stripe));
+    let look_up = |key| {
+        let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+        play.run(&effect, play.call(key, 1, body), 0)
+    };
+    for _ in 0..2 {
+        let refused = play.void().await.unwrap_err();
+        assert!(matches!(&refused, Refusal::Rejected(it) if it.code() == "unreadable_amount"));
+        assert!(refused.to_string().contains("cs_test_1"), "{refused}");
+        let refused = look_up("a").await.unwrap_err();
+        assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "unreadable_amount"));
+    }
+    assert_eq!(play.events(), [] as [Value; 0]);
+    play.provider.tell_currency(&session.session_id, "usd");
+    assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Paid));
+    assert_eq!(play.events()[0]["body"]["amount"], "149.99");
+}
+
+#[tokio::test]
+async fn money_that_comes_after_a_failure_and_cannot_be_read_refuses_the_void() {
+    let play = Play::new();
+    let session = play.session().await;
+    let settle = |status, money| {
+        let mut tx = Tx::over(&play.db);
+        let said = ledger::Said {
+            session_id: session.session_id.clone(),
+            order_id: "o-1".parse().unwrap(),
+            status,
+            payment_id: None,
+            money,
+            reason: None,
+            event_id: format!("evt_{status:?}"),
+        };
+        let settled = ledger::settle(&mut tx, said, Utc::now()).unwrap();
+        play.commit(tx);
+        settled
+    };
+    settle(SessionStatus::Failed, ledger::HowMuch::NotSaid);
+    let settled = settle(SessionStatus::Paid, ledger::HowMuch::Unreadable);
+    assert_eq!(settled, ledger::Settled::Unreadable);
+    play.provider.pay(&session.session_id);
+    play.provider.tell_currency(&session.session_id, "xts");
+    let refused = play.void().await.unwrap_err();
+    assert!(matches!(&refused, Refusal::Rejected(it) if it.code() == "unreadable_amount"));
+}
+
+#[tokio::test]
 async fn a_look_up_publishes_a_payment_once() {
     let play = Play::new();
     let effect = LookUp::new(Arc::clone(&play.stripe));

@@ -4,7 +4,7 @@
 use super::store;
 use crate::{
     hooks::{Stripe, Verdict},
-    ledger::view,
+    ledger::{self, SessionRow, view},
 };
 use axum::http::HeaderMap;
 use chassis::db::Db;
@@ -40,11 +40,35 @@ impl Ledger {
         ledger
     }
 
-    fn take(&mut self, (kind, object): &(&str, Value)) -> Verdict {
+    /// A ledger with a session that was opened over so much.
+    fn opened(amount: &str, currency: &str) -> Ledger {
+        let ledger = Ledger::new();
+        let row = json!({
+            "sessionId": "cs_1", "orderId": "o-1", "amount": amount, "currency": currency,
+            "status": "open", "url": null, "expiresAt": null, "paymentId": null,
+        });
+        let mut tx = Tx::over(&ledger.db);
+        ledger::insert(&mut tx, serde_json::from_value::<SessionRow>(row).unwrap()).unwrap();
+        ledger.db.commit(tx.into_batch(), ledger.db.position() + 1).unwrap();
+        ledger
+    }
+
+    fn take(&mut self, hook: &Hook) -> Verdict {
+        self.take_made(hook, None)
+    }
+
+    /// Takes a hook that was made at this second.
+    fn take_at(&mut self, at_s: i64, hook: &Hook) -> Verdict {
+        self.take_made(hook, Some(at_s))
+    }
+
+    fn take_made(&mut self, (kind, object): &Hook, at_s: Option<i64>) -> Verdict {
         self.came += 1;
         let id = format!("evt_{}", self.came);
-        let body =
-            json!({ "id": id, "object": "event", "type": kind, "data": { "object": object } });
+        let body = json!({
+            "id": id, "object": "event", "type": kind, "created": at_s,
+            "data": { "object": object },
+        });
         self.take_body(&body.to_string())
     }
 
@@ -227,19 +251,7 @@ fn in_whatever_order_webhooks_come_the_order_shows_the_same() {
         charge_refunded(4_000),
         dispute("charge.dispute.created", "needs_response"),
     ];
-    let mut orders = vec![vec![]];
-    for _ in &hooks {
-        let longer = |order: Vec<usize>| {
-            let left = (0..hooks.len()).filter({
-                let order = order.clone();
-                move |it| !order.contains(it)
-            });
-            left.map(move |it| [&order[..], &[it]].concat())
-        };
-        orders = orders.into_iter().flat_map(longer).collect();
-    }
-    assert_eq!(orders.len(), 120);
-    for order in orders {
+    for order in orders_of(hooks.len()) {
         let mut ledger = Ledger::new();
         for twice in [false, true] {
             for at in &order {
@@ -251,6 +263,50 @@ fn in_whatever_order_webhooks_come_the_order_shows_the_same() {
         let disputes = ledger.told(DISPUTED);
         assert_eq!((disputes.len(), &disputes[0]["isNew"]), (1, &json!(true)), "{order:?}");
         assert_eq!(ledger.told("payments.trigger.completed").len(), 1, "{order:?}");
+    }
+}
+
+/// All orders of so many things.
+fn orders_of(count: usize) -> Vec<Vec<usize>> {
+    (0..count).fold(vec![vec![]], |orders, _| {
+        let longer = |order: Vec<usize>| {
+            let left: Vec<_> = (0..count).filter(|it| !order.contains(it)).collect();
+            left.into_iter().map(move |it| [&order[..], &[it]].concat())
+        };
+        orders.into_iter().flat_map(longer).collect()
+    })
+}
+
+#[test]
+fn a_refund_by_hand_after_one_that_failed_is_shown_though_only_its_sum_is_told() {
+    // The sum of 1 holds the refund that fails at 2, that of 3 another one as large.
+    let hooks = [
+        (1, refund("refund.created", "re_1", 4_000, "pending")),
+        (1, charge_refunded(4_000)),
+        (2, refund("refund.failed", "re_1", 4_000, "failed")),
+        (3, charge_refunded(4_000)),
+    ];
+    let failed = one("re_1", "40.00", "failed");
+    for order in orders_of(4) {
+        let mut ledger = Ledger::paid();
+        for it in &order {
+            ledger.take_at(hooks[*it].0, &hooks[*it].1);
+        }
+        let shown = ledger.shown();
+        let by_hand: Vec<_> = shown.iter().filter(|it| it.2 == "succeeded").collect();
+        assert_eq!((by_hand.len(), &by_hand[0].1[..]), (1, "40.00"), "{order:?}: {shown:?}");
+        assert!(shown.contains(&failed[0]), "{order:?}: {shown:?}");
+        // The one by hand gets its name.
+        ledger.take_at(3, &refund("refund.created", "re_2", 4_000, "succeeded"));
+        let both = [failed.clone(), one("re_2", "40.00", "succeeded")].concat();
+        assert_eq!(ledger.shown(), both, "{order:?}");
+    }
+    for order in orders_of(3) {
+        let mut ledger = Ledger::paid();
+        for it in &order {
+            ledger.take_at(hooks[*it].0, &hooks[*it].1);
+        }
+        assert_eq!(ledger.shown(), failed, "{order:?}: a failure is no refund by hand");
     }
 }
 
@@ -272,7 +328,8 @@ fn what_is_told_of_a_payment_that_nobody_knows_is_held_and_breaks_nothing() {
         let verdict = if hook.0 == "refund.created" { Verdict::Held } else { Verdict::NoOrder };
         let strange = json!("../v1/refunds");
         assert_eq!(ledger.take(&nameless("payment_intent", strange)), verdict, "{hook:?}");
-        assert_eq!(ledger.take(&nameless("currency", json!("no such"))), Verdict::NoAmount);
+        let strange = nameless("currency", json!("no such"));
+        assert_eq!(ledger.take(&strange), Verdict::UnreadableAmount, "{hook:?}");
     }
     assert_eq!(events(&ledger.db), [] as [Value; 0]);
     for kind in ["refund.created", "refund.failed", "charge.refunded", "charge.dispute.created"] {
@@ -347,6 +404,70 @@ fn the_ledger_of_an_order_shows_all_of_its_money_and_adds_up() {
     assert_eq!(seen["payments"][0]["disputes"][0]["status"], "needs_response", "{seen}");
     assert_eq!(seen["contradictions"], json!([]));
     assert!(Ledger::new().seen().is_null(), "nothing is known of it");
+}
+
+/// A hook whose amount and currency are these.
+fn over((kind, mut object): Hook, field: &str, amount: &Value, currency: &Value) -> Hook {
+    (object[field], object["currency"]) = (amount.clone(), currency.clone());
+    (kind, object)
+}
+
+#[test]
+fn a_payment_whose_money_cannot_be_read_is_told_as_no_other() {
+    for (opened, amount, currency) in [
+        (("149.99", "USD"), json!(1), json!("xts")),
+        (("149.99", "USD"), json!(1), json!(7)),
+        (("149.99", "USD"), json!(1), json!(null)),
+        (("149.99", "USD"), json!(null), json!("usd")),
+        (("149.99", "USD"), json!(-5), json!("usd")),
+        (("149.99", "USD"), json!(1.0), json!("usd")),
+        (("149.99", "USD"), json!("1"), json!("usd")),
+        // There is no half of a króna.
+        (("1000", "ISK"), json!(1_050), json!("isk")),
+    ] {
+        let mut ledger = Ledger::opened(opened.0, opened.1);
+        let hook = over(completed(), "amount_total", &amount, &currency);
+        assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount, "{amount} {currency}");
+        // What goes back of it is held, as nobody knows what it is a part of.
+        let (kind, mut back) = refund("refund.created", "re_1", 1, "pending");
+        back["metadata"] = json!({ "order_id": "o-1" });
+        assert_eq!(ledger.take(&(kind, back)), Verdict::Held, "{amount} {currency}");
+        assert_eq!(events(&ledger.db), [] as [Value; 0], "{amount} {currency}");
+        // Once it can be read, it counts.
+        assert_eq!(ledger.take(&completed()), Verdict::Published);
+        assert_eq!(ledger.told("payments.trigger.completed")[0]["amount"], "149.99");
+        assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount, "{amount} {currency}");
+    }
+}
+
+#[test]
+fn a_payment_that_says_nothing_of_money_is_what_its_session_was_opened_over() {
+    let mut ledger = Ledger::opened("149.99", "USD");
+    let hook = over(completed(), "amount_total", &Value::Null, &Value::Null);
+    assert_eq!(ledger.take(&hook), Verdict::Published);
+    assert_eq!(ledger.told("payments.trigger.completed")[0]["amount"], "149.99");
+}
+
+#[test]
+fn refunds_and_disputes_whose_money_cannot_be_read_are_seen_and_told_to_nobody() {
+    for (hook, field) in [
+        (refund("refund.created", "re_1", 1, "pending"), "amount"),
+        (refund("refund.failed", "re_1", 1, "failed"), "amount"),
+        (charge_refunded(1), "amount_refunded"),
+        (dispute("charge.dispute.created", "needs_response"), "amount"),
+    ] {
+        for (amount, currency) in [
+            (json!(1), json!("xts")),
+            (json!(1), json!(null)),
+            (json!(-5), json!("usd")),
+            (json!("1"), json!("usd")),
+        ] {
+            let mut ledger = Ledger::paid();
+            let hook = over(hook.clone(), field, &amount, &currency);
+            assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount, "{hook:?}");
+            assert_eq!(events(&ledger.db).len(), 1, "{hook:?}");
+        }
+    }
 }
 
 /// An older release kept the payment with its session, and its one refund beside that.

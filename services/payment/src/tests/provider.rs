@@ -92,6 +92,13 @@ impl Provider {
         });
     }
 
+    /// Tells another currency of a session than the one that it has.
+    pub(in crate::tests) fn tell_currency(&self, session_id: &str, currency: &str) {
+        self.with(|world| {
+            world.sessions.get_mut(session_id).unwrap()["currency"] = json!(currency);
+        });
+    }
+
     /// The customer pays the one session.
     pub(in crate::tests) fn pay(&self, session_id: &str) {
         self.with(|world| {

@@ -4,6 +4,7 @@ use super::{OLD_WEBHOOK_SECRET, WEBHOOK_SECRET, settings, store};
 use crate::{
     PROCESS, app,
     hooks::{Stripe, Verdict},
+    stripe::Client,
 };
 use axum::http::HeaderMap;
 use chrono::Utc;
@@ -13,6 +14,7 @@ use service_kit::{
     conformance::door::{Door, events, python},
     webhooks::{self, Provider as _},
 };
+use std::sync::Arc;
 
 async fn open() -> Door {
     Door::open(PROCESS, app(settings("http://127.0.0.1:1"))).await
@@ -125,6 +127,25 @@ async fn a_webhook_that_is_not_genuine_or_not_timely_is_refused_and_leaves_nothi
     assert_eq!(door.close().await, [] as [Value; 0]);
 }
 
+#[test]
+fn a_webhook_is_timely_by_the_providers_clock_or_by_ours() {
+    let settings = settings("http://127.0.0.1:1");
+    let client = Arc::new(Client::new(&settings));
+    let stripe = Stripe::new(&settings, Arc::clone(&client));
+    let body = event("evt_1", "checkout.session.completed", "o-1", "paid");
+    let now_s = Utc::now().timestamp();
+    let check = |made_s| {
+        let header = signed_by_stripe(&body, WEBHOOK_SECRET, made_s);
+        let headers = [("stripe-signature".parse().unwrap(), header.parse().unwrap())];
+        stripe.check(&HeaderMap::from_iter(headers), body.as_bytes(), now_s).is_ok()
+    };
+    assert_eq!((check(now_s), check(now_s + 3_600)), (true, false), "ours alone");
+    client.hear_time(now_s + 3_600);
+    assert!(check(now_s + 3_600), "ours is an hour behind");
+    assert!(check(now_s), "the provider's has stood still, or was a stranger's");
+    assert!(!check(now_s + 1_800));
+}
+
 #[tokio::test]
 async fn a_webhook_over_the_limit_is_a_413() {
     let door = open().await;
@@ -190,8 +211,12 @@ fn each_kind_of_webhook_has_its_verdict() {
     let cut = body.replace("Zo\u{eb}", "Zo\\ud83d");
     assert_ne!(cut, body);
     assert_eq!(play(&[cut]), told(Published, PAID), "a name that was cut inside an emoji");
-    assert_eq!(play(&[body.replace("14999", "-1")]), silent(NoAmount));
-    assert_eq!(play(&[body.replace("14999", "149.99")]), silent(NoAmount));
+    let unsaid = body.replace("14999", "null").replace("\"usd\"", "null");
+    assert_eq!(play(&[unsaid]), silent(NoAmount));
+    for strange in ["null", "-1", "149.99", "\"14999\""] {
+        let body = body.replace("14999", strange);
+        assert_eq!(play(&[body]), silent(UnreadableAmount), "{strange}");
+    }
 }
 
 #[test]

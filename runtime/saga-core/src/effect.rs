@@ -95,6 +95,8 @@ pub struct Request {
     pub retry: RetryMs,
     /// The business key of the saga, for traces and logs.
     pub saga_key: String,
+    /// An earlier process was to ask it: there may be thousands of these, and none of them is new.
+    pub is_recovered: bool,
 }
 
 /// What an undo tells the service beside its body.

@@ -35,6 +35,9 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// A place in the one log; the first record has 1.
 pub type Position = u64;
 
+/// Where something was decided: the position of its entry, and its number there.
+pub type Place = (Position, u32);
+
 /// The id of a saga: a UUID of version 7 (RFC 9562), so that new sagas sort last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

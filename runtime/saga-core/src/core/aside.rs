@@ -48,6 +48,7 @@ impl<S: Store> Core<S> {
         if self.aside.remove(&saga).is_none() {
             return Ok(());
         }
+        self.owing.remove(&saga);
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
         if let Some(head) = Head::of(&state, self.txn.next() - 1) {

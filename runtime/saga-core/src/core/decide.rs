@@ -1,13 +1,16 @@
 //! A person's decision: authenticated by the host, authorised and applied here.
 
-use super::{Core, turns::running};
+use super::{
+    Core,
+    turns::{hex, running},
+};
 use crate::{
     codec::DecidedRow,
     effect::{Refusal, RefusalKind, Reply},
     fold::{Asked, OpenWait, State},
     id::{Lane, Path, SagaId, Time, call_key, short_hash},
     input::{Actor, Decide, Role, Target},
-    journal::{Ask, Fact},
+    journal::{Ask, Entry, Fact},
     payload::Payload,
     store::{Store, StoreError, Table},
     text::REASON_CHARS_MAX,
@@ -236,6 +239,41 @@ impl<S: Store> Core<S> {
         }
         Some(Value::Object(body))
     }
+
+    /// The answer to a question is found by the event and key under which services know it, and by
+    /// the id of its announcement, which is the step's.
+    pub(super) fn note_decided(
+        &mut self,
+        decided: DecidedRow,
+        state: &State,
+    ) -> Result<(), StoreError> {
+        let of_step = state.asked.iter().filter(|it| it.step == decided.step);
+        for asked in of_step {
+            let Some(by) = &asked.decided else { continue };
+            let (approved, by) = (by.approved, by.by.clone());
+            let row = DecidedRow { approved, by, ..decided.clone() };
+            self.txn.put(Table::Decided, &decided_key(&asked.event, &asked.key), &row)?;
+            self.txn.put(Table::Decided, &announced_key(&row.id), &row)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is to be known of the question that the entry answers, if it answers one.
+pub(super) fn decided_of(state: &State, entry: &Entry) -> Option<DecidedRow> {
+    let Fact::Received { step, event_id, body, .. } = &entry.fact else { return None };
+    let wait = state.waits.iter().find(|it| it.step == *step)?;
+    let ask = wait.ask.as_ref()?;
+    Some(DecidedRow {
+        position: entry.position,
+        saga: state.start.as_ref()?.saga,
+        step: step.clone(),
+        approved: false,
+        by: String::new(),
+        id: event_id.clone(),
+        seen: Some(ask.seen(event_id)),
+        announced: Some((wait.key.clone(), hex(&body.digest()))),
+    })
 }
 
 fn question_of(state: &State, saga: SagaId, step: &Path) -> Option<Question> {

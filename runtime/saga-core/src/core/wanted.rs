@@ -24,6 +24,7 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             since: call.since,
             retry: call.retry,
             saga_key: start.key.clone(),
+            is_recovered: false,
         })
     });
     let undos = state.owed.iter().filter(|it| it.is_asked && it.failed.is_none());
@@ -40,6 +41,7 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             since: undo.since,
             retry: RetryMs::undo(),
             saga_key: start.key.clone(),
+            is_recovered: false,
         }))
     });
     let publishes = state.publishes.iter().map(|it| Effect::Publish {

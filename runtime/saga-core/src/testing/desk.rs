@@ -146,7 +146,8 @@ impl Desk {
         for effect in effects {
             match effect {
                 Effect::Send(request) => {
-                    let old = self.asked.insert(request.id.clone(), request.clone());
+                    let asked = Request { is_recovered: false, ..request.clone() };
+                    let old = self.asked.insert(request.id.clone(), asked);
                     assert_eq!(old, None, "a request is not sent while it is under way");
                 }
                 Effect::Forget(id) => {

@@ -159,7 +159,7 @@ impl<S: Store> Core<S> {
             row.verdicts.sort_by(|a, b| a.definition.cmp(&b.definition));
             self.txn.put(Table::Identity, &key, &row)?;
         }
-        self.room = super::WORK_AT_ONCE;
+        self.room = self.limits.work_at_once;
         self.go_on(now)
     }
 }

@@ -66,6 +66,8 @@ pub struct Limits {
     pub late_for_ms: u64,
     /// How long silence is borne before a person is told.
     pub patience: Patience,
+    /// What one input does for others than itself.
+    pub work_at_once: usize,
 }
 
 impl Default for Limits {
@@ -78,6 +80,7 @@ impl Default for Limits {
             entries_max: 50_000,
             late_for_ms: 120 * 24 * 3600 * 1000,
             patience: Patience::default(),
+            work_at_once: WORK_AT_ONCE,
         }
     }
 }
@@ -98,7 +101,8 @@ pub const HEAD_BYTES_MAX: usize = 2 << 20;
 
 /// What one input does for others than itself: events that it hands from lanes to waits, events
 /// that a wait looks at, lanes of ended sagas. What is more goes on with [`Input::GoOn`], so that
-/// however much a lane keeps, others have their turn between. Most inputs need one or two.
+/// however much a lane keeps, others have their turn between. Most inputs need one or two. The
+/// process may end at any piece of it: what is left is always found in rows.
 pub(crate) const WORK_AT_ONCE: usize = 128;
 
 /// What any other input does of such work while some is left: it is about something else, and those
@@ -136,7 +140,7 @@ pub struct Core<S> {
     opened: VecDeque<Look>,
     /// Events of which not all have their copies, by definition, the oldest first.
     copying: BTreeMap<String, VecDeque<copies::Copying>>,
-    /// Sagas that have ended and whose lanes are not all handed over.
+    /// Sagas that have ended and whose lanes are not all handed over; each has a row that says so.
     leaving: VecDeque<Leaving>,
     /// Definitions that have lanes to be swept.
     swept: BTreeSet<String>,
@@ -180,8 +184,6 @@ struct Look {
 struct Leaving {
     saga: SagaId,
     lanes: VecDeque<(String, String)>,
-    /// There is a row that says so.
-    is_noted: bool,
 }
 
 impl<S: Store> Core<S> {
@@ -192,7 +194,8 @@ impl<S: Store> Core<S> {
     /// The store cannot be read: stop, and open it again.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         let is_beside = self.has_more() && !matches!(input, Input::GoOn);
-        self.room = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
+        let beside = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
+        self.room = beside.min(self.limits.work_at_once);
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,

@@ -8,6 +8,7 @@ mod bounds;
 mod claims;
 mod clocks;
 mod counting;
+mod deaths;
 mod decisions;
 mod fixtures;
 mod growth;

@@ -113,6 +113,13 @@ impl<S: Store> Txn<S> {
         self.rows.insert((table, key.to_vec()), Some(value));
     }
 
+    /// Deletes a row that is written once: if this batch wrote it, it is as if nobody had.
+    pub(crate) fn take_back(&mut self, table: Table, key: &[u8]) {
+        if self.rows.remove(&(table, key.to_vec())).is_none() {
+            self.delete(table, key);
+        }
+    }
+
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {
         self.rows.insert((table, key.to_vec()), None);
     }

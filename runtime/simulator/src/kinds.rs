@@ -4,7 +4,7 @@ use crate::{
     definitions::{people, sales, shop},
     steps::{Sizes, Weights},
 };
-use saga_core::saga::Registry;
+use saga_core::{core::Limits, saga::Registry};
 use serde_json::{Value, json};
 
 /// A kind of world.
@@ -23,6 +23,14 @@ pub struct Kind {
     pub sizes: Sizes,
     /// The longest script.
     pub steps_max: usize,
+    /// What one input does for others than itself: little, where the process is to die between.
+    pub work_at_once: usize,
+}
+
+impl Kind {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { work_at_once: self.work_at_once, ..Limits::default() }
+    }
 }
 
 impl Kind {
@@ -75,6 +83,7 @@ const SHOP: Kind = Kind {
         pass: 30,
         fall: 10,
         behind: 10,
+        busy: 0,
         moves: 60,
         terminate: 1,
         decide: 60,
@@ -88,6 +97,7 @@ const SHOP: Kind = Kind {
     },
     sizes: Sizes { names: 5, keys: 2, ids: 40, bodies: 2 },
     steps_max: 150,
+    work_at_once: 128,
 };
 
 /// Each sale has a number of its own, and two customers share all sales, so that several wait on
@@ -127,6 +137,7 @@ const SALES: Kind = Kind {
         pass: 30,
         fall: 5,
         behind: 5,
+        busy: 10,
         moves: 40,
         offer: 10,
         restart: 20,
@@ -135,6 +146,7 @@ const SALES: Kind = Kind {
     },
     sizes: Sizes { names: 3, keys: 2, ids: 24, bodies: 3 },
     steps_max: 80,
+    work_at_once: 2,
 };
 
 const PEOPLE: Kind = Kind {
@@ -159,6 +171,7 @@ const PEOPLE: Kind = Kind {
         pass: 40,
         fall: 5,
         behind: 5,
+        busy: 0,
         moves: 60,
         terminate: 1,
         decide: 120,
@@ -170,6 +183,7 @@ const PEOPLE: Kind = Kind {
     },
     sizes: Sizes { names: 3, keys: 3, ids: 30, bodies: 2 },
     steps_max: 60,
+    work_at_once: 128,
 };
 
 /// Services that are silent, events that the broker refuses, with a word or without, and operators

@@ -4,6 +4,7 @@
 use super::{
     Core,
     routes::{KeptRow, unrouted_key},
+    search::ROWS_AT_ONCE,
 };
 use crate::{
     codec::{DeclaredEvent, DeclaredRow, EventRecord, IdentityRow, NoteRecord, decode},
@@ -12,7 +13,7 @@ use crate::{
     saga::{Definition, Route},
     store::{Kind, Store, StoreError, Table},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl DeclaredRow {
     fn of(definition: &Definition) -> DeclaredRow {
@@ -96,19 +97,39 @@ impl<S: Store> Core<S> {
         self.missing.values().any(|it| declares(it) && !is_ruled(&it.definition))
     }
 
-    /// Offers what came under these names to those who have not seen it.
+    /// Offers what came under these names to those who have not seen it, in the order in which it
+    /// came: a wait may take several names, and the oldest event is the first.
     pub(super) fn offer_unrouted(
         &mut self,
         now: Time,
         names: &BTreeSet<String>,
     ) -> Result<(), StoreError> {
+        // The oldest of each name.
+        let mut oldest: BTreeMap<Position, Vec<u8>> = BTreeMap::new();
         for name in names {
-            self.each_of(Table::Unrouted, &short_hash(&[name]), |core, (key, value)| {
-                let KeptRow { position } = decode(&value)?;
-                core.route_again(now, position, &key)
-            })?;
+            oldest.extend(self.next_unrouted(&short_hash(&[name]), None)?);
         }
-        Ok(())
+        for count in 1.. {
+            let Some((position, key)) = oldest.pop_first() else { break };
+            let name = key.get(..16).unwrap_or_default();
+            oldest.extend(self.next_unrouted(name, Some(&key))?);
+            self.route_again(now, position, &key)?;
+            if count % ROWS_AT_ONCE == 0 {
+                self.txn.commit()?;
+            }
+        }
+        self.txn.commit()
+    }
+
+    /// The oldest event of a name behind that of this row.
+    fn next_unrouted(
+        &self,
+        name: &[u8],
+        beyond: Option<&[u8]>,
+    ) -> Result<Option<(Position, Vec<u8>)>, StoreError> {
+        let rows = self.txn.some(Table::Unrouted, name, beyond, 1)?;
+        let next = rows.into_iter().next();
+        next.map(|(key, value)| Ok((decode::<KeptRow>(&value)?.position, key))).transpose()
     }
 
     fn route_again(
@@ -159,7 +180,7 @@ impl<S: Store> Core<S> {
             row.verdicts.sort_by(|a, b| a.definition.cmp(&b.definition));
             self.txn.put(Table::Identity, &key, &row)?;
         }
-        self.room = super::WORK_AT_ONCE;
+        self.room = self.limits.work_at_once;
         self.go_on(now)
     }
 }

@@ -31,10 +31,10 @@ impl<S: Store> Core<S> {
         }
         self.txn.delete(Table::Open, saga.as_bytes());
         self.txn.put(Table::Ended, saga.as_bytes(), head)?;
-        match self.leaving_of(head, &state.lanes) {
-            Some(leaving) => self.leaving.push_back(leaving),
-            None => self.note_leaving(head)?,
-        }
+        // With its end, as the process may die before the next batch.
+        let row = KeptRow { position: head.position };
+        self.txn.put(Table::Leaving, &leaving_key(&head.definition, saga), &row)?;
+        self.leaving.extend(self.leaving_of(head, &state.lanes));
         Ok(())
     }
 
@@ -51,13 +51,7 @@ impl<S: Store> Core<S> {
         let of_key = definition.events.iter();
         let of_key = of_key.filter(|it| it.late != Late::Unclaimed || keeps(it.name));
         lanes.extend(of_key.map(|it| (it.name.to_owned(), head.key.clone())));
-        Some(Leaving { saga: head.id, lanes: lanes.into_iter().collect(), is_noted: false })
-    }
-
-    /// Writes that the lanes of this saga are still to be handed over.
-    fn note_leaving(&mut self, head: &Head) -> Result<(), StoreError> {
-        let row = KeptRow { position: head.position };
-        self.txn.put(Table::Leaving, &leaving_key(&head.definition, head.id), &row).map(drop)
+        Some(Leaving { saga: head.id, lanes: lanes.into_iter().collect() })
     }
 
     /// Hands over the lanes of sagas that have ended, as many as there is room for.
@@ -74,14 +68,10 @@ impl<S: Store> Core<S> {
                 self.hand_over_lane(&head, name, key)?;
             }
             if leaving.lanes.is_empty() {
-                self.has_left(&head, leaving.is_noted)?;
-                continue;
+                self.has_left(&head)?;
+            } else {
+                self.leaving.push_front(leaving);
             }
-            if !leaving.is_noted {
-                self.note_leaving(&head)?;
-                leaving.is_noted = true;
-            }
-            self.leaving.push_front(leaving);
         }
         Ok(())
     }
@@ -103,10 +93,8 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    fn has_left(&mut self, head: &Head, is_noted: bool) -> Result<(), StoreError> {
-        if is_noted {
-            self.txn.delete(Table::Leaving, &leaving_key(&head.definition, head.id));
-        }
+    fn has_left(&mut self, head: &Head) -> Result<(), StoreError> {
+        self.txn.take_back(Table::Leaving, &leaving_key(&head.definition, head.id));
         self.forget_live(Owner::of_head(head))?;
         self.look_at_sweeps(&head.definition);
         Ok(())

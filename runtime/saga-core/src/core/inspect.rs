@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::{fold::State, id::SagaId, store::Store};
+use std::collections::BTreeSet;
 
 impl<S: Store> Core<S> {
     /// The store, for tests that change it under its core.
@@ -19,8 +20,18 @@ impl<S: Store> Core<S> {
     pub(crate) fn indexes(&self) -> String {
         let kept: Vec<_> = self.kept.iter().map(|(lane, it)| (lane, it.count)).collect();
         format!(
-            "waits {:?}\ntimers {:?}\nkept {:?}\nmissing {:?}\nswept {:?}\ncopying {:?}",
-            self.waits, self.timers, kept, self.missing, self.swept, self.copying
+            "waits {:?}\ntimers {:?}\nkept {:?}\nmissing {:?}\ncopying {:?}",
+            self.waits, self.timers, kept, self.missing, self.copying
         )
+    }
+
+    /// Whether all is given out that was owed when this was opened.
+    pub(crate) fn has_given_out(&self) -> bool {
+        self.owing.is_empty()
+    }
+
+    /// Definitions that have lanes to be swept: more of them while lanes are handed over.
+    pub(crate) fn swept(&self) -> &BTreeSet<String> {
+        &self.swept
     }
 }

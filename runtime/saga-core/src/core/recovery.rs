@@ -2,15 +2,21 @@
 //! is the same function of its state as after any turn.
 
 use super::{
-    Core, Leaving, Limits, Look, WORK_AT_ONCE, reads::saga_of, routes::lane_of_kept,
-    states::States, turns::Folded, wanted::wanted,
+    Core, Limits, Look,
+    reads::saga_of,
+    routes::{KeptRow, lane_of_kept},
+    search::ROWS_AT_ONCE,
+    states::States,
+    turns::Folded,
+    wanted::wanted,
 };
 use crate::{
+    codec::decode,
     driver::Driver,
     effect::{Effect, Request, RequestId},
     fold::{OpenWait, fold},
     head::Head,
-    id::{Lane, SagaId, Time, short_hash},
+    id::{Lane, Place, Position, SagaId, Time, short_hash},
     lanes::Waits,
     saga::{Registry, RegistryError},
     store::{Store, StoreError, Table},
@@ -89,7 +95,7 @@ impl<S: Store> Core<S> {
             timers: BTreeSet::new(),
             kept: BTreeMap::new(),
             missing: BTreeMap::new(),
-            room: WORK_AT_ONCE,
+            room: limits.work_at_once,
             opened: VecDeque::new(),
             copying: BTreeMap::new(),
             leaving: VecDeque::new(),
@@ -138,39 +144,58 @@ impl<S: Store> Core<S> {
     }
 
     /// Hands over the lanes of sagas that ended while their definition was missing, or shortly
-    /// before the process did.
+    /// before the process did, in the order of their ends: the last one answers for a lane.
     fn find_leaving(&mut self) -> Result<(), StoreError> {
+        let mut left: Vec<(Position, SagaId)> = Vec::new();
         for name in self.registry.all().map(|it| it.name).collect::<Vec<_>>() {
-            self.each_of(Table::Leaving, &short_hash(&[name]), |core, (key, _)| {
-                let saga = key.get(16..).and_then(saga_of);
-                let Some(saga) = saga else { return Ok(()) };
-                let head = core.txn.get::<Head>(Table::Ended, saga.as_bytes());
-                let Some(head) = core.shown(saga, head)? else { return Ok(()) };
-                let journal = match core.txn.journal(saga) {
-                    // It can be read again some day; until then its lanes keep what they have.
-                    Err(err) if err.is_damage() => return Ok(()),
-                    read => read?,
-                };
-                let held_on = fold(&journal).lanes;
-                let Some(leaving) = core.leaving_of(&head, &held_on) else { return Ok(()) };
-                core.room = usize::MAX;
-                core.leaving.push_back(Leaving { is_noted: true, ..leaving });
-                core.hand_over_lanes()
+            self.each_of(Table::Leaving, &short_hash(&[name]), |_, (key, value)| {
+                let KeptRow { position } = decode(&value)?;
+                left.extend(key.get(16..).and_then(saga_of).map(|it| (position, it)));
+                Ok(())
             })?;
         }
-        self.room = WORK_AT_ONCE;
+        left.sort_unstable();
+        for sagas in left.chunks(ROWS_AT_ONCE) {
+            for (_, saga) in sagas {
+                self.let_leave(*saga)?;
+            }
+            self.txn.commit()?;
+        }
+        self.room = self.limits.work_at_once;
         Ok(())
     }
 
-    fn index_heads(&mut self) -> Result<(), StoreError> {
-        let indexed = self.each(Table::Open, |core, (key, value)| match saga_of(&key) {
-            Some(saga) => core.index_head(saga, &value),
-            None => Ok(()),
-        });
-        indexed.map(drop)
+    fn let_leave(&mut self, saga: SagaId) -> Result<(), StoreError> {
+        let head = self.txn.get::<Head>(Table::Ended, saga.as_bytes());
+        let Some(head) = self.shown(saga, head)? else { return Ok(()) };
+        let journal = match self.txn.journal(saga) {
+            // It can be read again some day; until then its lanes keep what they have.
+            Err(err) if err.is_damage() => return Ok(()),
+            read => read?,
+        };
+        self.leaving.extend(self.leaving_of(&head, &fold(&journal).lanes));
+        self.room = usize::MAX;
+        self.hand_over_lanes()
     }
 
-    fn index_head(&mut self, saga: SagaId, value: &[u8]) -> Result<(), StoreError> {
+    fn index_heads(&mut self) -> Result<(), StoreError> {
+        let mut looks = Vec::new();
+        self.each(Table::Open, |core, (key, value)| match saga_of(&key) {
+            Some(saga) => core.index_head(saga, &value, &mut looks),
+            None => Ok(()),
+        })?;
+        // The oldest wait takes an event.
+        looks.sort_by_key(|it| it.0);
+        self.opened.extend(looks.into_iter().map(|it| it.1));
+        Ok(())
+    }
+
+    fn index_head(
+        &mut self,
+        saga: SagaId,
+        value: &[u8],
+        looks: &mut Vec<(Place, Look)>,
+    ) -> Result<(), StoreError> {
         let head = self.head_at_start(saga, value)?;
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
@@ -179,7 +204,7 @@ impl<S: Store> Core<S> {
         for wait in head.waits.iter().filter(|it| it.ask.is_none()) {
             if self.keeps_for(&head.definition, wait) {
                 let (saga, step) = (head.id, wait.step.clone());
-                self.opened.push_back(Look { saga, step, behind: 0 });
+                looks.push((wait.opened, Look { saga, step, behind: 0 }));
             }
         }
         if head.owes {

@@ -46,7 +46,7 @@ const OPEN_STANDINGS: [&str; 5] = [
 
 /// Rows that are read, and dealt with, at once while a store is opened: it bounds what is in
 /// memory.
-const ROWS_AT_ONCE: usize = 500;
+pub(super) const ROWS_AT_ONCE: usize = 500;
 
 impl<S: Store> Core<S> {
     /// Writes the rows under which a saga is found that starts now.

@@ -43,6 +43,8 @@ pub struct Desk {
     pub(super) now: Time,
     /// Set while intake is behind.
     watermark: Option<Time>,
+    /// What an input leaves to do is not done behind it.
+    is_busy: bool,
     tickets: Ticket,
     events: u64,
     looks_at: Option<SagaId>,
@@ -90,6 +92,7 @@ impl Desk {
             limits,
             now: OPENS_AT,
             watermark: None,
+            is_busy: false,
             tickets: 0,
             events: 0,
             looks_at: None,
@@ -112,22 +115,34 @@ impl Desk {
         }
         self.inputs.push((self.now, input));
         self.commit();
-        self.go_on();
+        self.do_the_rest();
         &self.effects
     }
 
     /// What is too much for one input follows at once, as if nobody brought anything else.
-    fn go_on(&mut self) {
-        while self.cores[0].has_more() {
-            let mut effects = std::mem::take(&mut self.effects);
-            for core in &mut self.cores {
-                core.handle(self.now, Input::GoOn).expect("a memory store can be read");
-            }
-            self.inputs.push((self.now, Input::GoOn));
-            self.commit();
-            effects.append(&mut self.effects);
-            self.effects = effects;
+    fn do_the_rest(&mut self) {
+        while !self.is_busy && self.cores[0].has_more() {
+            self.go_on();
         }
+    }
+
+    /// One piece of what inputs have left to do.
+    pub fn go_on(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for core in &mut self.cores {
+            core.handle(self.now, Input::GoOn).expect("a memory store can be read");
+        }
+        self.inputs.push((self.now, Input::GoOn));
+        self.commit();
+        effects.append(&mut self.effects);
+        self.effects = effects;
+    }
+
+    /// While others bring much, what an input leaves to do stays undone: with [`Desk::restart`] the
+    /// process dies in the middle of it. What is left then follows when they are done.
+    pub fn is_busy(&mut self, is_busy: bool) {
+        self.is_busy = is_busy;
+        self.do_the_rest();
     }
 
     fn commit(&mut self) {
@@ -261,7 +276,7 @@ impl Desk {
         };
         self.misfits = heads.iter().map(|it| it.id).filter(|it| !fits(it)).collect();
         self.commit();
-        self.go_on();
+        self.do_the_rest();
     }
 
     /// Time passes: each timer fires when it is due.

@@ -65,6 +65,12 @@ fn others() -> Registry {
     registry
 }
 
+fn with<S: Saga<Settings = ()>>() -> Registry {
+    let mut registry = Registry::new("with");
+    registry.register::<S>(&()).unwrap();
+    registry
+}
+
 fn sold(desk: &mut Desk, number: u32) -> SagaId {
     let input = json!({ "customer": "ann", "session": format!("s{number}") });
     desk.start("Sale", &format!("sale {number}"), input)
@@ -252,6 +258,35 @@ fn what_came_while_a_definition_was_missing_is_offered_to_it_when_it_is_back() {
         desk.reply("mail.send", Value::Null);
         desk.reply("pay.open", json!({ "session": "s1" }));
         assert_eq!(desk.requests()[0].subject, "courier.book", "it has its payment");
+    }
+}
+
+/// Of several subjects the oldest event is the first, whatever they are called.
+#[test]
+fn what_came_while_a_definition_was_missing_is_offered_in_the_order_in_which_it_came() {
+    struct Either;
+    impl Saga for Either {
+        const NAME: &'static str = "either";
+        type Input = Value;
+        type Output = String;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Tracked>().starts(), event::<Paid>()])
+        }
+        async fn run(ctx: Ctx, it: Value) -> Result<String, Abort> {
+            let order = it["order"].as_str().unwrap_or_default();
+            Ok(ctx.when::<Paid>(order).forever().await?.session)
+        }
+    }
+    for meanwhile in [with::<Either>(), others()] {
+        let mut desk = Desk::new(with::<Either>());
+        desk.deploy(meanwhile);
+        desk.event("courier.status", json!({ "order": "o1" , "status": "booked" }));
+        for (name, session) in [("pay.failed", "first"), ("pay.completed", "second")] {
+            desk.event(name, json!({ "order": "o1", "session": session }));
+        }
+        desk.deploy(with::<Either>());
+        assert_eq!(desk.head().output.unwrap().to_value(), json!("first"));
     }
 }
 

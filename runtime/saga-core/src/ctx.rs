@@ -110,8 +110,9 @@ impl<T> Ctx<T> {
         }
     }
 
-    /// Point of no return: forgets every undo registered so far, but for those of calls that another
-    /// arm has under way, which are undone if that arm loses. After it a failure is for a person.
+    /// Point of no return: forgets every undo registered so far, but for those of calls that
+    /// another arm has under way, which are undone if that arm loses. After it a failure is for a
+    /// person.
     pub fn commit(&self) {
         self.engine.decide(Decision::Commit, &[]);
     }

@@ -212,8 +212,8 @@ impl Bus {
             schedule: Schedule::default(),
             recovered: 0,
         };
-        let gate = health.gate("events");
-        let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events, gate);
+        let taken = health.gate("events");
+        let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events, taken);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let tasks = vec![
             spawn("herald", Box::pin(herald.run(nats.clone(), stop.clone()))),

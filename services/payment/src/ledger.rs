@@ -247,8 +247,8 @@ fn note_contradiction(tx: &mut Tx, said: &Said, at: DateTime<Utc>) -> Outcome<()
         event_id: said.event_id.clone(),
         session_id: said.session_id.clone(),
         payment_id: said.payment_id.clone(),
-        amount: said.money.map(|it| it.amount),
-        currency: said.money.map(|it| it.currency),
+        amount: said.money.money().map(|it| it.amount),
+        currency: said.money.money().map(|it| it.currency),
         at,
     };
     Ok(tx.put_json(format!("{of_order}{}", said.event_id), &row)?)

@@ -51,11 +51,7 @@ impl State {
                 self.publish(at, step, command, key);
             }
             Decision::Undo { step, command } => self.register(step, command, false),
-            Decision::Commit => {
-                // An arm that commits says nothing of what another arm has under way.
-                self.undos.retain(|it| it.of_call && self.calls.contains_key(&it.step));
-                self.committed = true;
-            }
+            Decision::Commit => self.commit(),
             Decision::Patch { .. } => (),
             Decision::Close { scope, mode } => self.close(at, scope, *mode),
             Decision::Abandoned { step } => {
@@ -79,6 +75,12 @@ impl State {
                 self.end = Some(End::Aborted(abort.clone(), *ends));
             }
         }
+    }
+
+    /// An arm that commits says nothing of what another arm has under way.
+    fn commit(&mut self) {
+        self.undos.retain(|it| it.of_call && self.calls.contains_key(&it.step));
+        self.committed = true;
     }
 
     /// The decisions on a fact that is not for the author's code: the undos that it registered say

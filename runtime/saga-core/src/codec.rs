@@ -3,7 +3,7 @@
 
 use crate::{
     effect::Verdict,
-    id::{Path, Position, SagaId, Time},
+    id::{Path, Place, Position, SagaId, Time},
     input::Actor,
     journal::{Entry, Fact, Turn},
     payload::Payload,
@@ -170,6 +170,19 @@ pub(crate) struct SweepRow {
     pub(crate) key: String,
     /// What came later is another sweep's affair.
     pub(crate) until: Position,
+}
+
+/// An event of which not all who held for it have their copies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CopyRow {
+    /// The event's name.
+    pub(crate) name: String,
+    /// The business key.
+    pub(crate) key: String,
+    /// Who was to have one had opened a wait before this.
+    pub(crate) until: Position,
+    /// The waits that were opened up to here have theirs.
+    pub(crate) behind: Place,
 }
 
 /// What a definition declared when it was last linked.

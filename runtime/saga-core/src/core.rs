@@ -8,6 +8,7 @@ mod answers;
 mod aside;
 mod changes;
 mod commands;
+mod copies;
 mod decide;
 mod declared;
 mod ends;
@@ -19,6 +20,7 @@ mod limits;
 mod offers;
 mod reads;
 mod recovery;
+mod returns;
 mod routes;
 mod search;
 mod states;
@@ -29,7 +31,7 @@ mod upgrade;
 mod wanted;
 
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
-pub use recovery::OpenError;
+pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;
 
 use crate::{
@@ -97,7 +99,11 @@ pub const HEAD_BYTES_MAX: usize = 2 << 20;
 /// What one input does for others than itself: events that it hands from lanes to waits, events
 /// that a wait looks at, lanes of ended sagas. What is more goes on with [`Input::GoOn`], so that
 /// however much a lane keeps, others have their turn between. Most inputs need one or two.
-const WORK_AT_ONCE: usize = 128;
+pub(crate) const WORK_AT_ONCE: usize = 128;
+
+/// A saga's part in that work weighs one, and one more for so many entries of its journal: it may
+/// have to be read. Whether it is, is not asked, so that the log does not depend on what is cached.
+const ENTRIES_OF_ONE: usize = 32;
 
 /// Timers that one tick fires. After a night in which nothing ran there may be as many as there are
 /// sagas: those that are left fire with the ticks that follow, and others have their turn between.
@@ -124,6 +130,8 @@ pub struct Core<S> {
     room: usize,
     /// Waits that have not looked at what their lanes keep.
     opened: VecDeque<Look>,
+    /// Events of which not all who hold for them have their copies, by definition, the oldest first.
+    copying: BTreeMap<String, VecDeque<copies::Copying>>,
     /// Sagas that have ended and whose lanes are not all handed over.
     leaving: VecDeque<Leaving>,
     /// Definitions that have lanes to be swept.
@@ -133,6 +141,9 @@ pub struct Core<S> {
     effects: Vec<Effect>,
     /// The requests among them.
     sends: BTreeSet<RequestId>,
+    /// Sagas that owe something since before this was opened, of which it was not given out yet.
+    owing: BTreeSet<SagaId>,
+    owed: Owed,
     /// Sagas of which rows cannot be read, and why; for others nothing is kept here.
     aside: BTreeMap<SagaId, String>,
     /// Sagas for which the search index was made anew when this was opened.
@@ -197,16 +208,20 @@ impl<S: Store> Core<S> {
     /// Does what earlier inputs and this one have left to do, as far as there is room.
     fn go_on(&mut self, now: Time) -> Result<(), StoreError> {
         self.match_opened(now)?;
+        self.copy_on(now)?;
         self.hand_over_lanes()?;
         self.sweep(now)?;
         // An arm that was started may hold for what its lane keeps.
-        self.match_opened(now)
+        self.match_opened(now)?;
+        self.give_out_owed(now)
     }
 
     /// Whether inputs have left something to do: then [`Input::GoOn`] should follow, after what
     /// others bring.
     pub fn has_more(&self) -> bool {
-        !(self.opened.is_empty() && self.leaving.is_empty() && self.sweeping.is_empty())
+        let for_lanes = !(self.opened.is_empty() && self.leaving.is_empty());
+        let for_others = !(self.sweeping.is_empty() && self.owing.is_empty());
+        for_lanes || for_others || !self.copying.is_empty()
     }
 
     /// Makes everything since the last commit durable, in one append, and gives out what is owed

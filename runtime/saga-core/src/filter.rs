@@ -100,6 +100,11 @@ impl Filter {
         self.0.iter().all(|test| test.holds(body))
     }
 
+    /// The same for a body that may have to be read; one that no tree can hold passes no test.
+    pub(crate) fn passes(&self, body: &Payload) -> bool {
+        self.0.is_empty() || body.tree().is_ok_and(|it| self.holds(&it))
+    }
+
     /// The first test that does not hold, for whoever asks why an event was not taken.
     pub fn refusal<'a>(&'a self, body: &Tree<'_>) -> Option<&'a Test> {
         self.0.iter().find(|test| !test.holds(body))

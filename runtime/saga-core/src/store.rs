@@ -196,6 +196,8 @@ pub enum Table {
     Declared,
     /// Status, or that it asks a person; saga → nothing more: the sagas that stand so.
     Standing,
+    /// Definition, position → an event of which not all who held for it have their copies.
+    Copy,
 }
 
 /// A change of a row.

@@ -306,21 +306,10 @@ impl Loop {
         }
     }
 
-    /// What was owed when the process ended comes out of the first commit.
+    /// What was owed when the process ended comes out of the first commit, and of those that follow.
     fn recover(&mut self) -> Result<(), EngineError> {
-        let (mut calls, mut publishes) = (0, 0);
-        for effect in self.core.commit()? {
-            publishes += usize::from(matches!(effect, Effect::Publish { .. }));
-            match effect {
-                // In its place among the effects: what comes behind it may take it back.
-                Effect::Send(request) => {
-                    calls += 1;
-                    // The courier ends after the engine.
-                    let _gone = self.outlets.requests.send(Owed::Recovered(request));
-                }
-                other => self.release(other),
-            }
-        }
+        let saga_core::core::Owed { calls, publishes } = self.core.owed();
+        self.core.commit()?.into_iter().for_each(|it| self.release(it));
         self.core.store().describe(calls, publishes);
         if calls > 0 {
             tracing::info!(calls, "calls without an answer are asked again");
@@ -427,7 +416,9 @@ impl Loop {
     fn release(&mut self, effect: Effect) {
         match effect {
             Effect::Send(request) => {
-                let _gone = self.outlets.requests.send(Owed::Send(request));
+                let owed = if request.is_recovered { Owed::Recovered } else { Owed::Send };
+                // The courier ends after the engine.
+                let _gone = self.outlets.requests.send(owed(request));
             }
             Effect::Forget(request) => {
                 let _gone = self.outlets.requests.send(Owed::Forget(request));

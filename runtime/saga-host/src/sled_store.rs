@@ -255,6 +255,7 @@ fn table_letter(table: Table) -> u8 {
         Table::Sweep => b'W',
         Table::Declared => b'Y',
         Table::Standing => b'Z',
+        Table::Copy => b'P',
     }
 }
 

@@ -48,6 +48,7 @@ impl<S: Store> Core<S> {
         if self.aside.remove(&saga).is_none() {
             return Ok(());
         }
+        self.owing.remove(&saga);
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
         if let Some(head) = Head::of(&state, self.txn.next() - 1) {
@@ -139,6 +140,7 @@ fn unreadable_start(saga: SagaId) -> Entry {
         origin: None,
         event: None,
         patience: Patience::default(),
+        alias: None,
     };
     let turn = Turn::Done { at, decisions: Vec::new() };
     Entry { position: 0, at, fact: Fact::Started(start), turn }

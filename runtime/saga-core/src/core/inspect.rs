@@ -19,8 +19,8 @@ impl<S: Store> Core<S> {
     pub(crate) fn indexes(&self) -> String {
         let kept: Vec<_> = self.kept.iter().map(|(lane, it)| (lane, it.count)).collect();
         format!(
-            "waits {:?}\ntimers {:?}\nkept {:?}\nmissing {:?}\nswept {:?}",
-            self.waits, self.timers, kept, self.missing, self.swept
+            "waits {:?}\ntimers {:?}\nkept {:?}\nmissing {:?}\nswept {:?}\ncopying {:?}",
+            self.waits, self.timers, kept, self.missing, self.swept, self.copying
         )
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     driver::Driver,
-    effect::Effect,
+    effect::{Effect, Request, RequestId},
     fold::{OpenWait, fold},
     head::Head,
     id::{Lane, SagaId, Time, short_hash},
@@ -30,8 +30,28 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// What sagas owe the world when a store is opened, as their heads say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Requests without an answer.
+    pub calls: usize,
+    /// Events that the broker does not have yet.
+    pub publishes: usize,
+}
+
+impl Owed {
+    /// A paused saga sends nothing, and what has stopped is not asked again by itself.
+    fn count(&mut self, head: &Head) {
+        for call in head.calls.iter().filter(|it| !head.paused && it.stopped.is_none()) {
+            let counted = if call.is_publish { &mut self.publishes } else { &mut self.calls };
+            *counted += 1;
+        }
+    }
+}
+
 impl<S: Store> Core<S> {
-    /// Opens a store. What is owed to the world comes out of the first commit.
+    /// Opens a store. What is owed to the world comes out of the first commit, and out of those that
+    /// follow if it is much, see [`Core::has_more`].
     ///
     /// # Errors
     /// The definitions do not fit together, or the store cannot be read.
@@ -70,11 +90,14 @@ impl<S: Store> Core<S> {
             missing: BTreeMap::new(),
             room: WORK_AT_ONCE,
             opened: VecDeque::new(),
+            copying: BTreeMap::new(),
             leaving: VecDeque::new(),
             swept: BTreeSet::new(),
             sweeping: BTreeSet::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
+            owing: BTreeSet::new(),
+            owed: Owed::default(),
             aside: BTreeMap::new(),
             reindexed: 0,
             withheld: Vec::new(),
@@ -86,7 +109,9 @@ impl<S: Store> Core<S> {
         core.upgrade_lanes(now)?;
         core.count_kept()?;
         let unseen = core.find_missing(now)?;
-        core.index_heads(now)?;
+        core.index_heads()?;
+        core.give_out_owed(now)?;
+        core.find_copying()?;
         core.find_leaving()?;
         core.find_sweeps()?;
         core.offer_unrouted(now, &unseen)?;
@@ -136,15 +161,15 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    fn index_heads(&mut self, now: Time) -> Result<(), StoreError> {
+    fn index_heads(&mut self) -> Result<(), StoreError> {
         let indexed = self.each(Table::Open, |core, (key, value)| match saga_of(&key) {
-            Some(saga) => core.index_head(now, saga, &value),
+            Some(saga) => core.index_head(saga, &value),
             None => Ok(()),
         });
         indexed.map(drop)
     }
 
-    fn index_head(&mut self, now: Time, saga: SagaId, value: &[u8]) -> Result<(), StoreError> {
+    fn index_head(&mut self, saga: SagaId, value: &[u8]) -> Result<(), StoreError> {
         let head = self.head_at_start(saga, value)?;
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
@@ -156,30 +181,55 @@ impl<S: Store> Core<S> {
                 self.opened.push_back(Look { saga, step, behind: 0 });
             }
         }
-        if head.owes
-            && let Some(state) = self.state(head.id)?
+        if head.owes {
+            self.owed.count(&head);
+            self.owing.insert(head.id);
+        }
+        Ok(())
+    }
+
+    /// What is owed when this was opened.
+    pub fn owed(&self) -> Owed {
+        self.owed
+    }
+
+    /// Gives out what sagas owe since before this was opened. That needs their journals, so as many
+    /// as there is room for.
+    pub(super) fn give_out_owed(&mut self, now: Time) -> Result<(), StoreError> {
+        while 0 < self.room
+            && let Some(saga) = self.owing.first().copied()
         {
-            // What is too old to be sent again leaves with the next tick.
-            let is_over = |it: &Effect| match it {
-                Effect::Send(request) => {
-                    state.due(&request.id.step, now).is_some_and(|it| it.ends_asking())
-                }
-                _ => false,
-            };
-            let (over, owed): (Vec<Effect>, Vec<Effect>) =
-                wanted(state).into_iter().partition(is_over);
-            self.withheld.extend(over.into_iter().filter_map(|it| match it {
-                Effect::Send(request) => Some(request.id),
-                _ => None,
-            }));
-            // What opening itself takes back is then not given out at all.
-            self.sends.extend(owed.iter().filter_map(|it| match it {
-                Effect::Send(request) => Some(request.id.clone()),
-                _ => None,
-            }));
-            self.effects.extend(owed);
+            self.give_out(now, saga)?;
+            self.weigh_turn(saga)?;
             self.forget_states();
         }
+        Ok(())
+    }
+
+    /// Gives out what one of them owes, before anything else happens to it: from then on only what
+    /// changes is given out.
+    pub(super) fn give_out(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        if !self.owing.remove(&saga) {
+            return Ok(());
+        }
+        let Some(state) = self.state(saga)? else { return Ok(()) };
+        // What is too old to be sent again leaves with the next tick.
+        let is_over = |id: &RequestId| state.due(&id.step, now).is_some_and(|it| it.ends_asking());
+        let (mut over, mut owed) = (Vec::new(), Vec::new());
+        for effect in wanted(state) {
+            match effect {
+                Effect::Send(it) if is_over(&it.id) => over.push(it.id),
+                Effect::Send(it) => owed.push(Effect::Send(Request { is_recovered: true, ..it })),
+                effect => owed.push(effect),
+            }
+        }
+        self.withheld.extend(over);
+        // What is taken back before it leaves is then not given out at all.
+        self.sends.extend(owed.iter().filter_map(|it| match it {
+            Effect::Send(request) => Some(request.id.clone()),
+            _ => None,
+        }));
+        self.effects.extend(owed);
         Ok(())
     }
 

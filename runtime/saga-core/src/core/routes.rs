@@ -5,10 +5,9 @@ use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
     exact::{Tree, Unreadable},
-    filter::Filter,
     fold::OpenWait,
-    id::{Lane, Path, Position, SagaId, Time, short_hash},
-    journal::{Decision, Entry, EventRef, Fact, Start, Turn},
+    id::{Alias, Lane, Path, Place, Position, SagaId, Time, short_hash},
+    journal::{EventRef, Fact, Start},
     lanes::WaitRef,
     payload::Payload,
     saga::{Declared, Definition, Route},
@@ -23,6 +22,23 @@ pub(super) struct Routed<'a> {
     pub(super) event: &'a EventRecord,
     pub(super) key: String,
     pub(super) lane: Lane,
+    /// Its body, read when somebody compares something in it.
+    tree: OnceCell<Option<Tree<'a>>>,
+}
+
+impl<'a> Routed<'a> {
+    pub(super) fn of(
+        position: Position,
+        event: &'a EventRecord,
+        key: String,
+        lane: Lane,
+    ) -> Routed<'a> {
+        Routed { position, event, key, lane, tree: OnceCell::new() }
+    }
+
+    fn tree(&self) -> Option<&Tree<'a>> {
+        self.tree.get_or_init(|| self.event.body.tree().ok()).as_ref()
+    }
 }
 
 /// What became of it there.
@@ -99,14 +115,14 @@ impl<S: Store> Core<S> {
             Err(why) => return dead(why),
         };
         let lane = Lane::of(definition.name, &event.name, &key);
-        let routed = Routed { position, event, key, lane };
+        let routed = Routed::of(position, event, key, lane);
         let is_kept = declared.route == Route::Oldest && !declared.starts;
         if is_kept && self.is_looked_at(&routed.lane) {
             // Those that came before it go first.
             self.look_again(&routed.lane);
             return self.keep_unless_full(&routed);
         }
-        if let Some(first) = self.give(now, &routed, declared.route)? {
+        if let Some(first) = self.give(now, definition.name, &routed, declared.route)? {
             return Ok((Outcome::Consumed, Some(first), None));
         }
         if declared.starts {
@@ -132,41 +148,41 @@ impl<S: Store> Core<S> {
     }
 
     /// Gives an event to whoever holds for it, and says who was the first. A saga that is set aside
-    /// takes nothing: the next one may.
+    /// takes nothing, or one that goes on meanwhile: the next one may.
     fn give(
         &mut self,
         now: Time,
+        definition: &str,
         routed: &Routed<'_>,
         route: Route,
     ) -> Result<Option<SagaId>, StoreError> {
-        loop {
-            let (takers, aside) = (self.takers(routed, route), self.aside.len());
-            let mut first = None;
-            for taker in takers {
-                if self.offer(now, taker.saga, received(routed, taker.step))? {
-                    first.get_or_insert(taker.saga);
-                }
-                self.match_opened(now)?;
+        if route == Route::Each {
+            return self.give_each(now, definition, routed);
+        }
+        let mut last = None;
+        while let Some((opened, taker)) = self.next_taker(routed, (0, 0)) {
+            if last == Some(opened) {
+                break;
             }
-            if first.is_some() || self.aside.len() == aside {
-                return Ok(first);
+            last = Some(opened);
+            let is_taken = self.offer(now, taker.saga, received(routed, taker.step))?;
+            self.match_opened(now)?;
+            if is_taken {
+                return Ok(Some(taker.saga));
             }
         }
+        Ok(None)
     }
 
-    fn takers(&self, routed: &Routed<'_>, route: Route) -> Vec<WaitRef> {
-        let body = OnceCell::new();
-        let holds = |wait: &&WaitRef| {
-            let body = || body.get_or_init(|| routed.event.body.tree().ok()).as_ref();
-            let passes = || body().is_some_and(|it| wait.filter.holds(it));
-            let is_here = !wait.asks && !self.aside.contains_key(&wait.saga);
-            is_here && (wait.filter.0.is_empty() || passes())
-        };
-        let holding = self.waits.of(&routed.lane).filter(holds).cloned();
-        match route {
-            Route::Oldest => holding.take(1).collect(),
-            Route::Each => holding.collect(),
-        }
+    /// The oldest wait that was opened behind this place and takes the event.
+    pub(super) fn next_taker(
+        &self,
+        routed: &Routed<'_>,
+        behind: Place,
+    ) -> Option<(Place, WaitRef)> {
+        let may_take = |it: &WaitRef| !it.asks && !self.aside.contains_key(&it.saga);
+        let next = self.waits.next(&routed.lane, behind, || routed.tree(), may_take);
+        next.map(|(place, wait)| (place, wait.clone()))
     }
 
     /// A start key is unique for each definition as long as its row lives.
@@ -217,8 +233,9 @@ impl<S: Store> Core<S> {
         key: &str,
         input: Payload,
     ) -> Start {
+        let store = self.txn.store();
         Start {
-            saga: SagaId::at(now, self.txn.store().instance(), self.txn.next()),
+            saga: SagaId::at(now, store.instance(), store.epoch(), self.txn.next()),
             definition: definition.name.to_owned(),
             version: definition.version,
             build: self.registry.build().to_owned(),
@@ -229,6 +246,7 @@ impl<S: Store> Core<S> {
             origin: None,
             event: None,
             patience: self.limits.patience,
+            alias: Some(Alias::of_start(definition.name, key)),
         }
     }
 
@@ -243,7 +261,7 @@ impl<S: Store> Core<S> {
     }
 
     /// Kept for a wait that opens later.
-    fn keep(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+    pub(super) fn keep(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
         self.count_as_kept(routed.lane, routed.position);
         let row = KeptRow { position: routed.position };
         self.txn.put(Table::Kept, &kept_key(&routed.lane, routed.position), &row)?;
@@ -302,7 +320,7 @@ impl<S: Store> Core<S> {
         let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
             return Ok(());
         };
-        let routed = Routed { position, event: &event, key: String::new(), lane };
+        let routed = Routed::of(position, &event, String::new(), lane);
         // It leaves its lane first: the saga may end on it, and what is left then is swept away.
         self.take_kept(&lane, position);
         if self.offer(now, saga, received(&routed, step.clone()))? {
@@ -332,7 +350,7 @@ impl<S: Store> Core<S> {
                 || self
                     .txn
                     .record::<EventRecord>(Kind::Event, position)?
-                    .is_some_and(|it| passes(&wait.filter, &it.body));
+                    .is_some_and(|it| wait.filter.passes(&it.body));
             if holds {
                 return Ok(Kept::Taken(lane, position));
             }
@@ -361,49 +379,11 @@ impl<S: Store> Core<S> {
         Ok(next)
     }
 
-    /// An event that was taken, but never seen by the code, goes back to its place in its lane, and
-    /// whoever holds for it now may have it.
-    pub(super) fn give_back(
-        &mut self,
-        start: &Start,
-        journal: &[Entry],
-        fact: &Fact,
-    ) -> Result<(), StoreError> {
-        let Fact::Received { step, event: name, event_at: position, .. } = fact else {
-            return Ok(());
-        };
-        let Some(event) = self.txn.record::<EventRecord>(Kind::Event, *position)? else {
-            return Ok(());
-        };
-        let Some(key) = key_of_wait(journal, step) else { return Ok(()) };
-        if self.declared(&start.definition, name).is_some_and(|it| it.is_copied) {
-            return Ok(());
-        }
-        let (definition, key) = (start.definition.as_str(), key.to_owned());
-        let lane = Lane::of(definition, name, &key);
-        let routed = Routed { position: *position, event: &event, key, lane };
-        self.look_again(&lane);
-        let fate = self.keep(&routed)?;
-        self.rule(definition, &event, fate)
-    }
-
     /// Whoever holds on the lane looks at all that it keeps.
-    fn look_again(&mut self, lane: &Lane) {
+    pub(super) fn look_again(&mut self, lane: &Lane) {
         let holding = self.waits.of(lane).filter(|it| !it.asks);
         let look = |it: &WaitRef| Look { saga: it.saga, step: it.step.clone(), behind: 0 };
         self.opened.extend(holding.map(look));
-    }
-
-    /// The facts that a saga's code will never see: its events go back to their lanes.
-    pub(super) fn give_back_held(&mut self, saga: SagaId) -> Result<(), StoreError> {
-        let journal = self.txn.journal(saga)?;
-        let Some(start) = journal.first().and_then(Entry::start).cloned() else { return Ok(()) };
-        for entry in &journal {
-            if matches!(entry.turn, Turn::Held(_)) {
-                self.give_back(&start, &journal, &entry.fact)?;
-            }
-        }
-        Ok(())
     }
 
     /// Writes what became of an event for a definition.
@@ -428,19 +408,6 @@ impl<S: Store> Core<S> {
         }
         self.txn.put(Table::Identity, &key, &row).map(drop)
     }
-}
-
-/// The key of the wait with this step.
-fn key_of_wait<'a>(journal: &'a [Entry], of: &Path) -> Option<&'a str> {
-    let decisions = journal.iter().flat_map(|it| match &it.turn {
-        Turn::Done { decisions, .. } => decisions.as_slice(),
-        Turn::Held(_) => &[],
-    });
-    let mut waits = decisions.filter_map(|it| match it {
-        Decision::Wait { step, key, .. } if step == of => Some(key.as_str()),
-        _ => None,
-    });
-    waits.next()
 }
 
 /// The business key of an event: as its publisher says, or as its body does.
@@ -471,11 +438,6 @@ pub(super) fn unreadable(err: &Unreadable) -> String {
     format!("the body cannot be read {err}")
 }
 
-/// A body that no tree can hold passes none.
-fn passes(filter: &Filter, body: &Payload) -> bool {
-    body.tree().is_ok_and(|it| filter.holds(&it))
-}
-
 pub(super) fn unrouted_key(name: &str, position: Position) -> Vec<u8> {
     [&short_hash(&[name])[..], &position.to_be_bytes()[..]].concat()
 }
@@ -490,7 +452,7 @@ fn kept_key(lane: &Lane, position: Position) -> Vec<u8> {
     [&lane.0[..], &position.to_be_bytes()[..]].concat()
 }
 
-fn received(routed: &Routed<'_>, step: Path) -> Fact {
+pub(super) fn received(routed: &Routed<'_>, step: Path) -> Fact {
     let EventRecord { name, id, body, .. } = routed.event;
     let (event, event_id, body) = (name.clone(), id.clone(), body.clone());
     Fact::Received { step, event, event_id, event_at: routed.position, body }

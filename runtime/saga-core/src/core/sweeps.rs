@@ -125,7 +125,7 @@ impl<S: Store> Core<S> {
         let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
             return Ok(());
         };
-        let routed = Routed { position, event: &event, key: row.key.clone(), lane };
+        let routed = Routed::of(position, &event, row.key.clone(), lane);
         let is_copied = definition.declared(&row.name).is_some_and(|it| it.route == Route::Each);
         if is_copied {
             // It was given back while nobody knew that it was a copy: others have theirs.

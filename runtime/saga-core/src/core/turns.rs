@@ -1,16 +1,16 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
 use super::{
-    Core, Look,
+    Core, ENTRIES_OF_ONE, Look,
     changes::gone,
-    decide::{announced_key, decided_key},
+    decide::decided_of,
     holders::Owner,
     limits::{refused, too_much_open},
     routes::KeptRow,
     wanted::wanted,
 };
 use crate::{
-    codec::{DecidedRow, StartKeyRow, encode, encoded_bytes},
+    codec::{StartKeyRow, encode, encoded_bytes},
     driver::Job,
     effect::{Effect, Note, Request},
     fold::{OpenWait, State, Status, fold},
@@ -88,6 +88,18 @@ impl<S: Store> Core<S> {
         saga: SagaId,
         fact: Fact,
     ) -> Result<bool, StoreError> {
+        self.give_out(now, saga)?;
+        self.catch_up(now, saga)?;
+        self.settle(now, saga, fact)
+    }
+
+    /// The same, for one who has looked that nothing goes before it.
+    pub(super) fn settle(
+        &mut self,
+        now: Time,
+        saga: SagaId,
+        fact: Fact,
+    ) -> Result<bool, StoreError> {
         let accepts = |it: &State| it.accepts(&fact);
         if !self.state(saga)?.is_some_and(accepts) {
             return Ok(false);
@@ -97,6 +109,13 @@ impl<S: Store> Core<S> {
             Err(err) if err.is_damage() => self.set_aside(saga, &err).map(|()| false),
             taken => taken.map(|()| true),
         }
+    }
+
+    /// Takes what a turn of the saga weighs from the room of the input.
+    pub(super) fn weigh_turn(&mut self, saga: SagaId) -> Result<(), StoreError> {
+        let entries = self.state(saga)?.map_or(0, |it| it.entries as usize);
+        self.room = self.room.saturating_sub(1 + entries / ENTRIES_OF_ONE);
+        Ok(())
     }
 
     /// Begins a saga. Its id must be new.
@@ -251,6 +270,7 @@ impl<S: Store> Core<S> {
     pub(super) fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         /// What may be decided before it is weighed again what is open: that folds the journal.
         const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
+        self.give_out(now, saga)?;
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = state.start.clone() else { return Ok(()) };
         let before = Facets::of(&state, 0);
@@ -392,8 +412,9 @@ impl<S: Store> Core<S> {
         for effect in gone(&before.wanted, &after.wanted, place) {
             match effect {
                 // What has not left yet need not be called back.
-                Effect::Send(request) if self.sends.remove(&request.id) => {
-                    self.effects.retain(|it| it != effect);
+                Effect::Send(Request { id, .. }) if self.sends.remove(id) => {
+                    let is_it = |it: &Effect| matches!(it, Effect::Send(it) if it.id == *id);
+                    self.effects.retain(|it| !is_it(it));
                 }
                 Effect::Send(request) => self.effects.push(Effect::Forget(request.id.clone())),
                 Effect::Publish { saga, step, .. } => {
@@ -408,20 +429,6 @@ impl<S: Store> Core<S> {
             }
             self.effects.push(effect.clone());
         }
-    }
-
-    /// The answer to a question is found by the event and key under which services know it, and by
-    /// the id of its announcement, which is the step's.
-    fn note_decided(&mut self, decided: DecidedRow, state: &State) -> Result<(), StoreError> {
-        let of_step = state.asked.iter().filter(|it| it.step == decided.step);
-        for asked in of_step {
-            let Some(by) = &asked.decided else { continue };
-            let (approved, by) = (by.approved, by.by.clone());
-            let row = DecidedRow { approved, by, ..decided.clone() };
-            self.txn.put(Table::Decided, &decided_key(&asked.event, &asked.key), &row)?;
-            self.txn.put(Table::Decided, &announced_key(&row.id), &row)?;
-        }
-        Ok(())
     }
 }
 
@@ -438,23 +445,6 @@ pub(super) fn running<'a>(start: &'a Start, seq: u32, fact: &'a Fact) -> Running
         seq,
         step: Cow::Borrowed(fact.step()),
     }
-}
-
-/// What is to be known of the question that the entry answers, if it answers one.
-fn decided_of(state: &State, entry: &Entry) -> Option<DecidedRow> {
-    let Fact::Received { step, event_id, body, .. } = &entry.fact else { return None };
-    let wait = state.waits.iter().find(|it| it.step == *step)?;
-    let ask = wait.ask.as_ref()?;
-    Some(DecidedRow {
-        position: entry.position,
-        saga: state.start.as_ref()?.saga,
-        step: step.clone(),
-        approved: false,
-        by: String::new(),
-        id: event_id.clone(),
-        seen: Some(ask.seen(event_id)),
-        announced: Some((wait.key.clone(), hex(&body.digest()))),
-    })
 }
 
 /// The row by which a saga is found under its business key.

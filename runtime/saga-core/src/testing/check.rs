@@ -127,7 +127,10 @@ fn owed(effects: &[Effect]) -> Owed {
     let (mut sends, mut publishes) = Owed::default();
     for effect in effects {
         match effect {
-            Effect::Send(it) => drop(sends.insert(it.id.clone(), it.clone())),
+            Effect::Send(it) => {
+                let request = Request { is_recovered: false, ..it.clone() };
+                sends.insert(it.id.clone(), request);
+            }
             Effect::Publish { saga, step, .. } => {
                 publishes.insert((*saga, step.clone()), effect.clone());
             }

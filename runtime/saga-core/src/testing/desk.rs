@@ -146,7 +146,8 @@ impl Desk {
         for effect in effects {
             match effect {
                 Effect::Send(request) => {
-                    let old = self.asked.insert(request.id.clone(), request.clone());
+                    let asked = Request { is_recovered: false, ..request.clone() };
+                    let old = self.asked.insert(request.id.clone(), asked);
                     assert_eq!(old, None, "a request is not sent while it is under way");
                 }
                 Effect::Forget(id) => {
@@ -286,6 +287,11 @@ impl Desk {
     /// Time passes in which nothing runs.
     pub fn skip(&mut self, time: Duration) {
         self.now = self.now.after(time);
+    }
+
+    /// The host believes this time from now on.
+    pub fn set_clock(&mut self, now: Time) {
+        self.now = now;
     }
 
     /// The clock is set back.

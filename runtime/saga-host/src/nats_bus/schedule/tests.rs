@@ -18,9 +18,11 @@ fn request(number: u32, subject: &str) -> Request {
         body: Payload::null(),
         undo: None,
         attempt_class: 1,
+        is_recovered: false,
         since: Time(0),
         retry: Retry::DEFAULT.into(),
         saga_key: "k".into(),
+        began: Time(0),
     }
 }
 

@@ -1,0 +1,263 @@
+//! What is too much for one input goes on behind others: rows and journals of each input are
+//! bounded, however much is stored, nothing is left out, and nothing overtakes.
+
+use super::{
+    counting::Counting,
+    fixtures::{DAY, Paid, Reserve},
+};
+use crate::{
+    abort::Abort,
+    core::{Core, HeadQuery, Limits, WORK_AT_ONCE},
+    ctx::Ctx,
+    effect::{Effect, Request, RequestId},
+    fold::Status,
+    id::Time,
+    input::{Answer, Answered, Arrival, Command, Input},
+    journal::Fact,
+    payload::Payload,
+    saga::{Declared, Registry, Saga, event, events},
+    store::MemoryStore,
+    testing::admin,
+};
+use serde_json::json;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Rows and records that one piece of work writes or reads at most.
+const ROWS_OF_ONE: usize = 8;
+
+/// Rows and records that one input may write, and as many may it read.
+const INPUT_ROWS_MAX: usize = WORK_AT_ONCE * ROWS_OF_ONE;
+
+/// A saga that is not in memory is read for its state, and for its code; so may be the one that the
+/// input is about.
+const INPUT_JOURNALS_MAX: usize = 2 * (WORK_AT_ONCE + 1);
+
+/// All of them hold for the same events, for a day.
+struct Hears;
+impl Saga for Hears {
+    const NAME: &'static str = "Hears";
+    type Input = String;
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Paid>().each()])
+    }
+    async fn run(ctx: Ctx, session: String) -> Result<String, Abort> {
+        let of_session = Paid::session().eq(&session);
+        let first = ctx.when::<Paid>("all").filter(of_session).within(DAY).await?;
+        let second = ctx.when::<Paid>("all").within(DAY).await?;
+        Ok(format!("{first:?} {second:?}"))
+    }
+}
+
+struct Asks;
+impl Saga for Asks {
+    const NAME: &'static str = "Asks";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        Vec::new()
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        ctx.call(Reserve::of("1")).await?;
+        ctx.call(Reserve::of("2")).await?;
+        Ok(())
+    }
+}
+
+struct Rig {
+    core: Core<Counting>,
+    asked: Vec<Request>,
+    now: Time,
+    tickets: u64,
+    /// The most that one input has written, and read.
+    most: (usize, usize),
+    most_journals: usize,
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<Hears>(&()).unwrap();
+    registry.register::<Asks>(&()).unwrap();
+    registry
+}
+
+impl Rig {
+    fn over(store: MemoryStore, now: Time) -> Rig {
+        let core = Core::open(Counting::over(store), registry(), Limits::default(), now).unwrap();
+        let (asked, most) = (Vec::new(), (0, 0));
+        let most_journals = core.store().journals_read();
+        Rig { core, asked, now, tickets: 0, most, most_journals }
+    }
+
+    fn new() -> Rig {
+        Rig::over(MemoryStore::new(Uuid::from_u128(7)), Time(1_000))
+    }
+
+    /// Another process, over what was durable.
+    fn reopened(&self) -> Rig {
+        let mut rig = Rig::over(self.core.store().store.clone(), self.now);
+        rig.commit();
+        rig
+    }
+
+    fn input(&mut self, input: Input) {
+        self.core.store().forget_reads();
+        self.core.handle(self.now, input).unwrap();
+        let read = self.core.store().rows_read();
+        self.most = (self.most.0.max(self.core.batch_rows()), self.most.1.max(read));
+        self.most_journals = self.most_journals.max(self.core.store().journals_read());
+        self.commit();
+    }
+
+    fn commit(&mut self) {
+        for effect in self.core.commit().unwrap() {
+            if let Effect::Send(request) = effect {
+                self.asked.push(request);
+            }
+        }
+    }
+
+    fn start(&mut self, definition: &str, input: serde_json::Value) {
+        self.tickets += 1;
+        let (ticket, key) = (self.tickets, Some(format!("k{}", self.tickets)));
+        let (definition, input) = (definition.to_owned(), Payload::of(&input).unwrap());
+        let command = Command::Start { definition, key, input };
+        self.input(Input::Asked { ticket, actor: admin(), command });
+    }
+
+    fn pay(&mut self, id: &str, session: &str) {
+        self.tickets += 1;
+        let body = Payload::of(&json!({ "order": "all", "session": session })).unwrap();
+        let (name, id, source) = ("pay.completed".to_owned(), id.to_owned(), "pay".to_owned());
+        let (ticket, at) = (self.tickets, self.now);
+        self.input(Input::Arrived(Arrival { ticket, name, id, source, key: None, body, at }));
+    }
+
+    fn answer(&mut self, request: &Request) {
+        let (RequestId { saga, step, is_undo }, epoch) = (request.id.clone(), request.epoch);
+        let answer = Answer::Ok(Payload::null());
+        self.input(Input::Answered(Answered { saga, epoch, step, is_undo, answer }));
+    }
+
+    fn go_on(&mut self) {
+        while self.core.has_more() {
+            self.input(Input::GoOn);
+        }
+    }
+
+    fn is_bounded(&self) {
+        let (written, read) = self.most;
+        assert!(written <= INPUT_ROWS_MAX, "{written} rows and records written by one input");
+        assert!(read <= INPUT_ROWS_MAX, "{read} rows and records read by one input");
+        let journals = self.most_journals;
+        assert!(journals <= INPUT_JOURNALS_MAX, "{journals} journals read by one input");
+    }
+
+    /// The events that each saga took, in order → how many took just these.
+    fn taken(&self) -> BTreeMap<Vec<String>, usize> {
+        let mut taken = BTreeMap::new();
+        let query = HeadQuery { limit: usize::MAX, ..HeadQuery::default() };
+        for head in self.core.heads(&query).unwrap() {
+            let journal = self.core.journal(head.id).unwrap();
+            let ids = journal.into_iter().filter_map(|it| match it.fact {
+                Fact::Received { event_id, .. } => Some(event_id),
+                _ => None,
+            });
+            *taken.entry(ids.collect()).or_default() += 1;
+        }
+        taken
+    }
+}
+
+fn ids(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|it| (*it).to_owned()).collect()
+}
+
+#[test]
+fn an_event_for_many_sagas_is_copied_in_pieces_and_each_gets_it_once() {
+    for sagas in [300, 600] {
+        let mut rig = Rig::new();
+        (0..sagas).for_each(|_| rig.start("Hears", json!("s")));
+        rig.pay("e1", "s");
+        assert!(rig.core.has_more());
+        // Another one, before all have the first one; then the process dies.
+        rig.pay("e2", "s");
+        let most = rig.most;
+        let mut rig = rig.reopened();
+        rig.most = most;
+        rig.tickets = 1_000;
+        rig.start("Hears", json!("too late"));
+        rig.go_on();
+        rig.is_bounded();
+        let expected = BTreeMap::from([(ids(&["e1", "e2"]), sagas), (ids(&[]), 1)]);
+        assert_eq!(rig.taken(), expected);
+    }
+}
+
+/// The deadlines of all have passed when the clock is read next: those who held when the event came
+/// have it all the same, as if they had got it at once.
+#[test]
+fn what_comes_later_does_not_overtake_a_copy_that_is_still_owed() {
+    let mut rig = Rig::new();
+    (0..300).for_each(|_| rig.start("Hears", json!("s")));
+    rig.pay("e1", "s");
+    rig.now = rig.now.after(DAY);
+    let watermark = rig.now;
+    let before = rig.most;
+    rig.input(Input::Tick { watermark });
+    rig.most = before;
+    rig.go_on();
+    assert_eq!(rig.taken(), BTreeMap::from([(ids(&["e1"]), 300)]));
+}
+
+#[test]
+fn a_copy_goes_only_to_those_whose_filter_lets_it_through() {
+    let mut rig = Rig::new();
+    (0..200).for_each(|it| rig.start("Hears", json!(if it % 2 == 0 { "even" } else { "odd" })));
+    rig.pay("e1", "odd");
+    rig.go_on();
+    assert_eq!(rig.taken(), BTreeMap::from([(ids(&["e1"]), 100), (ids(&[]), 100)]));
+}
+
+#[test]
+fn a_start_gives_out_what_is_owed_in_pieces_each_request_once() {
+    for sagas in [300, 600] {
+        let mut rig = Rig::new();
+        (0..sagas).for_each(|_| rig.start("Asks", json!(null)));
+        let first: Vec<RequestId> = rig.asked.iter().map(|it| it.id.clone()).collect();
+        let mut rig = rig.reopened();
+        let owed = rig.core.owed();
+        assert_eq!((owed.calls, owed.publishes), (sagas, 0), "what the start says");
+        assert!(rig.core.has_more());
+        // The one whose turn comes last is answered before.
+        let last = first.iter().max().unwrap().clone();
+        let answered = Answer::Ok(Payload::null());
+        let (saga, step) = (last.saga, last.step.clone());
+        let answered = Answered { saga, epoch: 0, step, is_undo: false, answer: answered };
+        rig.input(Input::Answered(answered));
+        rig.go_on();
+        rig.is_bounded();
+        let recovered: Vec<RequestId> = rig.asked.iter().map(|it| it.id.clone()).collect();
+        let mut once = recovered.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), recovered.len(), "none is given out twice");
+        let new = rig.asked.iter().filter(|it| !it.is_recovered).collect::<Vec<_>>();
+        assert_eq!(new.len(), 1, "the answered saga's next call");
+        assert_eq!(new[0].id.saga, last.saga);
+        assert!(!recovered.contains(&last), "what was answered is not asked again");
+        assert_eq!(recovered.len(), sagas);
+        for request in std::mem::take(&mut rig.asked) {
+            rig.answer(&request);
+        }
+        for request in std::mem::take(&mut rig.asked) {
+            rig.answer(&request);
+        }
+        let status = Some(Status::Completed);
+        let query = HeadQuery { status, limit: usize::MAX, ..HeadQuery::default() };
+        assert_eq!(rig.core.heads(&query).unwrap().len(), sagas);
+    }
+}

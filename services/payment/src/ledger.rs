@@ -7,8 +7,8 @@
 //! | `order/<order id>` | the id of the order's newest session |
 //! | `told/<session id>/completed` and `…/failed` | the id of the event that told it |
 //! | `paid/<session id>` | [`PaidRow`]: what was told to be paid |
-//! | `contradiction/<order id>/<event id>` | [`Contradiction`] |
 //! | `unreadable/<session id>` | nothing: it was paid, and nobody can read how much |
+//! | `contradiction/<order id>/<event id>` | [`Contradiction`] |
 //! | `payment…`, `refund-of/…` | payments, refunds and disputes (see `payments`) |
 //! | `refund/<session id>` | the rounds of our own refund (see `refund`) |
 //! | `hook/…` | webhooks (see `hooks`) |
@@ -18,8 +18,9 @@
 //!
 //! What is told to be paid is what the provider says was paid, also when that is not what the
 //! session was opened over: whoever holds for the money compares it with what it costs. What it
-//! says and we cannot read is told to nobody. It is logged, the session stays unsettled, and whoever
-//! looks it up or voids it is refused until it can be read: so a person sees to it.
+//! says and we cannot read is told to nobody. The order's ledger shows it, the session stays
+//! unsettled, and whoever looks it up or voids it is refused until it can be read: so a person sees
+//! to it.
 
 mod how_much;
 pub(crate) mod payments;
@@ -63,7 +64,7 @@ struct PaidRow {
     money: Money,
 }
 
-/// What was told of a session whose payment was told otherwise.
+/// What was told of a session whose payment was told otherwise, or in a way that cannot be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Contradiction {
@@ -73,7 +74,7 @@ pub(crate) struct Contradiction {
     /// The payment of which it speaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
-    /// What was paid by it.
+    /// What was paid by it; absent where that is not said or cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     amount: Option<Amount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,7 +159,10 @@ pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Sett
     }
     if is_unreadable {
         tracing::error!(?said, "a payment cannot be read: look at the provider");
-        tx.put(unreadable_key(&said.session_id), []);
+        note_contradiction(tx, &said, at)?;
+        if tx.get(told_key(&said.session_id, COMPLETED).as_bytes())?.is_none() {
+            tx.put(unreadable_key(&said.session_id), []);
+        }
         return Ok(Settled::Unreadable);
     }
     let (what, subject) = match said.status {
@@ -172,6 +176,7 @@ pub(crate) fn settle(tx: &mut Tx, said: Said, at: DateTime<Utc>) -> Outcome<Sett
         return if what == COMPLETED { paid_again(tx, &said, at) } else { Ok(Settled::Known) };
     }
     let opened_over = row.map(|row| Money { amount: row.amount, currency: row.currency });
+    // Of a failure that cannot be read the price says what it was about: no money has come.
     let Some(money) = said.money.money().or(opened_over) else {
         return Ok(Settled::NoAmount);
     };
@@ -243,12 +248,13 @@ fn note_contradiction(tx: &mut Tx, said: &Said, at: DateTime<Utc>) -> Outcome<()
     if CONTRADICTIONS_MAX <= tx.scan(of_order.as_bytes(), None, CONTRADICTIONS_MAX)?.len() {
         return Ok(());
     }
+    let money = said.money.money();
     let row = Contradiction {
         event_id: said.event_id.clone(),
         session_id: said.session_id.clone(),
         payment_id: said.payment_id.clone(),
-        amount: said.money.money().map(|it| it.amount),
-        currency: said.money.money().map(|it| it.currency),
+        amount: money.map(|it| it.amount),
+        currency: money.map(|it| it.currency),
         at,
     };
     Ok(tx.put_json(format!("{of_order}{}", said.event_id), &row)?)

@@ -12,8 +12,8 @@
 //! Webhooks come in any order: what is told of a payment before anybody says whose it is stays here
 //! untold until then. A refund is known by its id, with one exception: `charge.refunded` names a
 //! sum, and what nobody has named by its id is shown as one refund of the charge, which goes as
-//! soon as the real one is named. A sum holds no refund that had failed before it was told, which the
-//! provider's clock decides: webhooks say when they were made, and come in any order.
+//! soon as the real one is named. A sum holds no refund that had failed before it was told, which
+//! the provider's clock decides: webhooks say when they were made, and come in any order.
 
 use super::Money;
 use chrono::{DateTime, Utc};

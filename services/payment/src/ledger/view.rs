@@ -18,8 +18,8 @@ pub(crate) struct OrderLedger {
     session: Option<SessionView>,
     /// Payments, by id.
     payments: Vec<PaymentView>,
-    /// What the provider told that does not fit to what it had told before: somebody has to look
-    /// there.
+    /// What the provider told that does not fit to what it had told before, or that cannot be read:
+    /// somebody has to look there.
     contradictions: Vec<Contradiction>,
 }
 

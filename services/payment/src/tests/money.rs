@@ -433,6 +433,9 @@ fn a_payment_whose_money_cannot_be_read_is_told_as_no_other() {
         back["metadata"] = json!({ "order_id": "o-1" });
         assert_eq!(ledger.take(&(kind, back)), Verdict::Held, "{amount} {currency}");
         assert_eq!(events(&ledger.db), [] as [Value; 0], "{amount} {currency}");
+        let seen = ledger.seen();
+        assert_eq!(seen["session"]["status"], "processing", "{seen}");
+        assert_eq!(seen["contradictions"][0]["eventId"], "evt_1", "{seen}");
         // Once it can be read, it counts.
         assert_eq!(ledger.take(&completed()), Verdict::Published);
         assert_eq!(ledger.told("payments.trigger.completed")[0]["amount"], "149.99");

@@ -203,6 +203,10 @@ pub(crate) struct DeclaredEvent {
     pub(crate) is_decision: bool,
     /// Every open wait takes a copy.
     pub(crate) is_copied: bool,
+    /// When a version was first linked that does not declare it any more, if one is: sagas of an
+    /// older one may hold for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) former_since: Option<Time>,
 }
 
 /// The answer to a question that services know by event and key.

@@ -200,13 +200,15 @@ fn calls(state: &State) -> Vec<HeadCall> {
         subject: it.command.subject.clone(),
         since: it.since,
         stopped: None,
-        warned: it.failed.clone(),
+        warned: it.failed.as_deref().map(short),
     });
     calls.chain(undos).chain(publishes).collect()
 }
 
-/// The journal has all of it; a head has as many of them as requests are open.
+/// What a head keeps of the reason why something is not asked again: it has as many of them as
+/// requests are open, and the journal has all of it.
+pub(crate) const STOPPED_CHARS_MAX: usize = 200;
+
 fn short(stopped: &str) -> String {
-    const CHARS_MAX: usize = 200;
-    cut(stopped, CHARS_MAX).into_owned()
+    cut(stopped, STOPPED_CHARS_MAX).into_owned()
 }

@@ -13,7 +13,7 @@ use crate::{
     lanes::WaitRef,
     store::{Kind, Store, StoreError, Table},
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// An event of which not all have their copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,10 +189,12 @@ impl<S: Store> Core<S> {
         Ok(waits.into_iter().find(|it| event.as_ref().is_some_and(|by| it.filter.passes(&by.body))))
     }
 
-    /// What an earlier process has not copied to all. Those of a definition that is missing are
-    /// copied when it is back.
+    /// What an earlier process has not copied to all, also those of definitions that are missing.
     pub(super) fn find_copying(&mut self) -> Result<(), StoreError> {
-        for definition in self.registry.all().map(|it| it.name).collect::<Vec<_>>() {
+        let linked = self.registry.all().map(|it| it.name);
+        let all: BTreeSet<String> =
+            linked.map(str::to_owned).chain(self.missing.keys().cloned()).collect();
+        for definition in &all {
             self.each_of(Table::Copy, &short_hash(&[definition]), |core, (row_key, value)| {
                 let position = row_key.get(16..).and_then(|it| it.first_chunk());
                 let Some(position) = position.map(|it| u64::from_be_bytes(*it)) else {

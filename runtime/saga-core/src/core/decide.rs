@@ -16,6 +16,7 @@ use crate::{
     text::REASON_CHARS_MAX,
 };
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Open questions under one event and key that are looked at for the one that was shown.
 const QUESTIONS_MAX: usize = 64;
@@ -126,8 +127,9 @@ impl<S: Store> Core<S> {
             Target::Task(task) => vec![(task.saga, task.step.clone())],
             Target::Event { name, key } => {
                 let linked = self.registry.declaring(name).into_iter().map(|it| it.name);
-                let lanes = linked.chain(self.missing.keys().map(String::as_str));
-                let lanes = lanes.map(|it| Lane::of(it, name, key));
+                let missing = self.missing.keys().map(String::as_str);
+                let asking: BTreeSet<&str> = linked.chain(missing).collect();
+                let lanes = asking.into_iter().map(|it| Lane::of(it, name, key));
                 let asks = lanes.flat_map(|lane| self.waits.of(&lane).collect::<Vec<_>>());
                 let asks = asks.filter(|it| it.asks).take(QUESTIONS_MAX);
                 asks.map(|it| (it.saga, it.step.clone())).collect()

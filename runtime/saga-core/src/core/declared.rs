@@ -3,17 +3,29 @@
 
 use super::{
     Core,
-    routes::{KeptRow, unrouted_key},
+    reads::saga_of,
+    routes::{KeptRow, Routed, key_at, unrouted_key},
     search::ROWS_AT_ONCE,
 };
 use crate::{
     codec::{DeclaredEvent, DeclaredRow, EventRecord, IdentityRow, NoteRecord, decode},
     effect::{Outcome, Verdict},
-    id::{Position, Time, short_hash},
+    fold::Problem,
+    head::Head,
+    id::{Lane, Position, Time, short_hash},
     saga::{Definition, Route},
     store::{Kind, Store, StoreError, Table},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What definitions have missed that are linked now.
+#[derive(Default)]
+pub(super) struct Missed {
+    /// Names under which events may have come that one of them has not seen.
+    pub(super) names: BTreeSet<String>,
+    /// Those that were missing.
+    pub(super) back: BTreeSet<String>,
+}
 
 impl DeclaredRow {
     fn of(definition: &Definition) -> DeclaredRow {
@@ -22,6 +34,7 @@ impl DeclaredRow {
             key: Some(it.key.to_owned()),
             is_decision: it.is_decision,
             is_copied: it.route == Route::Each,
+            former_since: None,
         });
         let (definition, events) = (definition.name.to_owned(), events.collect());
         DeclaredRow { definition, events, missing_since: None }
@@ -29,26 +42,23 @@ impl DeclaredRow {
 }
 
 impl<S: Store> Core<S> {
-    /// Compares what is linked with what was linked before. Gives the names under which events may
-    /// have come that a definition has not seen.
-    pub(super) fn find_missing(&mut self, now: Time) -> Result<BTreeSet<String>, StoreError> {
-        let mut names = BTreeSet::new();
+    /// Compares what is linked with what was linked before.
+    pub(super) fn find_missing(&mut self, now: Time) -> Result<Missed, StoreError> {
+        let mut missed = Missed::default();
         let mut known: BTreeSet<String> = BTreeSet::new();
         for (key, value) in self.txn.some(Table::Declared, &[], None, usize::MAX)? {
             let mut row: DeclaredRow = decode(&value)?;
             known.insert(row.definition.clone());
             let of_row = row.events.iter().map(|it| it.name.clone());
-            if let Some(definition) = self.registry.get(&row.definition) {
-                if row != DeclaredRow::of(definition) {
-                    names.extend(definition.events.iter().map(|it| it.name.to_owned()));
-                }
+            if let Some(definition) = self.registry.get(&row.definition).cloned() {
+                self.find_former(now, &definition, row, &mut missed)?;
                 continue;
             }
             let since = row.missing_since.unwrap_or(now);
             let is_over = since.after_ms(self.limits.late_for_ms) < now;
             if is_over && self.oldest_live(&row.definition)?.is_none() {
                 // Nothing is owed to it any more; what was put aside for it alone can go.
-                names.extend(of_row);
+                missed.names.extend(of_row);
                 self.txn.delete(Table::Declared, &key);
                 continue;
             }
@@ -59,13 +69,82 @@ impl<S: Store> Core<S> {
             self.missing.insert(row.definition.clone(), row);
         }
         let new = self.registry.all().filter(|it| !known.contains(it.name));
-        names.extend(new.flat_map(|it| it.events.iter().map(|it| it.name.to_owned())));
-        Ok(names)
+        missed.names.extend(new.flat_map(|it| it.events.iter().map(|it| it.name.to_owned())));
+        Ok(missed)
+    }
+
+    /// Compares a definition that is linked with what it declared before. What older versions
+    /// declared, and it does not, is missing like what is not linked at all.
+    fn find_former(
+        &mut self,
+        now: Time,
+        definition: &Definition,
+        mut row: DeclaredRow,
+        missed: &mut Missed,
+    ) -> Result<(), StoreError> {
+        let linked = DeclaredRow::of(definition);
+        let events = std::mem::take(&mut row.events);
+        let is_back = |it: &DeclaredEvent| {
+            it.former_since.is_some() && definition.declared(&it.name).is_some()
+        };
+        if row.missing_since.is_some() || events.iter().any(is_back) {
+            missed.back.insert(definition.name.to_owned());
+        }
+        row.events.extend(events.iter().filter(|it| it.former_since.is_none()).cloned());
+        if row != linked {
+            missed.names.extend(linked.events.into_iter().map(|it| it.name));
+        }
+        let is_alive = self.oldest_live(definition.name)?.is_some();
+        let mut former = Vec::new();
+        for event in events.into_iter().filter(|it| definition.declared(&it.name).is_none()) {
+            let since = event.former_since.unwrap_or(now);
+            if is_alive || now <= since.after_ms(self.limits.late_for_ms) {
+                former.push(DeclaredEvent { former_since: Some(since), ..event });
+            } else {
+                missed.names.insert(event.name);
+            }
+        }
+        if !former.is_empty() {
+            let name = definition.name.to_owned();
+            let (definition, events, missing_since) = (name.clone(), former, None);
+            self.missing.insert(name, DeclaredRow { definition, events, missing_since });
+        }
+        Ok(())
+    }
+
+    /// Lets the code see what its sagas were told while it was not linked.
+    pub(super) fn tell_those_back(
+        &mut self,
+        now: Time,
+        back: &BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        if back.is_empty() {
+            return Ok(());
+        }
+        let told = self.each(Table::Open, |core, (key, value)| {
+            let Some(saga) = saga_of(&key) else { return Ok(()) };
+            let Some(head) = core.shown(saga, decode::<Head>(&value).map(Some))? else {
+                return Ok(());
+            };
+            let is_stuck = head.attention.is_some_and(|it| it.problem == Problem::Stuck);
+            if !is_stuck || head.paused || !back.contains(&head.definition) {
+                return Ok(());
+            }
+            match core.apply_held(now, saga) {
+                Err(err) if err.is_damage() => core.set_aside(saga, &err)?,
+                applied => applied?,
+            }
+            core.room = core.limits.work_at_once;
+            core.go_on(now)
+        });
+        told.map(drop)
     }
 
     /// Writes what is declared now, once everything was offered that was put aside.
     pub(super) fn note_declared(&mut self) -> Result<(), StoreError> {
-        for row in self.registry.all().map(DeclaredRow::of).collect::<Vec<_>>() {
+        for mut row in self.registry.all().map(DeclaredRow::of).collect::<Vec<_>>() {
+            let former = self.missing.get(&row.definition).into_iter();
+            row.events.extend(former.flat_map(|it| it.events.clone()));
             let key = short_hash(&[&row.definition]);
             if self.txn.get::<DeclaredRow>(Table::Declared, &key)?.as_ref() != Some(&row) {
                 self.txn.put(Table::Declared, &key, &row)?;
@@ -81,11 +160,9 @@ impl<S: Store> Core<S> {
 
     /// What a definition says of an event, also while it is missing.
     pub(super) fn declared(&self, definition: &str, name: &str) -> Option<DeclaredEvent> {
-        let row = match self.registry.get(definition) {
-            Some(definition) => DeclaredRow::of(definition),
-            None => self.missing.get(definition)?.clone(),
-        };
-        row.events.into_iter().find(|it| it.name == name)
+        let linked = self.registry.get(definition).map(DeclaredRow::of);
+        let rows = linked.iter().chain(self.missing.get(definition));
+        rows.flat_map(|it| &it.events).find(|it| it.name == name).cloned()
     }
 
     /// Whether a definition is missing that has not ruled on an event of this name.
@@ -95,6 +172,45 @@ impl<S: Store> Core<S> {
             it.events.iter().any(|event| event.name == name && !event.is_decision)
         };
         self.missing.values().any(|it| declares(it) && !is_ruled(&it.definition))
+    }
+
+    /// Gives an event to sagas that hold for it, and whose definition is missing. Their deadlines
+    /// pass as well meanwhile, and what came in time has to come first. Their code sees it when it
+    /// is back.
+    pub(super) fn give_to_missing(
+        &mut self,
+        now: Time,
+        position: Position,
+        event: &EventRecord,
+        ruled: &[Verdict],
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let is_ruled = |it: &str| ruled.iter().any(|by| by.definition.as_deref() == Some(it));
+        let hears = |it: &DeclaredRow| {
+            let mut events = it.events.iter().filter(|it| !it.is_decision);
+            let declared = events.find(|it| it.name == event.name)?;
+            Some((it.definition.clone(), declared.clone()))
+        };
+        let missing = self.missing.values().filter(|it| !is_ruled(&it.definition));
+        let missing: Vec<(String, DeclaredEvent)> = missing.filter_map(hears).collect();
+        let mut verdicts = Vec::new();
+        for (definition, declared) in missing {
+            let key = match (&declared.key, &event.key) {
+                (None, None) => continue, // An older build knew the name alone.
+                (pointer, _) => key_at(event, pointer.as_deref().unwrap_or_default()),
+            };
+            let (Ok(key), Ok(_)) = (key, event.body.tree()) else { continue };
+            let lane = Lane::of(&definition, &event.name, &key);
+            if self.is_looked_at(&lane) {
+                continue; // It is behind those that came before it.
+            }
+            let routed = Routed::of(position, event, key, lane);
+            let route = if declared.is_copied { Route::Each } else { Route::Oldest };
+            if let Some(first) = self.give(now, &definition, &routed, route)? {
+                let (definition, outcome) = (Some(definition), Outcome::Consumed);
+                verdicts.push(Verdict { definition, outcome, saga: Some(first), detail: None });
+            }
+        }
+        Ok(verdicts)
     }
 
     /// Offers what came under these names to those who have not seen it, in the order in which it

@@ -115,13 +115,14 @@ impl<S: Store> Core<S> {
         core.reindexed = core.reindex()?;
         core.upgrade_lanes(now)?;
         core.count_kept()?;
-        let unseen = core.find_missing(now)?;
+        let missed = core.find_missing(now)?;
         core.index_heads()?;
         core.give_out_owed(now)?;
         core.find_copying()?;
         core.find_leaving()?;
         core.find_sweeps()?;
-        core.offer_unrouted(now, &unseen)?;
+        core.tell_those_back(now, &missed.back)?;
+        core.offer_unrouted(now, &missed.names)?;
         core.note_declared()?;
         Ok(core)
     }

@@ -62,7 +62,8 @@ enum Kept {
 
 impl<S: Store> Core<S> {
     /// Every definition that declares the name receives the event once; those that ruled on it
-    /// before have received it. It is offered again when a definition is linked that is missing.
+    /// before have received it. Of those that are missing, sagas that hold for it do; else it is
+    /// offered again when their definition is linked.
     pub(super) fn route_all(
         &mut self,
         now: Time,
@@ -73,20 +74,22 @@ impl<S: Store> Core<S> {
         let has_ruled = |it: &str| ruled.iter().any(|by| by.definition.as_deref() == Some(it));
         let mut hearing = self.hearing(&event.name);
         hearing.retain(|it| !has_ruled(it.name));
-        let is_unrouted = hearing.is_empty() && ruled.iter().all(|it| it.definition.is_none());
-        if is_unrouted || self.is_missed(&event.name, ruled) {
+        let mut verdicts = Vec::with_capacity(hearing.len());
+        for definition in &hearing {
+            let (outcome, saga, detail) = self.route(now, definition, position, event)?;
+            let definition = Some(definition.name.to_owned());
+            verdicts.push(Verdict { definition, outcome, saga, detail });
+        }
+        verdicts.extend(self.give_to_missing(now, position, event, ruled)?);
+        let ruled: Vec<Verdict> = ruled.iter().chain(&verdicts).cloned().collect();
+        let is_unrouted = ruled.iter().all(|it| it.definition.is_none());
+        if is_unrouted || self.is_missed(&event.name, &ruled) {
             let key = unrouted_key(&event.name, position);
             self.txn.put(Table::Unrouted, &key, &KeptRow { position })?;
         }
         if is_unrouted {
             let outcome = Outcome::Unrouted;
             return Ok(vec![Verdict { definition: None, outcome, saga: None, detail: None }]);
-        }
-        let mut verdicts = Vec::with_capacity(hearing.len());
-        for definition in &hearing {
-            let (outcome, saga, detail) = self.route(now, definition, position, event)?;
-            let definition = Some(definition.name.to_owned());
-            verdicts.push(Verdict { definition, outcome, saga, detail });
         }
         Ok(verdicts)
     }
@@ -138,7 +141,7 @@ impl<S: Store> Core<S> {
     }
 
     /// Whether a wait has not looked at all that the lane keeps.
-    fn is_looked_at(&self, lane: &Lane) -> bool {
+    pub(super) fn is_looked_at(&self, lane: &Lane) -> bool {
         let is_looking = |it: &WaitRef| {
             self.opened.iter().any(|look| look.saga == it.saga && look.step == it.step)
         };
@@ -149,7 +152,7 @@ impl<S: Store> Core<S> {
 
     /// Gives an event to whoever holds for it, and says who was the first. A saga that is set aside
     /// takes nothing, or one that goes on meanwhile: the next one may.
-    fn give(
+    pub(super) fn give(
         &mut self,
         now: Time,
         definition: &str,
@@ -412,12 +415,17 @@ impl<S: Store> Core<S> {
 
 /// The business key of an event: as its publisher says, or as its body does.
 pub(super) fn key_of(event: &EventRecord, declared: &Declared) -> Result<String, String> {
+    key_at(event, declared.key)
+}
+
+/// The same, where its body has it at this pointer.
+pub(super) fn key_at(event: &EventRecord, pointer: &str) -> Result<String, String> {
     let key = match &event.key {
         Some(key) => key.clone(),
         None => {
             let tree = event.body.tree().map_err(|err| unreadable(&err))?;
-            let key = tree.at(declared.key).and_then(Tree::key).map(Cow::into_owned);
-            key.ok_or_else(|| format!("no key: no header Fermata-Key, and no {}", declared.key))?
+            let key = tree.at(pointer).and_then(Tree::key).map(Cow::into_owned);
+            key.ok_or_else(|| format!("no key: no header Fermata-Key, and no {pointer}"))?
         }
     };
     checked_key(key)

@@ -47,8 +47,13 @@ impl<S: Store> Core<S> {
             core.txn.put(Table::Open, &key, &head).map(drop)
         })?;
         for (definition, names) in names {
-            let event =
-                |name| DeclaredEvent { name, key: None, is_decision: false, is_copied: false };
+            let event = |name| DeclaredEvent {
+                name,
+                key: None,
+                is_decision: false,
+                is_copied: false,
+                former_since: None,
+            };
             let (key, events) = (short_hash(&[&definition]), names.into_iter().map(event));
             let (events, missing_since) = (events.collect(), Some(now));
             self.txn.put(

@@ -5,6 +5,7 @@ use crate::{
     id::{Path, Time},
     journal::{Command, Fact, Hold},
     payload::Payload,
+    text::cut,
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -56,11 +57,11 @@ impl State {
             Fact::Undone { step } => drop(self.settle_undo(at, step)),
             Fact::UndoWaived { step, by, reason } => self.waive(at, step, by, reason),
             Fact::UndoRejected { step, reason, .. } => {
-                let undo = self.asked_undo_mut(step).into_iter();
+                let undo = self.owed_undo_mut(step).into_iter();
                 undo.for_each(|it| it.failed = Some(reason.clone()));
             }
             Fact::UndoSilent { step, reason } => {
-                let undo = self.asked_undo_mut(step).into_iter();
+                let undo = self.owed_undo_mut(step).into_iter();
                 undo.for_each(|it| it.silent = Some(reason.clone()));
             }
             Fact::Paused { .. } => self.paused = true,
@@ -159,12 +160,15 @@ impl State {
     }
 
     fn waive(&mut self, at: Time, step: &Path, by: &str, reason: &str) {
+        /// It stands in the head; the journal has all of it.
+        const CHARS_MAX: usize = 2_000;
         let Some(undo) = self.settle_undo(at, step) else { return };
         let said = format!("undo {} was waived by {by}: {reason}", undo.command.subject);
-        self.waived = Some(match self.waived.take() {
+        let said = match self.waived.take() {
             Some(before) => format!("{before}; {said}"),
             None => said,
-        });
+        };
+        self.waived = Some(cut(&said, CHARS_MAX).into_owned());
     }
 
     pub(super) fn note_asked(&mut self, step: &Path, event: &str, key: &str) {

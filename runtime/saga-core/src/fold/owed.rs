@@ -8,10 +8,16 @@
 use super::state::{State, Undo};
 use crate::{
     abort::Abort,
+    head::STOPPED_CHARS_MAX,
     id::{Path, Time},
     journal::Command,
 };
 use std::collections::BTreeMap;
+
+/// What the undos that are asked for at once may come to in the head, each with the longest reason
+/// why it is not asked again. With all else that a head has it has to fit into a row of the store,
+/// and no turn of the code is there to be refused.
+const ASKED_BYTES_MAX: usize = 2 << 20;
 
 impl State {
     pub(super) fn register(&mut self, step: &Path, command: &Command, of_call: bool) {
@@ -44,9 +50,9 @@ impl State {
         self.ask_undos(at);
     }
 
-    /// An undo was done, or given up.
+    /// An undo was done, or given up. An older build may have asked for more of them at once.
     pub(super) fn settle_undo(&mut self, at: Time, step: &Path) -> Option<Undo> {
-        let place = self.owed.iter().position(|it| it.is_asked && it.step == *step)?;
+        let place = self.owed.iter().position(|it| it.step == *step)?;
         let undo = self.owed.remove(place);
         self.ask_undos(at);
         Some(undo)
@@ -57,15 +63,18 @@ impl State {
         self.owed.iter().find(|it| it.is_asked && it.step == *step)
     }
 
-    pub(super) fn asked_undo_mut(&mut self, step: &Path) -> Option<&mut Undo> {
-        self.owed.iter_mut().find(|it| it.is_asked && it.step == *step)
+    pub(super) fn owed_undo_mut(&mut self, step: &Path) -> Option<&mut Undo> {
+        self.owed.iter_mut().find(|it| it.step == *step)
     }
 
-    /// Asks for what waits for nothing any more. What is asked for stays so.
+    /// Asks for what waits for nothing any more, as far as the head has room; the rest is asked for
+    /// when some of it is done. What is asked for stays so.
     fn ask_undos(&mut self, at: Time) {
         if self.owed.iter().all(|it| it.is_asked) {
             return;
         }
+        let asked = self.owed.iter().filter(|it| it.is_asked);
+        let mut bytes: usize = asked.map(Undo::head_bytes_max).sum();
         // For each arm of each chain the newest step that is still to be undone.
         let mut newest: BTreeMap<(Option<Path>, Vec<u32>), u32> = BTreeMap::new();
         for undo in &mut self.owed {
@@ -76,9 +85,26 @@ impl State {
                 *newest = number.max(*newest);
             }
             if is_free && !undo.is_asked {
+                bytes += undo.head_bytes_max();
+                if ASKED_BYTES_MAX < bytes {
+                    break;
+                }
                 (undo.is_asked, undo.since, undo.limit_from) = (true, at, at);
             }
         }
+    }
+}
+
+impl Undo {
+    /// The most that it comes to in the head, where its step stands twice: beside it, and beside
+    /// its timer.
+    fn head_bytes_max(&self) -> usize {
+        /// The names of its fields, and two times.
+        const FIELDS_BYTES: usize = 256;
+        /// JSON has six bytes for a control character.
+        const CHAR_BYTES_MAX: usize = 6;
+        let (subject, step) = (self.command.subject.len(), self.step.as_str().len());
+        FIELDS_BYTES + CHAR_BYTES_MAX * STOPPED_CHARS_MAX + subject + 2 * step
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     counting::Counting,
-    fixtures::{DAY, Paid, RefundLate, Reserve, Tracked, holds_for, saga, shop},
+    fixtures::{DAY, Paid, Placed, RefundLate, Reserve, Tracked, holds_for, saga, shop},
 };
 use crate::{
     abort::Abort,
@@ -259,6 +259,76 @@ fn what_came_while_a_definition_was_missing_is_offered_to_it_when_it_is_back() {
         desk.reply("pay.open", json!({ "session": "s1" }));
         assert_eq!(desk.requests()[0].subject, "courier.book", "it has its payment");
     }
+}
+
+/// Holds for money for a day, of either subject.
+struct Holds;
+impl Saga for Holds {
+    const NAME: &'static str = "holds";
+    type Input = Placed;
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Placed>().starts(), event::<Paid>()])
+    }
+    async fn run(ctx: Ctx, it: Placed) -> Result<String, Abort> {
+        let paid = ctx.when::<Paid>(it.order).within(DAY).await?;
+        Ok(paid.map_or("nothing".to_owned(), |it| it.session))
+    }
+}
+
+/// A version that holds for something else.
+struct HoldsNoMore;
+impl Saga for HoldsNoMore {
+    const NAME: &'static str = "holds";
+    const VERSION: u32 = 2;
+    type Input = Placed;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Placed>().starts(), event::<Tracked>()])
+    }
+    async fn run(ctx: Ctx, it: Placed) -> Result<(), Abort> {
+        ctx.when::<Tracked>(it.order).within(DAY).await.map(drop)
+    }
+}
+
+#[test]
+fn what_came_in_time_is_taken_though_the_code_was_missing_then_and_at_the_deadline() {
+    for meanwhile in [None, Some(others()), Some(with::<HoldsNoMore>())] {
+        let mut desk = Desk::new(with::<Holds>());
+        desk.event("shop.placed", json!({ "order": "o1" }));
+        let (saga, was_linked) = (desk.saga(), meanwhile.is_none());
+        meanwhile.into_iter().for_each(|it| desk.deploy(it));
+        desk.restart();
+        desk.wait_s(3_600);
+        for (name, session) in [("pay.failed", "first"), ("pay.completed", "second")] {
+            desk.event(name, json!({ "order": "o1", "session": session }));
+        }
+        desk.wait_s(2 * 86_400);
+        desk.look_at(saga);
+        if !was_linked {
+            desk.deploy(with::<Holds>());
+        }
+        assert_eq!(desk.head().output.unwrap().to_value(), json!("first"), "{was_linked}");
+    }
+}
+
+/// The event may be of use to others, which does not count for the older version.
+#[test]
+fn what_only_an_older_version_declares_is_put_aside_until_that_is_back() {
+    let mut desk = Desk::new(with::<Holds>());
+    desk.event("shop.placed", json!({ "order": "o1" }));
+    let mut newer = ledger();
+    newer.register::<HoldsNoMore>(&()).unwrap();
+    desk.deploy(newer);
+    for session in ["first", "second"] {
+        desk.event("pay.completed", json!({ "order": "o1", "session": session }));
+    }
+    desk.restart();
+    desk.deploy(with::<Holds>());
+    let outcomes = [1, 2].map(|it| verdict(&desk, it).outcome);
+    assert_eq!(outcomes, [Outcome::Consumed, Outcome::Unclaimed]);
 }
 
 /// Of several subjects the oldest event is the first, whatever they are called.

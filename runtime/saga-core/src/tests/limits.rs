@@ -10,11 +10,15 @@ use crate::{
     core::{HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX},
     ctx::Ctx,
     fold::Status,
-    input::{Action, Answer},
-    journal::{Decision, Ends},
+    head::Head,
+    id::{Path, Time},
+    input::{self, Action, Answer},
+    journal::{Command, Decision, Ends, Fact},
     message::{Event, Request},
+    payload::Payload,
     saga::{Declared, Registry, Saga, event, events},
-    testing::Desk,
+    store::VALUE_BYTES_MAX,
+    testing::{Desk, admin},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -410,4 +414,99 @@ fn a_definition_has_a_name_of_a_sensible_length() {
     }
     let error = Registry::new("test").register::<Unnamed>(&()).unwrap_err().to_string();
     assert!(error.ends_with("it may have 1 to 200"), "{error}");
+}
+
+/// As many arms as it is told, each of which registers what undoes it; then it holds.
+struct ManyUndos;
+impl Saga for ManyUndos {
+    const NAME: &'static str = "many-undos";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        holds_for()
+    }
+    async fn run(ctx: Ctx, undos: u32) -> Result<(), Abort> {
+        let arms = (0..undos).map(|it| {
+            let ctx = ctx.clone();
+            async move {
+                ctx.undo(Release::of(&it.to_string()));
+                Ok::<(), Abort>(())
+            }
+        });
+        ctx.join_all(arms).await?;
+        ctx.when::<Paid>("o1").forever().await.map(drop)
+    }
+}
+
+#[test]
+fn undos_beside_each_other_are_asked_for_as_far_as_the_head_has_room() {
+    const UNDOS: u32 = 2_000;
+    let mut desk = Desk::of::<ManyUndos>(&());
+    desk.start("many-undos", "k", json!(UNDOS));
+    desk.moved(Action::Cancel);
+    let asked = desk.requests();
+    assert!((1_000..UNDOS as usize).contains(&asked.len()), "{} at once", asked.len());
+    desk.answer(&asked[0].id, Answer::Ok(Payload::null()));
+    assert_eq!(desk.requests().len(), asked.len(), "the next one follows");
+}
+
+/// A cancel, a timer and an answer are no turns that could be refused.
+#[test]
+fn many_undos_make_no_head_that_a_store_refuses_whatever_services_say_of_them() {
+    let mut desk = Desk::of::<ManyUndos>(&());
+    desk.start("many-undos", "k", json!(0));
+    for (undos, depth) in [(10_000, 1), (3_000, 100)] {
+        let mut state = desk.state();
+        let deep = "0.0.".repeat(depth);
+        for arm in 0..undos {
+            let step = format!("{deep}1.{arm}.0").parse().unwrap();
+            let command = Command { subject: "stock.release".to_owned(), body: Payload::null() };
+            state.decide(Time(1), (1, arm), &Decision::Undo { step, command });
+        }
+        let (abort, ends) = (Abort::failed("cancelled"), Ends::Cancelled);
+        state.decide(Time(2), (2, 0), &Decision::Abort { abort, ends });
+        let asked: Vec<Path> =
+            state.owed.iter().filter(|it| it.is_asked).map(|it| it.step.clone()).collect();
+        let (code, reason) = ("no".to_owned(), "\u{1}".repeat(1_000));
+        for step in asked {
+            let (code, reason) = (code.clone(), reason.clone());
+            state.learn(Time(3), &Fact::UndoRejected { step, code, reason });
+        }
+        let bytes = encoded_bytes(&Head::of(&state, 1));
+        assert!(HEAD_BYTES_MAX / 4 < bytes && bytes < VALUE_BYTES_MAX / 2, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn all_undos_are_asked_for_in_the_end() {
+    let mut desk = Desk::of::<ManyUndos>(&());
+    desk.start("many-undos", "k", json!(1_600));
+    let mut state = desk.state();
+    let (abort, ends) = (Abort::failed("cancelled"), Ends::Cancelled);
+    state.decide(Time(2), (2, 0), &Decision::Abort { abort, ends });
+    let mut undone = 0;
+    while let Some(step) = state.owed.iter().find(|it| it.is_asked).map(|it| it.step.clone()) {
+        state.learn(Time(3), &Fact::Undone { step });
+        undone += 1;
+    }
+    assert_eq!((undone, state.owed.len()), (1_600, 0));
+}
+
+#[test]
+fn what_people_have_given_up_is_kept_short_in_the_head() {
+    saga!(Waived(ctx) -> () {
+        (0..40).for_each(|it: u32| ctx.undo(Release::of(&it.to_string())));
+        ctx.when::<Paid>("o1").forever().await.map(drop)
+    });
+    let mut desk = started::<Waived>();
+    desk.moved(Action::Cancel);
+    let saga = desk.saga();
+    for _ in 0..30 {
+        desk.undo_rejected("stock.release", "no");
+        let reason = "\u{1F4A5}".repeat(1_000);
+        desk.ask(admin(), input::Command::Waive { saga, step: None, reason }).unwrap();
+    }
+    let bytes = encoded_bytes(&desk.head());
+    assert!(bytes < 30_000, "{bytes} bytes after 30 waives, in lists as well");
 }

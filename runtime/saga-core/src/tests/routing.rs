@@ -375,7 +375,7 @@ fn a_saga_whose_definition_was_away_gets_what_came_meanwhile() {
     assert_eq!(table.standing(), "p1 A Kept, B Consumed 1");
     table.play("B 1 6");
     table.desk.deploy(registry("A"));
-    assert_eq!(table.play("paid 1 7; paid 2 8"), "A Kept; A Kept");
+    assert_eq!(table.play("paid 1 7; paid 2 8"), "A Kept, B Consumed 2; A Kept");
     table.desk.restart();
     table.desk.deploy(registry("A B"));
     let standing = "p1 A Kept, B Consumed 1; p2 A Kept, B Consumed 2; p3 A Kept, B Kept";

@@ -204,3 +204,15 @@ async fn a_webhook_that_is_faster_than_the_answer_is_not_lost() {
     play.create("a").await;
     assert_eq!(play.status().unwrap(), ShipmentStatus::PickedUp);
 }
+
+#[tokio::test]
+async fn what_kept_the_courier_from_answering_is_told() {
+    // Let go at once: nobody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let _settings = settings(Some(&base));
+    let silent = wire::Courier::new(base).of_order("o-1").await;
+    let Err(WorkError::Failed(why)) = silent else { panic!("{silent:?}") };
+    assert!(why.contains("refused"), "{why}");
+}

@@ -5,7 +5,7 @@
 
 use super::{ProviderRefund, ProviderSession};
 use crate::settings::Settings;
-use chassis::{config::Secret, is_loopback};
+use chassis::{config::Secret, is_loopback, with_causes};
 use chrono::DateTime;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::DATE, redirect::Policy};
 use serde_json::Value;
@@ -151,7 +151,7 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
         // Errors of the client name the address, which has no secret in it.
-        let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
+        let unclear = |error: reqwest::Error| Failure::Unclear(with_causes(&error.without_url()));
         let response = request.send().await.map_err(unclear)?;
         let date = response.headers().get(DATE).and_then(|it| it.to_str().ok());
         if let Some(date) = date.and_then(|it| DateTime::parse_from_rfc2822(it).ok()) {
@@ -177,7 +177,7 @@ impl Client {
 }
 
 async fn read(mut response: Response) -> Result<Value, Failure> {
-    let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
+    let unclear = |error: reqwest::Error| Failure::Unclear(with_causes(&error.without_url()));
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unclear)? {

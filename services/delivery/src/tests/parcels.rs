@@ -134,9 +134,9 @@ impl Play {
 
     fn say(&self, status: ShipmentStatus) -> bool {
         let mut tx = Tx::over(&self.db);
-        let is_news = parcels::say(&mut tx, &"o-1".parse().unwrap(), status).unwrap();
+        let said = parcels::say(&mut tx, &"o-1".parse().unwrap(), status, None).unwrap();
         self.commit(tx);
-        is_news
+        said == parcels::Said::News
     }
 
     fn status(&self) -> Outcome<ShipmentStatus> {

@@ -12,7 +12,7 @@ use saga_core::{
     saga::{Declared, Saga, event, events},
 };
 
-/// One for each status of each dispute.
+/// One for each change of each dispute.
 pub struct RecordDispute;
 
 impl Saga for RecordDispute {
@@ -27,7 +27,15 @@ impl Saga for RecordDispute {
 
     async fn run(ctx: Ctx, disputed: PaymentDisputed) -> Result<(), Abort> {
         let PaymentDisputed {
-            order_id, dispute_id, amount, currency, status, reason, is_new, ..
+            order_id,
+            dispute_id,
+            amount,
+            currency,
+            status,
+            reason,
+            is_new,
+            revision,
+            ..
         } = disputed;
         let dispute = Some(OrderDispute {
             dispute_id: dispute_id.clone(),
@@ -35,6 +43,7 @@ impl Saga for RecordDispute {
             currency: Some(currency),
             status,
             reason: reason.clone(),
+            revision,
         });
         ctx.call(UpdateStatus { dispute, ..UpdateStatus::on(&order_id) }).await?;
         let what = match status {

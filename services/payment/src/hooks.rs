@@ -7,13 +7,16 @@ use crate::{
     },
     refund,
     settings::Settings,
-    stripe::{BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, verify},
+    stripe::{
+        BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, Standing,
+        verify,
+    },
 };
 use axum::http::HeaderMap;
 use chassis::config::Secret;
 use chrono::{DateTime, Utc};
 use proto_schemas::OrderId;
-use proto_schemas::payments::{DisputeStatus, SessionStatus};
+use proto_schemas::payments::SessionStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
@@ -117,8 +120,8 @@ impl Provider for Stripe {
             }
             Meaning::Refund(seen) => of_refund(tx, event, seen, at),
             Meaning::Refunded(named) => of_charge(tx, event, named, at),
-            Meaning::Dispute { status, reason } => {
-                of_dispute(tx, event, *status, reason.clone(), at)
+            Meaning::Dispute { standing, reason } => {
+                of_dispute(tx, event, *standing, reason.clone(), at)
             }
             Meaning::Other => Ok(Verdict::Ignored),
         }
@@ -200,7 +203,7 @@ fn of_charge(
 fn of_dispute(
     tx: &mut Tx,
     event: &HookEvent,
-    status: DisputeStatus,
+    standing: Standing,
     reason: Option<String>,
     at: DateTime<Utc>,
 ) -> Outcome<Verdict> {
@@ -208,7 +211,9 @@ fn of_dispute(
     let dispute_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
     let money = ledger::money(event.amount_minor, event.currency.as_deref());
     let (Some(dispute_id), Some(money)) = (dispute_id, money) else { return Ok(Verdict::NoAmount) };
-    let seen = SeenDispute { dispute_id, money, status, reason };
+    let Standing { status, is_inquiry } = standing;
+    let said_s = event.created_s;
+    let seen = SeenDispute { dispute_id, money, status, reason, is_inquiry, said_s };
     Ok(verdict(payments::dispute(tx, &payment_id, seen, at)?))
 }
 

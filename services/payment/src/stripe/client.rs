@@ -3,7 +3,7 @@
 //! One call is one attempt: repeating is the kit's affair, which keeps the key over restarts.
 //! Stripe repeats the first result of a key for at least 24 h, stored errors included.
 
-use super::{ProviderRefund, ProviderSession};
+use super::{ProviderDispute, ProviderRefund, ProviderSession};
 use crate::settings::Settings;
 use chassis::{config::Secret, is_loopback, with_causes};
 use chrono::DateTime;
@@ -138,6 +138,17 @@ impl Client {
             }
         }
         Err(Failure::Unclear(format!("{payment_id} has too many refunds to add them up")))
+    }
+
+    /// `GET /v1/disputes?payment_intent=…`: a payment has one, seldom some.
+    pub(crate) async fn disputes(&self, payment_id: &str) -> Result<Vec<ProviderDispute>, Failure> {
+        let query = [("payment_intent", payment_id), ("limit", PAGE_LEN)];
+        let answer = self.get("/v1/disputes", &query).await?;
+        let page = answer["data"].as_array().ok_or_else(unreadable)?;
+        if answer["has_more"] == true {
+            return Err(Failure::Unclear(format!("{payment_id} has too many disputes")));
+        }
+        page.iter().map(|it| ProviderDispute::read(it).ok_or_else(unreadable)).collect()
     }
 
     /// What the provider's clock says, as far as it has told; else what ours says. Its webhooks

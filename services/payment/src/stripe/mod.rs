@@ -7,7 +7,7 @@ mod session;
 mod signature;
 
 pub(crate) use client::{Client, Failure};
-pub(crate) use dispute::Standing;
+pub(crate) use dispute::{ProviderDispute, Standing};
 pub(crate) use event::{HookEvent, Meaning};
 pub(crate) use session::{ProviderRefund, ProviderSession};
 pub(crate) use signature::{BadSignature, SIGNATURE_HEADER, verify};

@@ -96,6 +96,9 @@ impl Amount {
         Amount::of_scaled(minor, currency.decimals())
     }
 
+    /// Nothing, in whatever currency.
+    pub const ZERO: Amount = Amount { digits: 0, decimals: 0 };
+
     /// Whether it is nothing, in whatever currency.
     pub fn is_zero(self) -> bool {
         self.digits == 0

@@ -10,7 +10,7 @@ use crate::{
     amount::{Amount, AmountError},
     currency::Currency,
     delivery::ShipmentStatus,
-    payments::{DisputeStatus, RefundStatus},
+    payments::{DisputeStatus, RefundStatus, is_zero},
     text::{OrderId, Personal, line, mail, sku},
 };
 use chrono::{DateTime, Utc};
@@ -175,6 +175,9 @@ pub struct OrderDispute {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = REASON_CHARS_MAX))]
     pub reason: Option<String>,
+    /// Counts what was told of the dispute: the highest is the newest. Older releases have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u32,
 }
 
 /// An order, as it is shown and as `orders.trigger.created` carries it.

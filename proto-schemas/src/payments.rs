@@ -259,7 +259,13 @@ impl DisputeStatus {
         }
     }
 
-    /// The later of two states: news come in any order.
+    /// Whether the bank has not decided yet.
+    pub fn is_open(self) -> bool {
+        matches!(self, DisputeStatus::NeedsResponse | DisputeStatus::UnderReview)
+    }
+
+    /// The later of two states of which nobody knows when they were said. A dispute goes back too:
+    /// an inquiry becomes a chargeback, and what was over opens again.
     #[must_use]
     pub fn later(self, other: DisputeStatus) -> DisputeStatus {
         let rank = |status| match status {
@@ -355,8 +361,8 @@ pub struct PaymentRefunded {
 }
 
 /// `payments.trigger.disputed`: the customer's bank takes a payment back, or wants to. The payment
-/// service publishes it once for each status of each dispute. The key is the dispute's id; that of
-/// a later status is `<dispute id>/<status>`.
+/// service publishes it at each change of each dispute. The key is the dispute's id; that of a
+/// later change is `<dispute id>/<revision>.<status>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDisputed {
@@ -380,9 +386,17 @@ pub struct PaymentDisputed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[validate(length(max = REASON_CHARS_MAX))]
     pub reason: Option<String>,
-    /// Whether it is the first that is told of the dispute.
+    /// Whether somebody has to look at the dispute anew: it is the first that is told of it, an
+    /// inquiry of the bank has become a chargeback, or what was over is open again.
     #[serde(default)]
     pub is_new: bool,
+    /// Counts what is told of the dispute: the highest is the newest. Absent from an older release.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u32,
+}
+
+pub(crate) fn is_zero(revision: &u32) -> bool {
+    *revision == 0
 }
 
 fn check_disputed(disputed: &PaymentDisputed, faults: &mut Vec<Fault>) {

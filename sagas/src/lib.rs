@@ -2,12 +2,14 @@
 //!
 //! - [`process_order`]: the order saga.
 //! - [`late_payment`]: money that comes when its order has ended.
+//! - [`late_delivery`]: a parcel that arrives, or comes back, when its order has ended.
 //! - [`record_refund`]: the order shows what was paid back, and a person hears of what was not.
 //! - [`record_dispute`]: the same of what the customer's bank takes back.
 //!
 //! A definition is one module: its settings, its events, its code. Here is nothing but definitions;
 //! what runs them is the `fermata` binary beside them.
 
+pub mod late_delivery;
 pub mod late_payment;
 pub mod process_order;
 pub mod record_dispute;
@@ -31,6 +33,7 @@ pub struct Settings {
 pub fn register(registry: &mut Registry, settings: &Settings) -> Result<(), RegistryError> {
     registry.register::<process_order::ProcessOrder>(&settings.process_order)?;
     registry.register::<late_payment::LatePayment>(&())?;
+    registry.register::<late_delivery::LateDelivery>(&())?;
     registry.register::<record_refund::RecordRefund>(&())?;
     registry.register::<record_dispute::RecordDispute>(&())
 }

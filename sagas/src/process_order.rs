@@ -89,7 +89,7 @@ impl Saga for ProcessOrder {
             event::<Payment>()
                 .late_on(Payment::COMPLETED, Late::Run("process-order.late"))
                 .late_on(Payment::FAILED, Late::Ignore),
-            event::<DeliveryUpdated>(),
+            event::<DeliveryUpdated>().late(Late::Run("process-order.late-delivery")),
         ])
     }
 

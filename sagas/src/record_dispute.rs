@@ -14,7 +14,7 @@ use saga_core::{
     saga::{Declared, Saga, event, events},
 };
 
-/// One for each status of each dispute.
+/// One for each change of each dispute.
 pub struct RecordDispute;
 
 impl Saga for RecordDispute {
@@ -29,7 +29,15 @@ impl Saga for RecordDispute {
 
     async fn run(ctx: Ctx, disputed: PaymentDisputed) -> Result<(), Abort> {
         let PaymentDisputed {
-            order_id, dispute_id, amount, currency, status, reason, is_new, ..
+            order_id,
+            dispute_id,
+            amount,
+            currency,
+            status,
+            reason,
+            is_new,
+            revision,
+            ..
         } = disputed;
         let dispute = Some(OrderDispute {
             dispute_id: dispute_id.clone(),
@@ -37,6 +45,7 @@ impl Saga for RecordDispute {
             currency: Some(currency),
             status,
             reason: reason.clone(),
+            revision,
         });
         let shown = ctx.call(UpdateStatus { dispute, ..UpdateStatus::on(&order_id) }).await;
         let what = match status {

@@ -259,19 +259,26 @@ async fn a_dispute_is_shown_and_needs_a_person() -> Result<(), Failure> {
     let (order_id, payment_id) = paid(&api, 10_000, "usd").await?;
     api.order_is(&order_id, "shipped").await?;
     let dispute = format!("payments/{payment_id}/dispute");
-    let told = api.at_the_provider(&format!("{dispute}/needs_response"), json!({})).await?;
+    let told = api.at_the_provider(&format!("{dispute}/warning_needs_response"), json!({})).await?;
     let id = text(&told, "/object/id")?;
-    let saga = api.saga_is(RECORD_DISPUTE, &id, "attention").await?;
-    assert!(saga["reason"].to_string().contains("fraudulent"), "{saga}");
+    let inquiry = api.saga_is(RECORD_DISPUTE, &id, "attention").await?;
+    assert!(inquiry["reason"].to_string().contains("fraudulent"), "{inquiry}");
+    // The inquiry becomes a chargeback, with a deadline of its own.
+    api.at_the_provider(&format!("{dispute}/needs_response"), json!({})).await?;
+    let key = format!("{id}/2.needs_response");
+    let chargeback = api.saga_is(RECORD_DISPUTE, &key, "attention").await?;
     api.at_the_provider(&format!("{dispute}/won"), json!({})).await?;
     until("the order shows how it ended", api.patience(), || async {
         let order = api.order(&order_id).await?;
         let wanted = json!([{
-            "disputeId": id, "amount": "100.00", "status": "won", "reason": "fraudulent"
+            "disputeId": id, "amount": "100.00", "status": "won", "reason": "fraudulent",
+            "revision": 3
         }]);
         if order["disputes"] == wanted { Ok(()) } else { Err(order.to_string()) }
     })
     .await?;
-    api.make_move(&text(&saga, "/id")?, "terminate").await?.expect(202)?;
+    for saga in [inquiry, chargeback] {
+        api.make_move(&text(&saga, "/id")?, "terminate").await?.expect(202)?;
+    }
     Ok(())
 }

@@ -10,12 +10,14 @@
 //! - [`db`]: sled, guarded.
 //! - [`claim`]: whose store it is, by what is known outside of its directory.
 //! - [`is_loopback`]: what stays on this machine, and so asks no proxy.
+//! - [`with_causes`]: an error as people need it.
 //! - [`percent`]: texts in headers and URLs.
 //! - [`json`]: how deep JSON may be nested.
 //! - [`crash`]: points at which a test lets the process die.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
+mod causes;
 pub mod claim;
 pub mod clock;
 pub mod config;
@@ -30,4 +32,5 @@ pub mod percent;
 pub mod problem;
 pub mod shutdown;
 
+pub use causes::with_causes;
 pub use loopback::is_loopback;

@@ -197,6 +197,35 @@ fn the_time_of_the_courier_begins_when_the_goods_leave() {
     assert_eq!(world.order().waits[0].due, Some(left.after_ms(14 * 24 * 3600 * 1000)));
 }
 
+/// The saga has ended, its parcel has not.
+#[test]
+fn a_parcel_that_arrives_after_its_order_has_ended_is_shown_and_for_a_person() {
+    let failed = || ["failed"; 3].into_iter().fold(World::awaiting_delivery(), World::tracked);
+    let for_people = |world: &World| {
+        let heads = world.sagas().into_iter().filter(|it| it.status == Status::Attention);
+        heads.map(|it| it.attention.unwrap().message).collect::<Vec<_>>()
+    };
+    let world = failed().tracked("out_for_delivery").tracked("delivered");
+    let (shop, people) = (world.shop(), for_people(&world));
+    assert_eq!((shop.status(), people.len()), ("completed", 1), "{people:?}");
+    assert!(people[0].contains("order o1 was delivered"), "{people:?}");
+    let shipment = json!({
+        "shipmentId": "sh_1", "trackingNumber": "TRACK-1", "status": "delivered"
+    });
+    assert_eq!(shop.beside["shipment"], shipment);
+    // It came back, as the ticket says already.
+    let world = failed().tracked("returned");
+    let shop = world.shop();
+    assert_eq!((shop.status(), for_people(&world).len()), ("delivery_failed", 0));
+    assert_eq!(shop.beside["shipment"]["status"], "returned");
+    // The courier only says it again.
+    let world = World::awaiting_delivery().tracked("delivered").tracked("delivered");
+    assert_eq!(for_people(&world).len(), 0);
+    // What nobody was to have any more.
+    let world = World::awaiting_payment().cancelled().tracked("delivered");
+    assert_eq!((world.shop().status(), for_people(&world).len()), ("cancelled", 1));
+}
+
 #[test]
 fn an_order_placed_twice_is_one_order() {
     let mut world = World::awaiting_payment();

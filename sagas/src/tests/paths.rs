@@ -35,6 +35,7 @@ pub(super) const WAYS: &[Way] = &[
     ("delivered_at_last", delivered_at_last),
     ("returned_at_last", returned_at_last),
     ("returned", returned),
+    ("delivered_after_the_last_failure", delivered_after_the_last_failure),
     ("overdue", overdue),
     ("early_payment", early_payment),
     ("early_delivery", early_delivery),
@@ -178,6 +179,10 @@ fn delivered_at_last() -> World {
     ["failed", "out_for_delivery", "delivered"]
         .into_iter()
         .fold(World::awaiting_delivery(), World::tracked)
+}
+
+fn delivered_after_the_last_failure() -> World {
+    delivery_failed().tracked("out_for_delivery").tracked("delivered")
 }
 
 fn returned_at_last() -> World {

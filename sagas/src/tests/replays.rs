@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Settings,
+    late_delivery::LateDelivery,
     late_payment::LatePayment,
     process_order::{Limits, ProcessOrder},
     record_dispute::RecordDispute,
@@ -284,6 +285,7 @@ fn a_call_inserted_at_any_await_of_history_diverges() {
             let code = match head.definition.as_str() {
                 ProcessOrder::NAME => code::<Inserted<ProcessOrder>>(),
                 LatePayment::NAME => code::<Inserted<LatePayment>>(),
+                LateDelivery::NAME => code::<Inserted<LateDelivery>>(),
                 RecordRefund::NAME => code::<Inserted<RecordRefund>>(),
                 RecordDispute::NAME => code::<Inserted<RecordDispute>>(),
                 other => panic!("{other}"),

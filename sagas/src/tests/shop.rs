@@ -38,6 +38,12 @@ pub(super) fn services(risk_score: u8) -> Services {
         .on("delivery.create-shipment", |_| {
             Ok(json!({ "shipmentId": "sh_1", "trackingNumber": "TRACK-1" }))
         })
+        .on("delivery.get-status", |_| {
+            Ok(json!({
+                "orderId": "o1", "shipmentId": "sh_1", "trackingNumber": "TRACK-1",
+                "status": "delivered"
+            }))
+        })
         .on("delivery.cancel-shipment", |_| Ok(json!({ "orderId": "o1" })))
         .on("notifications.send", |_| Ok(json!({ "messageId": "<1@shop>" })))
 }
@@ -108,7 +114,7 @@ impl Shop {
     fn act(&mut self, act: &Act) {
         let body = &act.body;
         match act.subject.as_str() {
-            "orders.calculate-risk" => (),
+            "orders.calculate-risk" | "delivery.get-status" => (),
             "orders.update-status" => self.update(act),
             "orders.open-ticket" => self.tickets += 1,
             "payments.create-session" => self.has_session = true,

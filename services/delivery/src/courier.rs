@@ -4,6 +4,7 @@
 //! - `GET /shipments?orderId=` → `{items: […]}`, newest first
 //! - `POST /shipments/{id}/cancel` → the parcel; 409 when it has left, 404 when there is none
 
+use chassis::with_causes;
 use proto_schemas::delivery::CreateShipment;
 use reqwest::{RequestBuilder, StatusCode, redirect::Policy};
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,7 @@ impl Courier {
 }
 
 async fn send(request: RequestBuilder) -> Result<(StatusCode, Value), WorkError> {
-    let unclear = |error: reqwest::Error| WorkError::Failed(error.without_url().to_string());
+    let unclear = |error: reqwest::Error| WorkError::Failed(with_causes(&error.without_url()));
     let mut response = request.send().await.map_err(unclear)?;
     let status = response.status();
     let mut body = Vec::new();

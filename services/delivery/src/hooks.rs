@@ -33,6 +33,8 @@ pub(crate) enum Verdict {
     Published,
     /// The parcel was there or further already.
     Outdated,
+    /// Of another parcel than the one that the order has now: nothing changes.
+    OtherParcel,
     /// The courier's status is none that we know.
     UnknownStatus,
     /// Names no order.
@@ -111,11 +113,13 @@ impl Provider for Courier {
     fn act(tx: &mut Tx, id: &str, said: &Said, at: DateTime<Utc>) -> Outcome<Verdict> {
         let Some(order_id) = said.order_id.clone() else { return Ok(Verdict::NoOrder) };
         let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
-        if !parcels::say(tx, &order_id, status.into())? {
-            return Ok(Verdict::Outdated);
+        let tracking_number = said.tracking_number.clone();
+        match parcels::say(tx, &order_id, status.into(), tracking_number.as_deref())? {
+            parcels::Said::News => (),
+            parcels::Said::Old => return Ok(Verdict::Outdated),
+            parcels::Said::OfAnother => return Ok(Verdict::OtherParcel),
         }
         let key = order_id.to_string();
-        let tracking_number = said.tracking_number.clone();
         let body = DeliveryUpdated { order_id, status, tracking_number };
         let subject = DeliveryUpdated::SUBJECTS[0].to_owned();
         publish(tx, NewEvent { id: format!("courier-{id}"), subject, key, body, at })?;

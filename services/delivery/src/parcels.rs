@@ -43,15 +43,33 @@ pub(crate) fn put(tx: &mut Tx, parcel: &Parcel) -> Outcome<()> {
     Ok(tx.put_json(parcel_key(&parcel.order_id), parcel)?)
 }
 
-/// Takes what the courier says of an order's parcel. Says whether it is news.
-pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, said: ShipmentStatus) -> Outcome<bool> {
+/// What became of a courier's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    News,
+    /// The parcel was there or further already.
+    Old,
+    /// It is of another parcel.
+    OfAnother,
+}
+
+/// Takes what the courier says of an order's parcel, by its tracking number if it names one.
+pub(crate) fn say(
+    tx: &mut Tx,
+    order_id: &OrderId,
+    said: ShipmentStatus,
+    tracking_number: Option<&str>,
+) -> Outcome<Said> {
     if let Some(mut parcel) = of_order(tx, order_id)? {
+        if tracking_number.is_some_and(|number| is_another(&parcel, number)) {
+            return Ok(Said::OfAnother);
+        }
         let is_news = moves(parcel.status, said);
         if is_news {
             parcel.status = said;
             put(tx, &parcel)?;
         }
-        return Ok(is_news);
+        return Ok(news(is_news));
     }
     let key = said_key(order_id);
     let before = tx.get_json(key.as_bytes())?.unwrap_or(ShipmentStatus::Created);
@@ -59,7 +77,21 @@ pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, said: ShipmentStatus) -> Outc
     if is_news {
         tx.put_json(key, &said)?;
     }
-    Ok(is_news)
+    Ok(news(is_news))
+}
+
+fn news(is_news: bool) -> Said {
+    if is_news { Said::News } else { Said::Old }
+}
+
+/// Whether the number is not the parcel's. Couriers write the same number with and without spaces
+/// and hyphens. One that we have made up ourselves says nothing of the courier's.
+fn is_another(parcel: &Parcel, tracking_number: &str) -> bool {
+    let plain = |number: &str| {
+        let kept = number.chars().filter(|it| it.is_alphanumeric());
+        kept.flat_map(char::to_lowercase).collect::<String>()
+    };
+    parcel.courier_id.is_some() && plain(&parcel.tracking_number) != plain(tracking_number)
 }
 
 /// Whether a parcel goes from one status to the other. Webhooks come in any order, so what is

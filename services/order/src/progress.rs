@@ -14,6 +14,7 @@ use proto_schemas::orders::{
     Order, OrderDispute, OrderRefund, OrderStatus, StatusChange, StatusUpdated, UpdateStatus,
 };
 use service_kit::{Call, Outcome, Rejection, Tx};
+use std::cmp::Ordering;
 
 /// What a change of status comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +112,17 @@ fn record_refund(order: &mut Order, refund: OrderRefund) {
     }
 }
 
+/// News of one dispute come in any order too: its revisions say which is the newest.
 fn record_dispute(order: &mut Order, dispute: OrderDispute) {
     let currency = dispute.currency.filter(|it| *it != order.currency);
     let dispute = OrderDispute { currency, ..dispute };
+    let follows = |known: &OrderDispute| match dispute.revision.cmp(&known.revision) {
+        Ordering::Less => false,
+        Ordering::Equal => known.status.later(dispute.status) == dispute.status,
+        Ordering::Greater => true,
+    };
     match order.disputes.iter_mut().find(|it| it.dispute_id == dispute.dispute_id) {
-        Some(known) if known.status.later(dispute.status) == dispute.status => *known = dispute,
+        Some(known) if follows(known) => *known = dispute,
         Some(_) => (),
         None => order.disputes.push(dispute),
     }

@@ -7,13 +7,16 @@ use crate::{
     },
     refund,
     settings::Settings,
-    stripe::{BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, verify},
+    stripe::{
+        BadSignature, Client, HookEvent, Meaning, ProviderRefund, SIGNATURE_HEADER, Standing,
+        verify,
+    },
 };
 use axum::http::HeaderMap;
 use chassis::config::Secret;
 use chrono::{DateTime, Utc};
 use proto_schemas::OrderId;
-use proto_schemas::payments::{DisputeStatus, SessionStatus};
+use proto_schemas::payments::SessionStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{
@@ -125,8 +128,8 @@ impl Provider for Stripe {
             }
             Meaning::Refund(seen) => of_refund(tx, event, seen.as_ref(), at),
             Meaning::Refunded(named) => of_charge(tx, event, named, at),
-            Meaning::Dispute { status, reason } => {
-                of_dispute(tx, event, *status, reason.clone(), at)
+            Meaning::Dispute { standing, reason } => {
+                of_dispute(tx, event, *standing, reason.clone(), at)
             }
             Meaning::Other => Ok(Verdict::Ignored),
         }
@@ -222,7 +225,7 @@ fn of_charge(
 fn of_dispute(
     tx: &mut Tx,
     event: &HookEvent,
-    status: DisputeStatus,
+    standing: Standing,
     reason: Option<String>,
     at: DateTime<Utc>,
 ) -> Outcome<Verdict> {
@@ -231,7 +234,9 @@ fn of_dispute(
     let (Some(dispute_id), Some(money)) = (dispute_id, event.money.money()) else {
         return Ok(without_amount(event));
     };
-    let seen = SeenDispute { dispute_id, money, status, reason };
+    let Standing { status, is_inquiry } = standing;
+    let said_s = event.created_s;
+    let seen = SeenDispute { dispute_id, money, status, reason, is_inquiry, said_s };
     Ok(verdict(payments::dispute(tx, &payment_id, seen, at)?))
 }
 

@@ -7,6 +7,9 @@
 //! provider refuses, somebody may have been faster: it is looked up again, and as long as there is
 //! less to give back than before, the rest is asked for.
 //!
+//! What the customer's bank has taken by a dispute that is lost counts as given back. While it
+//! holds the money and may return it, nobody knows what is owed: a person decides.
+//!
 //! The provider repeats its first answer to a key for 24 hours, refusals included, and takes no
 //! other amount under it. So the key is made of what was seen (how many refunds, how much is owed):
 //! two who see the same make one refund, and after each change the key is another. What was
@@ -20,11 +23,11 @@ use crate::{
         self, Money, SessionRow,
         payments::{self, Paid, SeenRefund},
     },
-    stripe::{Client, Failure, ProviderRefund},
+    stripe::{Client, Failure, ProviderDispute, ProviderRefund},
 };
 use chassis::crash;
 use chrono::{DateTime, Utc};
-use proto_schemas::payments::{Refund, RefundPayment, RefundStatus, SessionStatus};
+use proto_schemas::payments::{DisputeStatus, Refund, RefundPayment, RefundStatus, SessionStatus};
 use proto_schemas::{Amount, Currency, OrderId};
 use serde::{Deserialize, Serialize};
 use service_kit::{Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Tx, WorkError};
@@ -159,15 +162,21 @@ impl Effect for PayBack {
         let mut refused: Option<(u64, Rejection)> = None;
         for _ in 0..LOOKS_MAX {
             let mut refunds = self.stripe.refunds(&payment_id).await?;
-            one_currency(&intent, &refunds)?;
-            let owed = intent.amount_minor.saturating_sub(going_back(&refunds));
+            let disputes = self.stripe.disputes(&payment_id).await?;
+            one_currency(&intent, &refunds, &disputes)?;
+            let gone = going_back(&refunds).saturating_add(taken_back(&disputes));
+            let owed = intent.amount_minor.saturating_sub(gone);
             if owed == 0 {
                 return Ok(Done { payment_id, refunds, refused: None });
+            }
+            if let Some(open) = disputes.iter().find(|it| it.standing.holds_money()) {
+                let refused = Some(in_all(is_disputed(&intent, open), &intent, gone));
+                return Ok(Done { payment_id, refunds, refused });
             }
             if let Some((before, why)) = refused.take()
                 && before == owed
             {
-                let refused = Some(in_all(why, &intent, &refunds));
+                let refused = Some(in_all(why, &intent, gone));
                 return Ok(Done { payment_id, refunds, refused });
             }
             match self.ask(&intent, &attempt, &payment_id, (owed, refunds.len())).await {
@@ -175,7 +184,7 @@ impl Effect for PayBack {
                     crash::point("refund.before-finish");
                     let failed = (!refund.stands()).then(|| has_failed(&refund));
                     refunds.insert(0, refund);
-                    let refused = one_currency(&intent, &refunds).err().or(failed);
+                    let refused = one_currency(&intent, &refunds, &[]).err().or(failed);
                     return Ok(Done { payment_id, refunds, refused });
                 }
                 Err(Failure::Refused { code, message, .. }) => {
@@ -213,8 +222,14 @@ impl Effect for PayBack {
             tx.put_json(row_key(&session_id), &RefundRow { round: intent.round + 1, ..row })?;
             return Err(rejection.into());
         }
-        let newest = listed.iter().filter(|it| it.stands()).find_map(|it| seen_in(it, currency));
-        let Some(SeenRefund { refund_id, money, status }) = newest else {
+        let mut standing = listed.iter().filter(|it| it.stands()).peekable();
+        if standing.peek().is_none() {
+            tracing::info!(session_id, "nothing to refund: the customer's bank has taken it back");
+            return Ok(nothing(Amount::ZERO, currency));
+        }
+        let Some(SeenRefund { refund_id, money, status }) =
+            standing.find_map(|it| seen_in(it, currency))
+        else {
             return Err(Refusal::failed("the refund cannot be read"));
         };
         tracing::info!(session_id, refund_id, "refunded");
@@ -270,11 +285,23 @@ fn going_back(refunds: &[ProviderRefund]) -> u64 {
     standing.fold(0, |sum, it| sum.saturating_add(it.amount_minor))
 }
 
+/// What the customer's bank has taken for good.
+fn taken_back(disputes: &[ProviderDispute]) -> u64 {
+    let lost = disputes.iter().filter(|it| it.standing.status == DisputeStatus::Lost);
+    lost.fold(0, |sum, it| sum.saturating_add(it.amount_minor))
+}
+
 /// Amounts of two currencies cannot be added up.
-fn one_currency(intent: &Intent, refunds: &[ProviderRefund]) -> Result<(), Rejection> {
+fn one_currency(
+    intent: &Intent,
+    refunds: &[ProviderRefund],
+    disputes: &[ProviderDispute],
+) -> Result<(), Rejection> {
     let Some(asked) = intent.currency else { return Ok(()) };
     let is_other = |it: &&str| !it.eq_ignore_ascii_case(asked.code());
-    match refunds.iter().filter_map(|it| it.currency.as_deref()).find(is_other) {
+    let refunds = refunds.iter().filter_map(|it| it.currency.as_deref());
+    let mut all = refunds.chain(disputes.iter().filter_map(|it| it.currency.as_deref()));
+    match all.find(is_other) {
         Some(other) => {
             let other = other.to_ascii_uppercase();
             let reason = format!("{asked} is to be paid back, but the payment is in {other}");
@@ -289,15 +316,28 @@ fn has_failed(refund: &ProviderRefund) -> Rejection {
     Rejection::new("refund_failed", reason)
 }
 
-/// The refusal with what a person needs to know beside it.
-fn in_all(why: Rejection, intent: &Intent, refunds: &[ProviderRefund]) -> Rejection {
-    let money = |units| match intent.currency {
+/// Stripe's own code, which it would answer with.
+fn is_disputed(intent: &Intent, open: &ProviderDispute) -> Rejection {
+    let (id, held) = (&open.id, money(intent, open.amount_minor));
+    let reason = format!(
+        "the customer's bank holds {held} by dispute {id}: when it is over, have the refund tried \
+         again"
+    );
+    Rejection::new("charge_disputed", reason)
+}
+
+fn money(intent: &Intent, units: u64) -> String {
+    match intent.currency {
         Some(currency) => currency
             .of_units(units)
             .map_or_else(|error| error.to_string(), |amount| format!("{amount} {currency}")),
         None => format!("{units} of the provider's units"),
-    };
-    let (back, all) = (money(going_back(refunds)), money(intent.amount_minor));
+    }
+}
+
+/// The refusal with what a person needs to know beside it.
+fn in_all(why: Rejection, intent: &Intent, gone: u64) -> Rejection {
+    let (back, all) = (money(intent, gone), money(intent, intent.amount_minor));
     let reason = format!("{}; {back} of {all} go back so far", why.reason());
     Rejection::new(why.code(), reason)
 }

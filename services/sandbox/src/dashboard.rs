@@ -5,9 +5,9 @@ use crate::{
     control::{Manner, ids},
     courier::Refused,
     office::{Office, now_s},
-    stripe::{self, StripeError, refunds},
+    stripe::{self, StripeError, disputes, refunds},
     webhook,
-    world::{Payment, Record, Refund, Sender, World},
+    world::{Dispute, Payment, Record, Refund, Sender, World},
 };
 use axum::{
     Json, Router,
@@ -18,6 +18,17 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// An inquiry's begin with `warning_`; it becomes a chargeback under the same id.
+const DISPUTE_STATUSES: [&str; 7] = [
+    "warning_needs_response",
+    "warning_under_review",
+    "warning_closed",
+    "needs_response",
+    "under_review",
+    "won",
+    "lost",
+];
 
 /// Beside `/sandbox/sessions` and `/sandbox/orders`.
 pub(crate) fn router() -> Router<Arc<Office>> {
@@ -33,11 +44,7 @@ async fn refund(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
-    let manner = Manner::read(&body)?;
-    if manner.amount_minor.is_some_and(|amount| amount < 1) {
-        let reason = "amountMinor is at least 1".to_owned();
-        return Err(Refused(StatusCode::UNPROCESSABLE_ENTITY, reason));
-    }
+    let manner = over_something(&body)?;
     act(office, &manner, |world| {
         let payment = known(world, &id)?;
         let (payment, amount) =
@@ -70,40 +77,50 @@ async fn fail(
     })
 }
 
-/// The customer's bank takes the money back, or wants to: a status in Stripe's words.
+/// The customer's bank takes the money back, or wants to: a status in Stripe's words, over
+/// `amountMinor`, or what was captured.
 async fn dispute(
     State(office): State<Arc<Office>>,
     Path((id, status)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Json<Value>, Refused> {
-    let manner = Manner::read(&body)?;
+    let manner = over_something(&body)?;
     act(office, &manner, |world| {
         let payment = known(world, &id)?;
+        if !DISPUTE_STATUSES.contains(&status.as_str()) {
+            let reason = format!("{status} is none of {}", DISPUTE_STATUSES.join(", "));
+            return Err(Refused(StatusCode::NOT_FOUND, reason));
+        }
+        let before = world.dispute_of(&id);
         let kind = match status.as_str() {
-            "needs_response" => "charge.dispute.created",
-            "under_review" => "charge.dispute.updated",
-            "won" | "lost" => "charge.dispute.closed",
-            other => {
-                let reason = format!("{other} is none of needs_response, under_review, won, lost");
-                return Err(Refused(StatusCode::NOT_FOUND, reason));
-            }
+            "won" | "lost" | "warning_closed" => "charge.dispute.closed",
+            _ if before.is_none() => "charge.dispute.created",
+            _ => "charge.dispute.updated",
         };
-        let shown = json!({
-            // One for each payment, so that nothing of it needs to be kept.
-            "id": format!("du_{}", id.trim_start_matches("pi_")),
-            "object": "dispute",
-            "amount": payment.captured,
-            "charge": payment.charge,
-            "created": now_s(),
-            "currency": payment.currency,
-            "livemode": false,
-            "metadata": {},
-            "payment_intent": payment.id,
-            "reason": "fraudulent",
-            "status": status,
-        });
-        Ok((shown.clone(), Vec::new(), vec![(kind, shown)]))
+        let known = before.map(|it| (it.created_s, it.amount));
+        let (created_s, amount) = known.unwrap_or((now_s(), payment.captured));
+        let dispute = Dispute {
+            // One for each payment.
+            id: format!("du_{}", id.trim_start_matches("pi_")),
+            created_s,
+            payment_intent: payment.id.clone(),
+            charge: payment.charge.clone(),
+            amount: manner.amount_minor.unwrap_or(amount),
+            currency: payment.currency.clone(),
+            status,
+        };
+        let shown = disputes::rendered(&dispute);
+        Ok((shown.clone(), vec![Record::Dispute(dispute)], vec![(kind, shown)]))
     })
+}
+
+fn over_something(body: &Bytes) -> Result<Manner, Refused> {
+    let manner = Manner::read(body)?;
+    if manner.amount_minor.is_some_and(|amount| amount < 1) {
+        let reason = "amountMinor is at least 1".to_owned();
+        return Err(Refused(StatusCode::UNPROCESSABLE_ENTITY, reason));
+    }
+    Ok(manner)
 }
 
 /// What is shown, what changes, and what is told.

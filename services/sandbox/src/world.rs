@@ -70,6 +70,19 @@ pub(crate) struct Refund {
     pub(crate) failed: bool,
 }
 
+/// What the customer's bank has to say of a payment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Dispute {
+    pub(crate) id: String,
+    pub(crate) created_s: u64,
+    pub(crate) payment_intent: String,
+    pub(crate) charge: String,
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    /// In Stripe's words.
+    pub(crate) status: String,
+}
+
 /// A parcel of the courier.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,6 +133,7 @@ pub(crate) enum Record {
     Session(Session),
     Payment(Payment),
     Refund(Refund),
+    Dispute(Dispute),
     Shipment(Shipment),
     Answer(Answer),
     WebhookQueued(Webhook),
@@ -134,6 +148,8 @@ pub(crate) struct World {
     payments: HashMap<String, Payment>,
     /// By payment intent, oldest first.
     refunds: BTreeMap<String, Vec<Refund>>,
+    /// By payment intent: one for each.
+    disputes: HashMap<String, Dispute>,
     shipments: BTreeMap<String, Shipment>,
     shipments_of_order: HashMap<String, Vec<String>>,
     answers: HashMap<String, Answer>,
@@ -153,6 +169,9 @@ impl World {
                     Some(known) => *known = refund,
                     None => of_payment.push(refund),
                 }
+            }
+            Record::Dispute(dispute) => {
+                self.disputes.insert(dispute.payment_intent.clone(), dispute);
             }
             Record::Shipment(shipment) => self.apply_shipment(shipment),
             Record::Answer(answer) => drop(self.answers.insert(answer.key.clone(), answer)),
@@ -193,6 +212,17 @@ impl World {
     pub(crate) fn refunded(&self, payment_intent: &str) -> i64 {
         let standing = self.refunds_of(payment_intent).filter(|refund| !refund.failed);
         standing.map(|refund| refund.amount).sum()
+    }
+
+    pub(crate) fn dispute_of(&self, payment_intent: &str) -> Option<&Dispute> {
+        self.disputes.get(payment_intent)
+    }
+
+    /// What the customer's bank holds, or has taken for good. An inquiry takes nothing.
+    pub(crate) fn charged_back(&self, payment_intent: &str) -> i64 {
+        let holds =
+            |it: &&Dispute| matches!(&*it.status, "needs_response" | "under_review" | "lost");
+        self.dispute_of(payment_intent).filter(holds).map_or(0, |it| it.amount)
     }
 
     pub(crate) fn refund(&self, id: &str) -> Option<&Refund> {

@@ -251,6 +251,42 @@ async fn what_is_done_at_the_providers_pages_is_told_and_counts() {
 }
 
 #[tokio::test]
+async fn what_the_customers_bank_has_taken_cannot_be_paid_back() {
+    let World { mut receiver, sandbox, .. } = world(&[]).await;
+    let session = sandbox.session("ORD-1").await;
+    act(&sandbox, &session, "pay", json!({})).await;
+    let paid = receiver.next().await.json();
+    let payment = paid["data"]["object"]["payment_intent"].as_str().unwrap();
+    let refund = async |amount: &str| {
+        let form = [("payment_intent", payment), ("amount", amount)];
+        let (status, answer) = sandbox.stripe("/v1/refunds", None, &form).await;
+        if status == 200 { Value::Null } else { answer["error"]["code"].clone() }
+    };
+    // An inquiry takes nothing, and becomes a chargeback under its id.
+    for (status, kind, minor, tries) in [
+        ("warning_needs_response", "created", 2100, &[("100", Value::Null)][..]),
+        ("needs_response", "updated", 2000, &[("1", json!("charge_disputed"))]),
+        ("won", "closed", 2000, &[("100", Value::Null)]),
+        ("lost", "closed", 500, &[("1401", json!("charge_disputed")), ("1400", Value::Null)]),
+    ] {
+        let path = format!("/sandbox/payments/{payment}/dispute/{status}");
+        let (answer, told) = sandbox.post(&path, None, json!({ "amountMinor": minor })).await;
+        assert_eq!(answer, 200, "{told}");
+        let event = receiver.next().await.json();
+        assert_eq!(event["type"], format!("charge.dispute.{kind}"));
+        let (_, list) = sandbox.get(&format!("/v1/disputes?payment_intent={payment}")).await;
+        assert_eq!(list["data"], json!([event["data"]["object"]]));
+        assert_eq!(
+            (&list["data"][0]["status"], &list["data"][0]["amount"]),
+            (&json!(status), &json!(minor))
+        );
+        for (amount, code) in tries {
+            assert_eq!(refund(amount).await, *code, "{amount} while {status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request_leaves_its_key_free() {
     let World { sandbox, .. } = world(&[]).await;
     let path = "/v1/checkout/sessions";

@@ -174,8 +174,10 @@ impl Message<'_> {
         id.or_else(|| self.header("ce-id").map(percent::decoded)).filter(|it| !it.is_empty())
     }
 
+    /// The time belongs to it: a stream that lost its end, or was put back from a copy, gives the
+    /// same sequences again.
     fn own_id(&self) -> String {
-        format!("{}-{}", self.stream_created_ns, self.sequence)
+        format!("{}-{}-{}", self.stream_created_ns, self.sequence, self.published.0)
     }
 
     /// From whom, by the prefix for which only one user may publish.
@@ -291,7 +293,7 @@ mod tests {
         let both = [("Nats-Msg-Id", "a"), ("ce-id", "b")];
         assert_eq!(event(&both, b"{}").id, "a");
         assert_eq!(event(&[("ce-id", "b%20c")], b"{}").id, "b c");
-        assert_eq!(event(&[], b"{}").id, "99-7");
+        assert_eq!(event(&[], b"{}").id, "99-7-5");
     }
 
     #[test]
@@ -352,6 +354,6 @@ mod tests {
         assert!(kept(&[], b"{oops").reread().unwrap_err().contains("not JSON"));
         let mut nameless = kept(&[("Fermata-Key", "")], b"{}");
         nameless.headers.clear();
-        assert_eq!(nameless.reread().unwrap().id, "99-7", "under the id that its receipt named");
+        assert_eq!(nameless.reread().unwrap().id, "99-7-5", "under the id that its receipt named");
     }
 }

@@ -148,7 +148,7 @@ async fn an_event_that_asks_for_a_receipt_gets_one_also_when_it_is_a_repeat_or_d
 async fn a_lost_stream_is_made_again_and_its_new_events_are_not_taken_for_old_ones() {
     let world = World::with_runtime().await;
     let _services = world.services().await;
-    // Without any id an event is known by its stream's birth and its sequence in it.
+    // Without any id an event is known by its stream's birth, its sequence in it and its time.
     world.publish("orders.trigger.created", &[], r#"{"orderId":"o1"}"#).await;
     world.until_status("o1", "waiting").await;
     let stream = async_nats::jetstream::new(world.tester.clone());

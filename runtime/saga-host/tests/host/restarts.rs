@@ -160,6 +160,23 @@ async fn a_broker_that_lost_its_events_but_not_its_consumer_is_heard_again() {
 }
 
 #[tokio::test]
+async fn an_event_without_an_id_is_not_taken_for_the_one_whose_place_in_the_stream_it_has() {
+    let mut world = World::with_runtime().await;
+    let _services = world.services().await;
+    world.publish("orders.trigger.created", &[], r#"{"orderId":"o1"}"#).await;
+    world.until_status("o1", "waiting").await;
+    world.kill_nats();
+    world.lose_events_of_the_broker();
+    world.start_nats();
+    let back =
+        async |it: &World| it.tester.flush().await.is_ok() && it.stream_messages().await == 0;
+    world.until("the broker is back", back).await;
+    world.publish("orders.trigger.created", &[], r#"{"orderId":"o2"}"#).await;
+    world.until_status("o2", "waiting").await;
+    assert_eq!(world.events("conflict").await.len(), 0);
+}
+
+#[tokio::test]
 async fn a_stop_is_quick_clean_and_repeatable() {
     let mut world = World::with_runtime().await;
     let _services = world.services().await;

@@ -134,9 +134,9 @@ impl Play {
 
     fn say(&self, status: ShipmentStatus) -> bool {
         let mut tx = Tx::over(&self.db);
-        let is_news = parcels::say(&mut tx, &"o-1".parse().unwrap(), status).unwrap();
+        let said = parcels::say(&mut tx, &"o-1".parse().unwrap(), status, None).unwrap();
         self.commit(tx);
-        is_news
+        said == parcels::Said::News
     }
 
     fn status(&self) -> Outcome<ShipmentStatus> {
@@ -203,4 +203,16 @@ async fn a_webhook_that_is_faster_than_the_answer_is_not_lost() {
     assert!(!play.say(ShipmentStatus::PickedUp));
     play.create("a").await;
     assert_eq!(play.status().unwrap(), ShipmentStatus::PickedUp);
+}
+
+#[tokio::test]
+async fn what_kept_the_courier_from_answering_is_told() {
+    // Let go at once: nobody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let _settings = settings(Some(&base));
+    let silent = wire::Courier::new(base).of_order("o-1").await;
+    let Err(WorkError::Failed(why)) = silent else { panic!("{silent:?}") };
+    assert!(why.contains("refused"), "{why}");
 }

@@ -4,10 +4,12 @@ use super::{SECRET, settings, store};
 use crate::{
     PROCESS, app,
     hooks::{Courier, Verdict},
+    parcels::{self, Parcel},
     signature::TIMESTAMP_HEADER,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::Utc;
+use proto_schemas::delivery::ShipmentStatus;
 use serde_json::{Value, json};
 use service_kit::{
     Tx,
@@ -91,8 +93,17 @@ async fn a_webhook_that_is_not_genuine_or_not_timely_is_refused_and_leaves_nothi
 /// Takes webhooks one after the other, each a second later; gives verdicts and published statuses.
 #[track_caller]
 fn play(bodies: &[&str]) -> (Vec<Verdict>, Vec<String>) {
+    play_with(None, bodies)
+}
+
+/// The same when the order has this parcel.
+#[track_caller]
+fn play_with(parcel: Option<Parcel>, bodies: &[&str]) -> (Vec<Verdict>, Vec<String>) {
     let (db, _dir) = store();
     let mut tx = Tx::over(&db);
+    if let Some(parcel) = parcel {
+        parcels::insert(&mut tx, parcel).unwrap();
+    }
     let mut verdicts = Vec::new();
     for (time_s, body) in bodies.iter().enumerate() {
         let time = time_s.to_string();
@@ -125,6 +136,34 @@ fn each_kind_of_webhook_has_its_verdict() {
     ] {
         assert_eq!(play(&[body]).0, [verdict], "{body}");
     }
+}
+
+fn parcel(courier_id: Option<&str>) -> Parcel {
+    Parcel {
+        shipment_id: "S-1".to_owned(),
+        order_id: "o-1".parse().unwrap(),
+        tracking_number: "TRK-0001".to_owned(),
+        status: ShipmentStatus::Created,
+        courier_id: courier_id.map(str::to_owned),
+        created_at: Utc::now(),
+    }
+}
+
+#[test]
+fn what_is_said_of_another_parcel_is_not_said_of_the_orders() {
+    use Verdict::*;
+    let said = [
+        "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"SOMEBODY-ELSES\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"returned\",\"trackingNumber\":\"OLD-LABEL\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"picked_up\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"in_transit\",\"trackingNumber\":\"trk 0001\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"TRK-0001\"}",
+    ];
+    let (verdicts, told) = play_with(Some(parcel(Some("shp_1"))), &said);
+    assert_eq!(verdicts, [OtherParcel, OtherParcel, Published, Published, Published]);
+    assert_eq!(told, ["picked_up", "in_transit", "delivered"]);
+    // No courier has given us the number: what it calls the parcel cannot be known.
+    assert_eq!(play_with(Some(parcel(None)), &said[..1]).0, [Published]);
 }
 
 #[test]

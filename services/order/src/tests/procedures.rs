@@ -191,6 +191,21 @@ fn news_of_a_refund_or_a_dispute_may_come_in_any_order() {
             assert_eq!(shown["disputes"], wanted);
         }
     }
+    // What the provider said last is known by its revision, whatever it says.
+    let said = |revision: u32, status: &str| {
+        let mut body = dispute(status);
+        body["dispute"]["revision"] = json!(revision);
+        body
+    };
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let news = [said(1, "under_review"), said(2, "won"), said(3, "needs_response")];
+        let play = Play::new();
+        for index in order {
+            play.update(news[index].clone(), None).unwrap();
+        }
+        let shown = &play.shown()["disputes"][0];
+        assert_eq!((&shown["status"], &shown["revision"]), (&json!("needs_response"), &json!(3)));
+    }
     // What takes back a refund without an id is final.
     let play = Play::new();
     for body in [refund("canceled", "0.00"), refund("succeeded", "40.00")] {

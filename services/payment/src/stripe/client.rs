@@ -3,9 +3,9 @@
 //! One call is one attempt: repeating is the kit's affair, which keeps the key over restarts.
 //! Stripe repeats the first result of a key for at least 24 h, stored errors included.
 
-use super::{ProviderRefund, ProviderSession};
+use super::{ProviderDispute, ProviderRefund, ProviderSession};
 use crate::settings::Settings;
-use chassis::{config::Secret, is_loopback};
+use chassis::{config::Secret, is_loopback, with_causes};
 use chrono::DateTime;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::DATE, redirect::Policy};
 use serde_json::Value;
@@ -140,6 +140,17 @@ impl Client {
         Err(Failure::Unclear(format!("{payment_id} has too many refunds to add them up")))
     }
 
+    /// `GET /v1/disputes?payment_intent=…`: a payment has one, seldom some.
+    pub(crate) async fn disputes(&self, payment_id: &str) -> Result<Vec<ProviderDispute>, Failure> {
+        let query = [("payment_intent", payment_id), ("limit", PAGE_LEN)];
+        let answer = self.get("/v1/disputes", &query).await?;
+        let page = answer["data"].as_array().ok_or_else(unreadable)?;
+        if answer["has_more"] == true {
+            return Err(Failure::Unclear(format!("{payment_id} has too many disputes")));
+        }
+        page.iter().map(|it| ProviderDispute::read(it).ok_or_else(unreadable)).collect()
+    }
+
     /// What the provider's clock says, as far as it has told; else what ours says. Its webhooks
     /// carry its time: a clock of ours that is wrong must not make them untimely.
     pub(crate) fn time_s(&self, ours_s: i64) -> i64 {
@@ -151,7 +162,7 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
         // Errors of the client name the address, which has no secret in it.
-        let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
+        let unclear = |error: reqwest::Error| Failure::Unclear(with_causes(&error.without_url()));
         let response = request.send().await.map_err(unclear)?;
         let date = response.headers().get(DATE).and_then(|it| it.to_str().ok());
         let date = date.and_then(|it| DateTime::parse_from_rfc2822(it).ok());
@@ -185,7 +196,7 @@ impl Client {
 }
 
 async fn read(mut response: Response) -> Result<Value, Failure> {
-    let unclear = |error: reqwest::Error| Failure::Unclear(error.without_url().to_string());
+    let unclear = |error: reqwest::Error| Failure::Unclear(with_causes(&error.without_url()));
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unclear)? {

@@ -1,9 +1,12 @@
 //! Webhook events.
 
-use super::session::{ProviderRefund, reference, text};
+use super::{
+    dispute::Standing,
+    session::{ProviderRefund, reference, text},
+};
 use crate::ledger::HowMuch;
 use proto_schemas::OrderId;
-use proto_schemas::payments::{DisputeStatus, RefundStatus};
+use proto_schemas::payments::RefundStatus;
 use serde_json::Value;
 use service_kit::legible;
 
@@ -15,7 +18,7 @@ const REASON_CHARS_MAX: usize = 100;
 pub(crate) struct HookEvent {
     /// `evt_…`.
     pub(crate) id: String,
-    /// When it happened, by the provider's clock.
+    /// When Stripe made it, in Unix seconds: webhooks come in any order.
     pub(crate) created_s: Option<i64>,
     /// Stripe's name of what happened.
     pub(crate) kind: String,
@@ -43,7 +46,7 @@ pub(crate) enum Meaning {
     /// Something of a charge was refunded; those that the event names.
     Refunded(Vec<ProviderRefund>),
     /// The customer's bank takes the money back, or wants to.
-    Dispute { status: DisputeStatus, reason: Option<String> },
+    Dispute { standing: Standing, reason: Option<String> },
     /// Nothing that concerns us.
     Other,
 }
@@ -105,20 +108,9 @@ fn meaning(kind: &str, object: &Value) -> Meaning {
             Meaning::Refunded(named.iter().filter_map(ProviderRefund::read).collect())
         }
         it if it.starts_with("charge.dispute.") => Meaning::Dispute {
-            status: dispute_status(object["status"].as_str()),
+            standing: Standing::read(object),
             reason: text(&object["reason"]).map(|it| it.chars().take(REASON_CHARS_MAX).collect()),
         },
         _ => Meaning::Other,
-    }
-}
-
-/// What we do not know is for a person to look at.
-fn dispute_status(status: Option<&str>) -> DisputeStatus {
-    match status {
-        Some("under_review" | "warning_under_review") => DisputeStatus::UnderReview,
-        Some("won") => DisputeStatus::Won,
-        Some("lost") => DisputeStatus::Lost,
-        Some("warning_closed" | "prevented" | "charge_refunded") => DisputeStatus::Closed,
-        _ => DisputeStatus::NeedsResponse,
     }
 }

@@ -2,7 +2,12 @@
 
 use super::{provider::Provider, settings, store};
 use crate::{
-    ledger, open::OpenSession, process::LookUp, refund::PayBack, service, stripe::Client,
+    ledger,
+    open::OpenSession,
+    process::LookUp,
+    refund::PayBack,
+    service,
+    stripe::{Client, Failure},
     void::CloseSession,
 };
 use chassis::db::Db;
@@ -404,4 +409,15 @@ async fn the_payments_of_one_order_are_not_paid_back_for_another() {
     let effect = PayBack::new(Arc::clone(&play.stripe));
     let refused = play.run(&effect, play.call("a", 1, body), 0).await.unwrap_err();
     assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "other_order"));
+}
+
+#[tokio::test]
+async fn what_kept_the_provider_from_answering_is_told() {
+    // Let go at once: nobody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let silent = Client::new(&settings(&base)).session("cs_1").await;
+    let Err(Failure::Unclear(why)) = silent else { panic!("{silent:?}") };
+    assert!(why.contains("refused"), "{why}");
 }

@@ -72,6 +72,16 @@ impl Ledger {
         self.take_body(&body.to_string())
     }
 
+    /// The same of an event that the provider made in this second.
+    fn take_of(&mut self, created_s: i64, (kind, object): &(&str, Value)) -> Verdict {
+        self.came += 1;
+        let body = json!({
+            "id": format!("evt_{}", self.came), "object": "event", "type": kind,
+            "created": created_s, "data": { "object": object },
+        });
+        self.take_body(&body.to_string())
+    }
+
     fn take_body(&mut self, body: &str) -> Verdict {
         let mut tx = Tx::over(&self.db);
         let came = Stripe::read(&HeaderMap::new(), body.as_bytes());
@@ -238,8 +248,55 @@ fn a_dispute_is_told_with_each_of_its_states_once_and_the_first_says_so() {
     let body = json!({
         "orderId": "o-1", "sessionId": "cs_1", "disputeId": "du_1", "amount": "149.99",
         "currency": "USD", "status": "needs_response", "reason": "fraudulent", "isNew": true,
+        "revision": 1,
     });
     assert_eq!(told[0], body);
+}
+
+/// The dispute keeps its id throughout.
+#[test]
+fn an_inquiry_that_becomes_a_chargeback_and_a_dispute_that_opens_again_are_news() {
+    use Verdict::{Duplicate, Published};
+    let escalated = [
+        (10, "warning_needs_response", Published),
+        (20, "warning_under_review", Published),
+        (30, "needs_response", Published),
+        (20, "warning_under_review", Duplicate),
+        (40, "won", Published),
+        (50, "lost", Published),
+        (40, "won", Duplicate),
+    ];
+    let reopened = [
+        (10, "warning_needs_response", Published),
+        (20, "warning_closed", Published),
+        (30, "lost", Published),
+        (40, "needs_response", Published),
+    ];
+    // Stripe's times are seconds.
+    let at_once = [(10, "needs_response", Published), (10, "warning_under_review", Duplicate)];
+    for (hooks, wanted) in [
+        (&escalated[..], &[("needs_response", true), ("under_review", false)][..]),
+        (&reopened, &[("needs_response", true), ("closed", false), ("lost", false)]),
+        (&at_once, &[("needs_response", true)]),
+    ] {
+        let mut ledger = Ledger::paid();
+        for (created_s, status, verdict) in hooks {
+            let hook = dispute("charge.dispute.updated", status);
+            assert_eq!(ledger.take_of(*created_s, &hook), *verdict, "{status} at {created_s}");
+        }
+        let rest: &[_] = match hooks.len() {
+            7 => &[("needs_response", true), ("won", false), ("lost", false)],
+            4 => &[("needs_response", true)],
+            _ => &[],
+        };
+        let told = ledger.told(DISPUTED);
+        let states = told.iter().map(|it| (it["status"].as_str().unwrap(), it["isNew"] == true));
+        assert_eq!(states.collect::<Vec<_>>(), [wanted, rest].concat());
+        let revisions: Vec<_> = told.iter().map(|it| it["revision"].as_u64().unwrap()).collect();
+        assert_eq!(revisions, (1..=told.len() as u64).collect::<Vec<_>>());
+        let keys = events(&ledger.db).into_iter().map(|it| it["key"].to_string());
+        assert_eq!(keys.collect::<std::collections::BTreeSet<_>>().len(), told.len() + 1);
+    }
 }
 
 #[test]

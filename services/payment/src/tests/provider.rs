@@ -23,6 +23,8 @@ pub(in crate::tests) struct World {
     sessions: BTreeMap<String, Value>,
     /// What was paid back, newest last.
     refunds: Vec<Value>,
+    /// One for each payment at most.
+    disputes: BTreeMap<String, Value>,
     answers: HashMap<String, (Fields, StatusCode, Value)>,
     /// Forms of sessions that were created, in order.
     pub(in crate::tests) forms: Vec<Fields>,
@@ -59,6 +61,7 @@ impl Provider {
             .route("/v1/checkout/sessions/{id}", get(show))
             .route("/v1/checkout/sessions/{id}/expire", post(expire))
             .route("/v1/refunds", post(refund).get(refunds))
+            .route("/v1/disputes", get(disputes))
             .with_state(Arc::clone(&world));
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -82,6 +85,16 @@ impl Provider {
     /// Somebody pays back in the provider's own dashboard.
     pub(in crate::tests) fn pay_back_by_hand(&self, session_id: &str, amount: u64) {
         self.with(|world| world.pay_back(&format!("pi_of_{session_id}"), amount, "succeeded"));
+    }
+
+    /// The customer's bank takes so much of the session's payment back, or wants to.
+    pub(in crate::tests) fn dispute(&self, session_id: &str, amount: u64, status: &str) {
+        let payment = format!("pi_of_{session_id}");
+        let dispute = json!({
+            "id": "du_1", "object": "dispute", "amount": amount, "currency": "usd",
+            "payment_intent": payment, "status": status,
+        });
+        self.with(|world| world.disputes.insert(payment, dispute));
     }
 
     /// The customer's bank sends a refund back.
@@ -120,8 +133,18 @@ impl World {
     fn left(&self, payment_id: &str) -> u64 {
         let paid = self.sessions.values().find(|it| it["payment_intent"] == payment_id);
         let paid = paid.map_or(0, |it| it["amount_total"].as_u64().unwrap());
+        let paid = paid - self.charged_back(payment_id);
         let of = self.standing().filter(|it| it["payment_intent"] == payment_id);
         paid - of.map(|it| it["amount"].as_u64().unwrap()).sum::<u64>()
+    }
+
+    /// What the customer's bank holds, or has taken for good.
+    fn charged_back(&self, payment_id: &str) -> u64 {
+        let holds = |it: &&Value| {
+            matches!(it["status"].as_str(), Some("needs_response" | "under_review" | "lost"))
+        };
+        let dispute = self.disputes.get(payment_id).filter(holds);
+        dispute.map_or(0, |it| it["amount"].as_u64().unwrap())
     }
 
     fn pay_back(&mut self, payment_id: &str, amount: u64, status: &str) -> Value {
@@ -253,6 +276,9 @@ async fn refund(
             world.pay_back(payment, amount, "succeeded");
         }
         let (amount, left): (u64, u64) = (fields["amount"].parse().unwrap(), world.left(payment));
+        if left < amount && world.charged_back(payment) > 0 {
+            return refused(400, "charge_disputed", "the charge has been charged back");
+        }
         if left == 0 {
             return refused(400, "charge_already_refunded", "already refunded");
         }
@@ -282,4 +308,13 @@ async fn refunds(
     let data: Vec<_> = older.iter().take(limit).collect();
     let has_more = older.len() > limit;
     (StatusCode::OK, Json(json!({ "object": "list", "data": data, "has_more": has_more })))
+}
+
+async fn disputes(
+    State(world): State<Arc<Mutex<World>>>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Answer {
+    let world = world.lock().unwrap();
+    let data: Vec<_> = world.disputes.get(&query["payment_intent"]).into_iter().collect();
+    (StatusCode::OK, Json(json!({ "object": "list", "data": data, "has_more": false })))
 }

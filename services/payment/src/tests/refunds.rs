@@ -161,3 +161,37 @@ async fn money_of_another_currency_is_not_added_up() {
     assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "other_currency"));
     assert_eq!(play.provider.refunded(), [4_000]);
 }
+
+#[tokio::test]
+async fn what_the_customers_bank_has_taken_does_not_go_back_again() {
+    for (taken, back) in [(PAID, &[][..]), (5_000, &[9_999])] {
+        let (play, session) = paid().await;
+        play.provider.dispute(&session, taken, "lost");
+        let told = play.refund("a", 1, &session).await.unwrap();
+        assert_eq!(play.provider.refunded(), back);
+        let amount = if taken == PAID { "0" } else { "99.99" };
+        assert_eq!(told.amount.to_string(), amount);
+    }
+}
+
+#[tokio::test]
+async fn while_the_bank_holds_the_money_a_person_decides_and_after_that_it_goes_back() {
+    let (play, session) = paid().await;
+    play.provider.dispute(&session, PAID, "needs_response");
+    let refused = play.refund("a", 1, &session).await.unwrap_err();
+    let Refusal::Rejected(refused) = refused else { panic!("{refused}") };
+    assert_eq!(refused.code(), "charge_disputed");
+    assert!(refused.reason().contains("149.99 USD"), "{}", refused.reason());
+    assert_eq!(play.provider.refunded(), [0; 0]);
+    play.provider.dispute(&session, PAID, "won");
+    play.refund("a", 2, &session).await.unwrap();
+    assert_eq!(play.provider.refunded(), [PAID]);
+}
+
+#[tokio::test]
+async fn an_inquiry_holds_no_money() {
+    let (play, session) = paid().await;
+    play.provider.dispute(&session, PAID, "warning_needs_response");
+    play.refund("a", 1, &session).await.unwrap();
+    assert_eq!(play.provider.refunded(), [PAID]);
+}

@@ -1,6 +1,7 @@
 //! The part of Stripe's API that the payment service speaks: form-encoded requests, bearer key,
 //! idempotency keys, and errors in Stripe's shape.
 
+pub(crate) mod disputes;
 mod error;
 mod events;
 mod form;
@@ -32,6 +33,7 @@ pub(crate) fn router(office: Arc<Office>) -> Router<Arc<Office>> {
         .route("/v1/checkout/sessions/{id}", get(sessions::retrieve))
         .route("/v1/checkout/sessions/{id}/expire", post(sessions::expire))
         .route("/v1/refunds", post(refunds::create).get(refunds::list))
+        .route("/v1/disputes", get(disputes::list))
         .route_layer(from_fn_with_state(office, authenticated))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)

@@ -73,7 +73,16 @@ pub(crate) fn refundable(
             format!("This PaymentIntent ({id}) does not have a successful charge to refund.");
         return Err(StripeError::invalid(message).param("payment_intent").executed());
     }
-    let left = payment.captured - world.refunded(id);
+    let charged_back = world.charged_back(id);
+    let left = payment.captured - world.refunded(id) - charged_back;
+    if charged_back > 0 && left < asked.unwrap_or(1) {
+        let message = format!(
+            "The charge you're attempting to refund, {}, has been charged back. Check the disputes \
+             documentation to learn how to respond to the dispute.",
+            payment.charge
+        );
+        return Err(StripeError::invalid(message).code("charge_disputed").executed());
+    }
     if left <= 0 {
         let message = format!("Charge {} has already been refunded.", payment.charge);
         return Err(StripeError::invalid(message).code("charge_already_refunded").executed());

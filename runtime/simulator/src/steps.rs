@@ -38,8 +38,6 @@ pub enum Step {
     Fall,
     /// Intake does not keep up, or has caught up.
     Behind(bool),
-    /// Others bring much, so that what is left to do waits, or no more.
-    Busy(bool),
     /// An operator makes a move.
     Move(u8, Action),
     /// A person answers a question: which, yes or no, and named in which way.
@@ -77,7 +75,6 @@ pub struct Weights {
     pub pass: u32,
     pub fall: u32,
     pub behind: u32,
-    pub busy: u32,
     pub moves: u32,
     pub terminate: u32,
     pub decide: u32,
@@ -131,7 +128,6 @@ fn choices(weights: &Weights, sizes: Sizes) -> Vec<(u32, BoxedStrategy<Step>)> {
         (weights.pass, (0..4u8).prop_map(Step::Pass).boxed()),
         (weights.fall, Just(Step::Fall).boxed()),
         (weights.behind, any::<bool>().prop_map(Step::Behind).boxed()),
-        (weights.busy, any::<bool>().prop_map(Step::Busy).boxed()),
         (weights.moves, moves(weights.terminate).boxed()),
         (
             weights.decide,

@@ -49,7 +49,7 @@ impl World {
         let whole = (kind.registries)().swap_remove(0);
         World {
             kind,
-            desk: Desk::with_limits(whole, kind.limits()),
+            desk: Desk::new(whole),
             services: Services::new().on("pay.open", |_| Ok(json!({ "session": "s1" }))),
             seen: Vec::new(),
             silent: BTreeSet::new(),

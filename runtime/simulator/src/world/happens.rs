@@ -19,7 +19,6 @@ impl World {
             Step::Pass(hours) => self.desk.wait_s(u64::from(hours) * 6 * 3600),
             Step::Fall => self.desk.clock_steps_back(1_000),
             Step::Behind(is_behind) => self.desk.intake_is_behind(is_behind),
-            Step::Busy(is_busy) => self.desk.is_busy(is_busy),
             Step::Move(saga, action) => {
                 if self.look_at(saga) {
                     _ = self.desk.make(action);

@@ -15,7 +15,6 @@ impl World {
     /// An hour in which everything goes on but what is broken, and nobody presses a button.
     pub(crate) fn goes_on_for_an_hour(&mut self) {
         self.desk.intake_is_behind(false);
-        self.desk.is_busy(false);
         self.deploy(0);
         self.resume();
         self.serve_what_can_be();
@@ -39,7 +38,6 @@ impl World {
         self.silent.clear();
         self.refused.clear();
         self.desk.intake_is_behind(false);
-        self.desk.is_busy(false);
         self.deploy(0);
         for _ in 0..ROUNDS_MAX {
             self.note_requests();

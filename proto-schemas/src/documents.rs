@@ -128,7 +128,10 @@ fn request_headers() -> Value {
     headers(
         &["Idempotency-Key"],
         &[
-            ("Idempotency-Key", "<saga>/<epoch>/<path>; an undo's ends with /undo. Acted on once."),
+            (
+                "Idempotency-Key",
+                "<alias>/<epoch>/<path>; an undo's ends with /undo. Acted on once.",
+            ),
             (
                 "Undo-Of",
                 "Undo: the key of the call that it undoes; absent when it is bound to a fact.",
@@ -136,6 +139,8 @@ fn request_headers() -> Value {
             ("Abort-Kind", "Undo: rejected, deadline, failed, cancelled or lost."),
             ("Abort-Reason", "Undo: why, percent-encoded UTF-8."),
             ("Attempt-Class", "A whole number, after an operator's retry; absent means 1."),
+            ("Saga", "The id of the saga that asks, for logs: a key does not tell it."),
+            ("Saga-Began", "When it began, RFC 3339: what it did may be forgotten some time."),
         ],
     )
 }

@@ -29,6 +29,7 @@ PATHS = {
     "/api/tasks/{id}": ("id", "tasks"),
     "/api/orders/{id}": ("id", "orders"),
     "/api/stock/{sku}": ("sku", "skus"),
+    "/api/ledgers/{orderId}": ("orderId", "orders"),
     "/api/events/{position}/offer": ("position", "offerable"),
     "/api/events/{position}": ("position", "positions"),
     "/api/definitions/{name}": ("name", "definitions"),

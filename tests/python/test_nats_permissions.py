@@ -61,7 +61,7 @@ NOBODY = [
 ]
 EVERY_PUBLISH = [
     *REQUESTS, *OWN_REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
-    *STORES, *RECORDS, "fermata.owner",
+    *STORES, *RECORDS, "fermata.owner", "fermata.owner.run",
     *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.1" for user in USERS),
 ]
 
@@ -73,7 +73,7 @@ def publishes(user):
     store = f"fermata.store.{user}"
     own = {f"_INBOX_{user}.echo.1", store, f"$JS.API.DIRECT.GET.STORES.{store}"}
     if user == "fermata":
-        asks = {*REQUESTS, *OWN_REQUESTS, "fermata.owner"}
+        asks = {*REQUESTS, *OWN_REQUESTS, "fermata.owner", "fermata.owner.run"}
         return {*own, *asks, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API}
     own = own | {f"{PREFIXES[user]}.trigger.any"}
     return own | {"tasks.decide"} if user == "order" else own
@@ -82,8 +82,8 @@ def publishes(user):
 EVERY_SUBSCRIPTION = [
     *REQUESTS, *OWN_REQUESTS, "own.>", *(f"{prefix}.*" for prefix in PREFIXES.values()),
     *TRIGGERS, *RECEIPTS,
-    "fermata.epoch", "fermata.reply.>", "fermata.owner", "fermata.>", "tasks.decide", "$SRV.PING",
-    ">", *STORES,
+    "fermata.epoch", "fermata.reply.>", "fermata.owner", "fermata.owner.run", "fermata.>",
+    "tasks.decide", "$SRV.PING", ">", *STORES,
     *(f"$SRV.INFO.{user}" for user in USERS), *(f"$SRV.INFO.{user}.id" for user in USERS),
     *(f"_INBOX_{user}.>" for user in USERS), "_INBOX.>", "$JS.API.>", "$JS.ACK.>",
     "$JS.EVENT.>", "$SYS.>",
@@ -97,7 +97,8 @@ def subscribes(user):
         return inbox | {"_INBOX.>", "own.>", *OWN_REQUESTS}
     shared = inbox | {"$SRV.PING", f"$SRV.INFO.{user}", f"$SRV.INFO.{user}.id"}
     if user == "fermata":
-        return shared | {"fermata.reply.>", "fermata.owner", "tasks.decide"}
+        owner = {"fermata.owner", "fermata.owner.run"}
+        return shared | owner | {"fermata.reply.>", "tasks.decide"}
     prefix = PREFIXES[user]
     requests = {subject for subject in REQUESTS if subject.startswith(f"{prefix}.")}
     return shared | requests | {f"{prefix}.*", f"fermata.receipt.{user}", "fermata.epoch"}

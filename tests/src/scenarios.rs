@@ -269,8 +269,11 @@ impl Scenario {
         Ok(order.told)
     }
 
-    /// Says whether its money came late.
-    async fn check(self, api: &Api, order_id: &str) -> Result<bool, Failure> {
+    /// Checks how the order has ended, and says whether its money came late.
+    ///
+    /// # Errors
+    /// It ended otherwise than it should.
+    pub async fn check(self, api: &Api, order_id: &str) -> Result<bool, Failure> {
         let (order_status, saga_status) = self.ends();
         let order = api.order_is(order_id, order_status).await?;
         let saga = api.saga_is(PROCESS_ORDER, order_id, saga_status).await?;

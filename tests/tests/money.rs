@@ -1,5 +1,5 @@
 //! Whose money: what was paid, what goes back and by whose hand, and what a person has to look at.
-//! What needs a lost answer at an exact point is tried in the payment service.
+//! What somebody pays back between our look and our refund is tried in the payment service.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -8,6 +8,7 @@ use system_tests::{
     client::{Api, order_of, text},
     scenarios::PROCESS_ORDER,
     shared::system,
+    stack::Stack,
     until,
 };
 
@@ -16,7 +17,17 @@ const RECORD_DISPUTE: &str = "record-dispute";
 
 /// An order over 100.00 USD for which this was paid, in cents of some currency; and its payment.
 async fn paid(api: &Api, minor: u64, currency: &str) -> Result<(String, String), Failure> {
-    let order_id = api.place(&order_of(2, false, "bob")).await?;
+    paid_for(api, 2, minor, currency).await
+}
+
+/// The same of an order over so many pieces at 50.00.
+async fn paid_for(
+    api: &Api,
+    pieces: u32,
+    minor: u64,
+    currency: &str,
+) -> Result<(String, String), Failure> {
+    let order_id = api.place(&order_of(pieces, false, "bob")).await?;
     let order = api.order_is(&order_id, "awaiting_payment").await?;
     let session = text(&order, "/paymentSessionId")?;
     let how = json!({ "amountMinor": minor, "currency": currency });
@@ -27,7 +38,16 @@ async fn paid(api: &Api, minor: u64, currency: &str) -> Result<(String, String),
 
 /// An order that holds for a person, as what was paid is not what it costs.
 async fn held(api: &Api, minor: u64, currency: &str) -> Result<(String, String), Failure> {
-    let (order_id, payment_id) = paid(api, minor, currency).await?;
+    held_for(api, 2, minor, currency).await
+}
+
+async fn held_for(
+    api: &Api,
+    pieces: u32,
+    minor: u64,
+    currency: &str,
+) -> Result<(String, String), Failure> {
+    let (order_id, payment_id) = paid_for(api, pieces, minor, currency).await?;
     until("a person is asked", api.patience(), || async {
         let saga = api.saga(PROCESS_ORDER, &order_id).await?;
         let is_asked =
@@ -81,6 +101,101 @@ async fn a_cancel_gives_back_what_nobody_has_given_back_by_hand() -> Result<(), 
             _ => &[("30.00", "succeeded"), ("60.00", "succeeded")],
         };
         shows_refunds(&api, &order_id, whole).await?;
+    }
+    Ok(())
+}
+
+/// A payment of 100.00 that goes back in parts.
+struct Parts {
+    order_id: String,
+    payment_id: String,
+    /// By hand, before the order is cancelled, in cents.
+    before: Vec<u64>,
+    /// By hand, while nobody knows what has become of our refund.
+    meanwhile: Vec<u64>,
+}
+
+impl Parts {
+    async fn of(api: &Api, by_hand: &[u64], before: usize) -> Result<Parts, Failure> {
+        let (order_id, payment_id) = held_for(api, 4, 10_000, "usd").await?;
+        let (before, meanwhile) = by_hand.split_at(before);
+        Ok(Parts { order_id, payment_id, before: before.into(), meanwhile: meanwhile.into() })
+    }
+
+    async fn by_hand(&self, api: &Api, minor: u64) -> Result<Value, Failure> {
+        let does = format!("payments/{}/refund", self.payment_id);
+        api.at_the_provider(&does, json!({ "amountMinor": minor })).await
+    }
+
+    /// Where the rest is for a person, its button finishes it.
+    async fn is_over(&self, api: &Api) -> Result<(), Failure> {
+        let saga = api.saga(PROCESS_ORDER, &self.order_id).await?;
+        match saga["status"].as_str() {
+            Some("cancelled") => Ok(()),
+            Some("attention") => {
+                let moved = api.make_move(&text(&saga, "/id")?, "retry").await?;
+                Err(format!("retried: {moved}, as {}", saga["reason"]))
+            }
+            _ => Err(saga.to_string()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn exactly_100_go_back_in_whichever_parts_with_the_answer_lost_at_each_point()
+-> Result<(), Failure> {
+    const SPLITS: [&[u64]; 8] = [
+        &[4_000, 6_000],
+        &[6_000, 4_000],
+        &[2_000, 3_000, 5_000],
+        &[2_000, 5_000, 3_000],
+        &[3_000, 2_000, 5_000],
+        &[3_000, 5_000, 2_000],
+        &[5_000, 2_000, 3_000],
+        &[5_000, 3_000, 2_000],
+    ];
+    let mut stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    // The refund is to be asked for; it was made, and nobody heard of it; it was heard of, and not
+    // written down.
+    for point in ["owner.after-commit:1", "refund.before-finish:1", "owner.before-finish:1"] {
+        let mut all = Vec::new();
+        for split in SPLITS {
+            // The last part is ours, of the others so many were there first.
+            let by_hand = &split[..split.len() - 1];
+            for before in 0..=by_hand.len() {
+                all.push(Parts::of(&api, by_hand, before).await?);
+            }
+        }
+        for it in &all {
+            for minor in &it.before {
+                it.by_hand(&api, *minor).await?;
+            }
+        }
+        stack.stop("payment").await?;
+        for it in &all {
+            let saga = api.saga(PROCESS_ORDER, &it.order_id).await?;
+            api.make_move(&text(&saga, "/id")?, "cancel").await?.expect(202)?;
+        }
+        stack.spawn_with("payment", &[("FERMATA_CRASH_AT", point)])?;
+        stack.ended("payment").await?;
+        for it in &all {
+            for minor in &it.meanwhile {
+                // Of what has gone back already the provider gives nothing back a second time.
+                if let Err(why) = it.by_hand(&api, *minor).await
+                    && went_back(&api, &it.order_id).await? + minor <= 10_000
+                {
+                    return Err(why);
+                }
+            }
+        }
+        stack.spawn("payment")?;
+        stack.ready("payment").await?;
+        for it in &all {
+            let what = format!("{} by hand, then {} at {point}", it.before.len(), it.order_id);
+            until(&what, api.patience(), || it.is_over(&api)).await?;
+            assert_eq!(went_back(&api, &it.order_id).await?, 10_000, "{what}");
+        }
     }
     Ok(())
 }

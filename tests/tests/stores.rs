@@ -1,12 +1,17 @@
 //! Stores that are wrong, empty or restored: refused or healed, nothing lost, nothing done twice.
 
+use serde_json::json;
 use std::process::Command;
 use system_tests::{
     Failure, audit,
     audit::SKU,
-    scenarios::{Pace, Scenario},
+    client::{Api, text},
+    scenarios::{Pace, Scenario, Told, Way},
     stack::Stack,
+    until,
 };
+
+const SERVICES: [&str; 5] = ["order", "payment", "warehouse", "delivery", "notification"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_process_once_without_its_volume_is_refused_and_loses_nothing() -> Result<(), Failure>
@@ -70,6 +75,153 @@ async fn a_backup_of_the_runtime_that_is_restored_gets_again_what_it_lost() -> R
         api.order_is(&way.order_id, way.scenario.ends().0).await?;
     }
     audit::check(&api, &stack.spool(), shelf, &ways).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_runtime_did_after_its_backup_happens_again_and_each_effect_once()
+-> Result<(), Failure> {
+    lost_hour(false).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runtime_that_is_restored_while_every_service_is_down_does_everything_once()
+-> Result<(), Failure> {
+    lost_hour(true).await
+}
+
+/// Orders in every state at the copy, more of them and their ends afterwards, and then the copy
+/// again. `is_alone`: while the services are down.
+async fn lost_hour(is_alone: bool) -> Result<(), Failure> {
+    let mut stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    let shelf = api.stock(SKU).await?;
+    let mut hour = Hour { api: api.clone(), ways: Vec::new(), asked_again: Vec::new() };
+    hour.whole(Scenario::Normal).await?;
+    let asked = hour.begun(Scenario::Approved, "awaiting_approval").await?;
+    let paying = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+    let cancelled = hour.begun(Scenario::PaidAfterCancel, "awaiting_payment").await?;
+    let under_way = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+    let mut told = hour.pay(&under_way).await?;
+
+    stack.stop("fermata").await?;
+    copy(&stack, "fermata", "backup")?;
+    stack.spawn("fermata")?;
+    stack.ready("fermata").await?;
+
+    told.push(hour.deliver(&under_way).await?);
+    hour.ended(Scenario::Normal, under_way, told).await?;
+    hour.play(Scenario::Normal, paying).await?;
+    hour.play(Scenario::PaidAfterCancel, cancelled).await?;
+    hour.play(Scenario::Approved, asked).await?;
+    for scenario in [
+        Scenario::Normal,
+        Scenario::Approved,
+        Scenario::Rejected,
+        Scenario::PaymentFailed,
+        Scenario::PaidAfterCancel,
+        Scenario::DeliveryFailed,
+    ] {
+        hour.whole(scenario).await?;
+    }
+    let late = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+    let mut told = hour.pay(&late).await?;
+
+    stack.stop("fermata").await?;
+    if is_alone {
+        for service in SERVICES {
+            stack.stop(service).await?;
+        }
+    }
+    std::fs::remove_dir_all(stack.dir().join("fermata")).map_err(|err| err.to_string())?;
+    copy(&stack, "backup", "fermata")?;
+    stack.spawn("fermata")?;
+    stack.ready("fermata").await?;
+    if is_alone {
+        for service in SERVICES {
+            stack.spawn(service)?;
+        }
+        for service in SERVICES {
+            stack.ready(service).await?;
+        }
+    }
+    // What people decided is lost with the copy, and they are asked again.
+    hour.decide_again().await?;
+    told.push(hour.deliver(&late).await?);
+    hour.ended(Scenario::Normal, late, told).await?;
+    for way in &mut hour.ways {
+        way.is_late = way.scenario.check(&api, &way.order_id).await?;
+    }
+    let is_quiet = "every saga has ended, and all is as if nothing had been lost";
+    let (spool, ways) = (stack.spool(), &hour.ways);
+    until(is_quiet, api.patience(), || audit::check(&api, &spool, shelf, ways)).await
+}
+
+/// Orders, and how each one went.
+struct Hour {
+    api: Api,
+    ways: Vec<Way>,
+    /// Orders about which somebody decides after the copy, and how.
+    asked_again: Vec<(String, bool)>,
+}
+
+impl Hour {
+    async fn begun(&self, scenario: Scenario, status: &str) -> Result<String, Failure> {
+        let order_id = scenario.place(&self.api).await?;
+        self.api.order_is(&order_id, status).await?;
+        Ok(order_id)
+    }
+
+    async fn whole(&mut self, scenario: Scenario) -> Result<(), Failure> {
+        let order_id = scenario.place(&self.api).await?;
+        self.play(scenario, order_id).await
+    }
+
+    async fn play(&mut self, scenario: Scenario, order_id: String) -> Result<(), Failure> {
+        let way = scenario.play(&self.api, &order_id, &mut Pace::at_once()).await?;
+        match scenario {
+            Scenario::Approved => self.asked_again.push((order_id, true)),
+            Scenario::Rejected => self.asked_again.push((order_id, false)),
+            _ => (),
+        }
+        self.ways.push(way);
+        Ok(())
+    }
+
+    async fn pay(&self, order_id: &str) -> Result<Vec<Told>, Failure> {
+        let order = self.api.order(order_id).await?;
+        let session = text(&order, "/paymentSessionId")?;
+        let told = self.api.customer(&session, "pay", json!({})).await?;
+        self.api.order_is(order_id, "shipped").await?;
+        Ok(told.into_iter().map(Told::Payment).collect())
+    }
+
+    async fn deliver(&self, order_id: &str) -> Result<Told, Failure> {
+        self.api.courier(order_id, "delivered", json!({})).await?;
+        Ok(Told::Parcel("delivered".to_owned()))
+    }
+
+    async fn ended(
+        &mut self,
+        scenario: Scenario,
+        order_id: String,
+        told: Vec<Told>,
+    ) -> Result<(), Failure> {
+        let is_late = scenario.check(&self.api, &order_id).await?;
+        self.ways.push(Way { order_id, scenario, is_late, told });
+        Ok(())
+    }
+
+    async fn decide_again(&self) -> Result<(), Failure> {
+        for (order_id, approved) in &self.asked_again {
+            until("the manager is asked again", self.api.patience(), || async {
+                let answer = self.api.approve(order_id, *approved).await?;
+                let is_taken = matches!(answer.status.as_u16(), 200 | 202);
+                if is_taken { Ok(()) } else { Err(answer.to_string()) }
+            })
+            .await?;
+        }
+        Ok(())
+    }
 }
 
 fn copy(stack: &Stack, from: &str, to: &str) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use crate::{
     abort::{Abort, Rejection},
     engine::{Engine, Outcome},
-    id::{Time, derived_uuid, millis},
+    id::{Time, derived_uuid, hashed_uuid, millis},
     journal::{Command, Decision},
     message::{Event, Request, Retry},
     payload::{Same, same},
@@ -92,19 +92,26 @@ impl<T> Ctx<T> {
         })
     }
 
-    /// The time of the fact that is being applied: all the time that a saga knows.
+    /// The time of the fact that is being applied: all the time that a saga knows. When the store
+    /// was restored from a backup, what it has lost happens again, later: a request that tells this
+    /// time is then another one under a known key, which services refuse.
     pub fn now(&self) -> Time {
         self.engine.now()
     }
 
-    /// An id that is the same whenever this step is replayed.
+    /// An id that is the same whenever this step is replayed, and when the saga begins again from
+    /// what began it, as after a restore from a backup.
     pub fn new_id(&self) -> Uuid {
         let step = self.engine.name();
-        derived_uuid(self.engine.now(), &self.engine.key(&step))
+        let key = self.engine.key(&step);
+        match self.engine.has_alias() {
+            true => hashed_uuid(&["id", &key]),
+            false => derived_uuid(self.engine.now(), &key),
+        }
     }
 
-    /// Point of no return: forgets every undo registered so far. After it a failure is for a
-    /// person.
+    /// Point of no return: forgets every undo registered so far, but for those of calls that another
+    /// arm has under way, which are undone if that arm loses. After it a failure is for a person.
     pub fn commit(&self) {
         self.engine.decide(Decision::Commit, &[]);
     }

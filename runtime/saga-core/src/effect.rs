@@ -97,6 +97,8 @@ pub struct Request {
     pub saga_key: String,
     /// An earlier process was to ask it: there may be thousands of these, and none of them is new.
     pub is_recovered: bool,
+    /// When the saga began: what it did may be forgotten some time.
+    pub began: Time,
 }
 
 /// What an undo tells the service beside its body.

@@ -150,12 +150,24 @@ impl Engine {
         self.0.borrow().now
     }
 
+    /// Where a step is, for people: they know a saga by its id.
+    fn place(&self, step: &Path) -> String {
+        let inner = self.0.borrow();
+        let start = inner.state.start.as_ref();
+        start.map_or(step.to_string(), |it| format!("{}/{}/{step}", it.saga, it.epoch))
+    }
+
     pub(crate) fn key(&self, step: &Path) -> String {
         let inner = self.0.borrow();
         match &inner.state.start {
-            Some(start) => crate::id::call_key(start.saga, start.epoch, step),
+            Some(start) => crate::id::call_key(start.acts_as(), start.epoch, step),
             None => step.to_string(),
         }
+    }
+
+    /// Whether the saga's keys say nothing of when and where it began.
+    pub(crate) fn has_alias(&self) -> bool {
+        self.0.borrow().state.start.as_ref().is_some_and(|it| it.alias.is_some())
     }
 
     /// In a stored turn the decision must be the next recorded one, which then stays in force.
@@ -233,7 +245,7 @@ impl Engine {
         match it {
             Ok(it) => it,
             Err(err) => {
-                let what = format!("{of} {subject} for {}", self.key(step));
+                let what = format!("{of} {subject} for {}", self.place(step));
                 let error = masked(&err.to_string());
                 self.stick(ReplayError::Unreadable { what, error });
                 std::future::pending().await

@@ -2,7 +2,7 @@
 
 use crate::{
     fold::{Asked, Attention, End, OpenSleep, OpenWait, State, Status},
-    id::{Path, Position, SagaId, Time, call_key},
+    id::{Alias, Path, Position, SagaId, Time, call_key},
     payload::Payload,
     text::cut,
 };
@@ -23,6 +23,9 @@ pub struct Head {
     pub key: String,
     /// Counts rewinds and restores.
     pub epoch: u32,
+    /// Under which name it acts; sagas of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<Alias>,
     /// The saga whose late event it handles.
     pub origin: Option<SagaId>,
     /// Where it stands.
@@ -86,11 +89,16 @@ pub struct HeadCall {
 }
 
 impl Head {
+    /// The name under which the world outside knows the saga.
+    pub fn acts_as(&self) -> Alias {
+        self.alias.unwrap_or(Alias::of_id(self.id))
+    }
+
     /// What a decision on this wait names to say that it is about this question, and about what it
     /// shows. Nothing of a wait that asks nobody.
     pub fn seen(&self, wait: &OpenWait) -> Option<String> {
         let ask = wait.ask.as_ref()?;
-        Some(ask.seen(&call_key(self.id, self.epoch, &wait.step)))
+        Some(ask.seen(&call_key(self.acts_as(), self.epoch, &wait.step)))
     }
 
     /// The head of a saga that has started.
@@ -103,6 +111,7 @@ impl Head {
             version: start.version,
             key: start.key.clone(),
             epoch: start.epoch,
+            alias: start.alias,
             origin: start.origin,
             status: state.status(),
             paused: state.paused,

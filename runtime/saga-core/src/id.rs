@@ -45,10 +45,11 @@ pub struct SagaId(pub Uuid);
 
 impl SagaId {
     /// An id for the saga that starts at this position of this store: unique, and made without
-    /// randomness.
-    pub fn at(time: Time, instance: Uuid, position: Position) -> SagaId {
+    /// randomness. A store that was restored has its positions twice, in two epochs.
+    pub fn at(time: Time, instance: Uuid, epoch: u64, position: Position) -> SagaId {
         let digest = Sha256::new()
             .chain_update(instance.as_bytes())
+            .chain_update(epoch.to_be_bytes())
             .chain_update(position.to_be_bytes())
             .finalize();
         SagaId(uuid_v7(time, &digest))
@@ -82,9 +83,47 @@ impl SagaId {
     }
 }
 
+/// The name under which the world outside knows a saga, in every key of its requests and events. It
+/// is made of what began the saga and of nothing else: whoever takes the same in again, as after a
+/// restore from a backup, names the same effects, and they are not made twice.
+///
+/// A saga's id cannot be that name. It tells when the saga began, and lists rest on that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Alias(Uuid);
+
+impl Alias {
+    /// Of the one saga that a definition starts for a business key.
+    pub fn of_start(definition: &str, key: &str) -> Alias {
+        Alias(hashed_uuid(&["start", definition, key]))
+    }
+
+    /// Of the late arm that an event starts after the end of another saga.
+    pub fn of_late(ended: Alias, event: &str, id: &str) -> Alias {
+        Alias(hashed_uuid(&["late", &ended.to_string(), event, id]))
+    }
+
+    /// Of a saga that began before there were aliases.
+    pub fn of_id(saga: SagaId) -> Alias {
+        Alias(saga.0)
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// An id for author code: the same whenever this step is replayed.
 pub(crate) fn derived_uuid(time: Time, salt: &str) -> Uuid {
     uuid_v7(time, &Sha256::digest(salt.as_bytes()))
+}
+
+/// A UUID of version 8, which is free for hashes: 122 bits, so that nobody finds other parts that
+/// give the same.
+pub(crate) fn hashed_uuid(parts: &[&str]) -> Uuid {
+    uuid::Builder::from_custom_bytes(short_hash(parts)).into_uuid()
 }
 
 fn uuid_v7(time: Time, digest: &[u8]) -> Uuid {
@@ -190,14 +229,14 @@ impl fmt::Display for Path {
     }
 }
 
-/// The idempotency key of a call: `<saga>/<epoch>/<path>`.
-pub fn call_key(saga: SagaId, epoch: u32, step: &Path) -> String {
-    format!("{saga}/{epoch}/{step}")
+/// The idempotency key of a call: `<alias>/<epoch>/<path>`.
+pub fn call_key(alias: Alias, epoch: u32, step: &Path) -> String {
+    format!("{alias}/{epoch}/{step}")
 }
 
 /// The idempotency key of an undo: that of its step with `/undo` behind it.
-pub fn undo_key(saga: SagaId, epoch: u32, step: &Path) -> String {
-    format!("{saga}/{epoch}/{step}/undo")
+pub fn undo_key(alias: Alias, epoch: u32, step: &Path) -> String {
+    format!("{alias}/{epoch}/{step}/undo")
 }
 
 /// The id of a task: `<saga>.<path>` of the wait that asks.

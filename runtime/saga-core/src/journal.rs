@@ -3,7 +3,7 @@
 use crate::{
     abort::Abort,
     filter::Filter,
-    id::{Path, Position, SagaId, Time, millis},
+    id::{Alias, Path, Position, SagaId, Time, millis},
     message::{OnExhausted, Retry},
     payload::{Payload, Same},
 };
@@ -124,6 +124,16 @@ pub struct Start {
     /// How long silence is borne.
     #[serde(default)]
     pub patience: Patience,
+    /// Under which name it acts; sagas of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<Alias>,
+}
+
+impl Start {
+    /// The name under which the world outside knows the saga.
+    pub fn acts_as(&self) -> Alias {
+        self.alias.unwrap_or(Alias::of_id(self.saga))
+    }
 }
 
 /// How long silence is borne before a person is told. A saga keeps what was set when it started.

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_taker_among_many_is_found_by_the_value_that_it_wants() {
-        let saga = SagaId::derived(SagaId::at(Time(1), Uuid::from_u128(1), 1), "a");
+        let saga = SagaId::derived(SagaId::at(Time(1), Uuid::from_u128(1), 0, 1), "a");
         let mut waits = Waits::default();
         for seat in 0..1_000_u32 {
             waits.insert("d", saga, &wait(seat, Op::Eq, &serde_json::json!(seat)));

@@ -221,10 +221,18 @@ pub struct Registry {
     definitions: BTreeMap<&'static str, Definition>,
 }
 
+/// Longest name of a definition.
+const NAME_BYTES_MAX: usize = 200;
+
 /// Why a registry cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum RegistryError {
+    /// No list, row or log has room for such a name.
+    #[error(
+        "the name {name:.40?} of a definition has {bytes} bytes: it may have 1 to {NAME_BYTES_MAX}"
+    )]
+    Name { name: &'static str, bytes: usize },
     /// Two definitions have one name.
     #[error("definition {name} is registered twice")]
     Twice { name: &'static str },
@@ -251,10 +259,13 @@ impl Registry {
     /// Adds a definition with the settings that its new sagas record.
     ///
     /// # Errors
-    /// The name is taken, an event is declared twice, a field by which sagas are found makes no
+    /// The name is empty, too long or taken, an event is declared twice, a field by which sagas are found makes no
     /// sense, or the settings have no JSON form.
     pub fn register<S: Saga>(&mut self, settings: &S::Settings) -> Result<(), RegistryError> {
         let (name, events) = (S::NAME, S::events());
+        if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+            return Err(RegistryError::Name { name, bytes: name.len() });
+        }
         let twice = |at: &usize| events[..*at].iter().any(|it| it.name == events[*at].name);
         if let Some(at) = (0..events.len()).find(twice) {
             return Err(RegistryError::DeclaredTwice { name, event: events[at].name });

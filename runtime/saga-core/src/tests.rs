@@ -1,5 +1,6 @@
 //! The rules of the engine, each with the tests that try to break it.
 
+mod again;
 mod agenda;
 mod answers;
 mod aside;

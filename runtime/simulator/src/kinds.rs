@@ -25,8 +25,15 @@ pub struct Kind {
     pub steps_max: usize,
 }
 
+impl Kind {
+    /// Publishers keep what they have told until it is receipted.
+    pub(crate) fn has_outbox(&self) -> bool {
+        self.weights.resend != 0
+    }
+}
+
 /// Case n is of kind n, modulo their number.
-pub const KINDS: [Kind; 3] = [SHOP, SALES, PEOPLE];
+pub const KINDS: [Kind; 6] = [SHOP, SALES, PEOPLE, STUCK, CLOCKS, STORES];
 
 const SHOP: Kind = Kind {
     name: "shop",
@@ -63,7 +70,6 @@ const SHOP: Kind = Kind {
         refuse: 8,
         useless: 6,
         again: 30,
-        silence: 0,
         publish: 30,
         refuse_subject: 2,
         pass: 30,
@@ -78,6 +84,7 @@ const SHOP: Kind = Kind {
         search: 30,
         restart: 10,
         deploy: 10,
+        ..Weights::NONE
     },
     sizes: Sizes { names: 5, keys: 2, ids: 40, bodies: 2 },
     steps_max: 150,
@@ -108,7 +115,6 @@ const SALES: Kind = Kind {
         ("bank.money", body)
     },
     weights: Weights {
-        start: 0,
         event: 200,
         serve: 200,
         lose: 20,
@@ -122,14 +128,10 @@ const SALES: Kind = Kind {
         fall: 5,
         behind: 5,
         moves: 40,
-        terminate: 0,
-        decide: 0,
-        decide_again: 0,
         offer: 10,
-        unreadable: 0,
-        search: 0,
         restart: 20,
         deploy: 25,
+        ..Weights::NONE
     },
     sizes: Sizes { names: 3, keys: 2, ids: 24, bodies: 3 },
     steps_max: 80,
@@ -151,12 +153,9 @@ const PEOPLE: Kind = Kind {
         event: 40,
         serve: 60,
         lose: 5,
-        refuse: 0,
         useless: 2,
         again: 5,
-        silence: 0,
         publish: 40,
-        refuse_subject: 0,
         pass: 40,
         fall: 5,
         behind: 5,
@@ -165,11 +164,79 @@ const PEOPLE: Kind = Kind {
         decide: 120,
         decide_again: 60,
         offer: 5,
-        unreadable: 0,
-        search: 0,
         restart: 20,
         deploy: 25,
+        ..Weights::NONE
     },
     sizes: Sizes { names: 3, keys: 3, ids: 30, bodies: 2 },
     steps_max: 60,
+};
+
+/// Services that are silent, events that the broker refuses, with a word or without, and operators
+/// who give up what does not get on.
+const STUCK: Kind = Kind {
+    name: "stuck",
+    weights: Weights {
+        event: 160,
+        serve: 240,
+        lose: 20,
+        refuse: 10,
+        useless: 2,
+        again: 10,
+        silence: 30,
+        publish: 60,
+        refuse_subject: 30,
+        pass: 20,
+        moves: 40,
+        waive: 60,
+        restart: 10,
+        deploy: 5,
+        ..Weights::NONE
+    },
+    ..SALES
+};
+
+/// A clock that is set wrong by minutes or a year, and right again, while deadlines run.
+const CLOCKS: Kind = Kind {
+    name: "clocks",
+    weights: Weights {
+        event: 120,
+        serve: 200,
+        silence: 5,
+        publish: 30,
+        pass: 60,
+        fall: 5,
+        jump: 40,
+        accept_clock: 4,
+        behind: 10,
+        moves: 20,
+        restart: 20,
+        ..Weights::NONE
+    },
+    ..SALES
+};
+
+/// A copy of the store is put back later, or the store of another instance has its place for a
+/// while, and publishers owe again what is lost.
+const STORES: Kind = Kind {
+    name: "stores",
+    weights: Weights {
+        event: 200,
+        serve: 160,
+        lose: 10,
+        refuse: 5,
+        again: 30,
+        publish: 20,
+        pass: 20,
+        moves: 20,
+        offer: 10,
+        restart: 10,
+        deploy: 5,
+        copy: 25,
+        restore: 20,
+        other_store: 15,
+        resend: 60,
+        ..Weights::NONE
+    },
+    ..SALES
 };

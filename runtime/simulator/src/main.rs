@@ -1,7 +1,7 @@
 //! Plays random worlds. `deploy/simulate` builds it and runs it.
 #![allow(clippy::print_stdout, reason = "a run is there to be read")]
 
-use simulator::{Failure, kind_of, kinds::KINDS, play};
+use simulator::{Failure, Script, kind_of, kinds::KINDS, play};
 use std::{
     process::ExitCode,
     sync::{
@@ -12,7 +12,8 @@ use std::{
     time::Instant,
 };
 
-const USAGE: &str = "usage: deploy/simulate [--cases 20000] [--from 0] [--seed N] [--kind NAME]";
+const USAGE: &str = "usage: simulate [--as-found] [--cases 20000] [--from 0] [--seed N] \
+                     [--kind NAME]";
 /// After so many cases a line says how far the run is.
 const TELL_EVERY: u64 = 1_000;
 
@@ -21,12 +22,18 @@ struct Run {
     from: u64,
     until: u64,
     kind: Option<String>,
+    script: Script,
 }
 
 fn read(arguments: &[String]) -> Result<Run, String> {
     let (mut from, mut cases, mut kind) = (0, 20_000, None);
+    let mut script = Script::Shortened;
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
+        if name == "--as-found" {
+            script = Script::AsFound;
+            continue;
+        }
         let value = rest.next().ok_or_else(|| format!("{name} takes a value\n{USAGE}"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{name} takes a number\n{USAGE}"));
         match name.as_str() {
@@ -41,7 +48,7 @@ fn read(arguments: &[String]) -> Result<Run, String> {
             _ => return Err(format!("there is no option {name}\n{USAGE}")),
         }
     }
-    Ok(Run { from, until: from.saturating_add(cases), kind })
+    Ok(Run { from, until: from.saturating_add(cases), kind, script })
 }
 
 /// Plays until a case fails: the one with the lowest seed of those that were begun.
@@ -58,7 +65,7 @@ fn run(run: &Run) -> Option<Failure> {
             if run.kind.as_ref().is_some_and(|it| it != kind_of(seed).name) {
                 continue;
             }
-            if let Err(failure) = play(seed) {
+            if let Err(failure) = play(seed, run.script) {
                 stop.store(true, Ordering::Relaxed);
                 let mut failed = failed.lock().unwrap_or_else(|it| it.into_inner());
                 if failed.as_ref().is_none_or(|it| seed < it.seed) {

@@ -36,6 +36,10 @@ pub enum Step {
     Pass(u8),
     /// The clock is set back by a second.
     Fall,
+    /// The clock is set wrong, or right.
+    Jump(u8),
+    /// A person says that the clock is right.
+    AcceptClock,
     /// Intake does not keep up, or has caught up.
     Behind(bool),
     /// An operator makes a move.
@@ -52,14 +56,24 @@ pub enum Step {
     OfferUnreadable(u8, bool),
     /// Somebody looks for sagas: by mail, key, id, or age.
     Search(u8, u8),
+    /// An operator gives up an undo.
+    Waive(u8),
     /// The process dies, and another one opens its store.
     Restart,
     /// A binary with all definitions, or one that lacks some.
     Deploy(u8),
+    /// Somebody copies the store while the process stands still.
+    Copy,
+    /// The copy is put back.
+    Restore,
+    /// A store of another instance has the place of the first one, or the first one comes back.
+    OtherStore,
+    /// A publisher sends what it owes.
+    Resend(u8),
 }
 
 /// How often each kind of step happens; those with 0 never do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "each is named after its steps")]
 pub struct Weights {
     pub start: u32,
@@ -74,6 +88,8 @@ pub struct Weights {
     pub refuse_subject: u32,
     pub pass: u32,
     pub fall: u32,
+    pub jump: u32,
+    pub accept_clock: u32,
     pub behind: u32,
     pub moves: u32,
     pub terminate: u32,
@@ -82,8 +98,48 @@ pub struct Weights {
     pub offer: u32,
     pub unreadable: u32,
     pub search: u32,
+    pub waive: u32,
     pub restart: u32,
     pub deploy: u32,
+    pub copy: u32,
+    pub restore: u32,
+    pub other_store: u32,
+    pub resend: u32,
+}
+
+impl Weights {
+    /// Nothing ever happens.
+    pub const NONE: Weights = Weights {
+        start: 0,
+        event: 0,
+        serve: 0,
+        lose: 0,
+        refuse: 0,
+        useless: 0,
+        again: 0,
+        silence: 0,
+        publish: 0,
+        refuse_subject: 0,
+        pass: 0,
+        fall: 0,
+        jump: 0,
+        accept_clock: 0,
+        behind: 0,
+        moves: 0,
+        terminate: 0,
+        decide: 0,
+        decide_again: 0,
+        offer: 0,
+        unreadable: 0,
+        search: 0,
+        waive: 0,
+        restart: 0,
+        deploy: 0,
+        copy: 0,
+        restore: 0,
+        other_store: 0,
+        resend: 0,
+    };
 }
 
 /// How many names, keys, ids and bodies the events of a world have.
@@ -127,6 +183,8 @@ fn choices(weights: &Weights, sizes: Sizes) -> Vec<(u32, BoxedStrategy<Step>)> {
         (weights.refuse_subject, number().prop_map(Step::RefuseSubject).boxed()),
         (weights.pass, (0..4u8).prop_map(Step::Pass).boxed()),
         (weights.fall, Just(Step::Fall).boxed()),
+        (weights.jump, number().prop_map(Step::Jump).boxed()),
+        (weights.accept_clock, Just(Step::AcceptClock).boxed()),
         (weights.behind, any::<bool>().prop_map(Step::Behind).boxed()),
         (weights.moves, moves(weights.terminate).boxed()),
         (
@@ -153,8 +211,13 @@ fn choices(weights: &Weights, sizes: Sizes) -> Vec<(u32, BoxedStrategy<Step>)> {
             weights.search,
             (number(), number()).prop_map(|(what, which)| Step::Search(what, which)).boxed(),
         ),
+        (weights.waive, number().prop_map(Step::Waive).boxed()),
         (weights.restart, Just(Step::Restart).boxed()),
         (weights.deploy, number().prop_map(Step::Deploy).boxed()),
+        (weights.copy, Just(Step::Copy).boxed()),
+        (weights.restore, Just(Step::Restore).boxed()),
+        (weights.other_store, Just(Step::OtherStore).boxed()),
+        (weights.resend, number().prop_map(Step::Resend).boxed()),
     ]
 }
 

@@ -1,26 +1,33 @@
 //! A world: a desk with its sagas, the services and publishers around it, and people.
 
 mod answers;
+mod clocks;
 mod happens;
 mod offers;
+mod outbox;
 mod people;
 mod rest;
 mod search;
+mod stores;
 
+pub(crate) use answers::REFUSAL;
 pub(crate) use people::Decided;
 
 use crate::{kinds::Kind, steps::Step};
+use clocks::Clocks;
 use saga_core::{
     core::HeadQuery,
     effect::Request,
     head::Head,
-    id::{Position, SagaId},
+    id::{Path, Position, SagaId},
     input::{Arrival, Decide},
+    journal::Command,
     journal::Entry,
     testing::{Desk, Services},
 };
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use stores::Stores;
 
 /// Everything that there is, and what a checker has to remember of what was.
 pub(crate) struct World {
@@ -31,8 +38,14 @@ pub(crate) struct World {
     seen: Vec<Request>,
     /// Subjects whose service answers nothing.
     pub(crate) silent: BTreeSet<String>,
-    /// Subjects that the broker does not take.
-    pub(crate) refused: BTreeSet<String>,
+    /// Subjects that the broker does not take, and whether it says so.
+    pub(crate) refused: BTreeMap<String, bool>,
+    /// What the broker has taken, in order.
+    pub(crate) taken: Vec<(SagaId, Path)>,
+    /// Undos that a person has given up.
+    pub(crate) waived: Vec<Command>,
+    pub(crate) clocks: Clocks,
+    pub(crate) stores: Stores,
     starts: u32,
     /// Messages that were no events, as a later build reads them.
     dead: Vec<(Position, Arrival)>,
@@ -47,13 +60,18 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(kind: &'static Kind) -> World {
         let whole = (kind.registries)().swap_remove(0);
+        let desk = Desk::new(whole);
         World {
             kind,
-            desk: Desk::new(whole),
+            clocks: Clocks::new(desk.now()),
+            stores: Stores::default(),
+            desk,
             services: Services::new().on("pay.open", |_| Ok(json!({ "session": "s1" }))),
             seen: Vec::new(),
             silent: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            taken: Vec::new(),
+            waived: Vec::new(),
             starts: 0,
             dead: Vec::new(),
             was_cut: false,
@@ -65,6 +83,7 @@ impl World {
     pub(crate) fn does(&mut self, step: Step) {
         self.happens(step);
         self.note_requests();
+        self.note_time();
     }
 
     fn note_requests(&mut self) {
@@ -99,6 +118,7 @@ impl World {
         let registries = (self.kind.registries)();
         let number = usize::from(which) % registries.len();
         self.was_cut |= number != 0;
+        self.clock_is_opened_anew();
         self.desk.deploy(registries[number].clone());
     }
 }

@@ -81,16 +81,38 @@ pub(crate) fn forget(tx: &mut Tx, space: Space, key: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// Whether the saga of this key is so old that what it did may be forgotten. A saga's id is a
-/// UUIDv7, which tells when it began; other keys are those of tests and tools.
-pub(crate) fn may_be_forgotten(key: &str, now: DateTime<Utc>) -> bool {
+/// Whether the saga that asks is so old that what it did under this key may be forgotten.
+pub(crate) fn may_be_forgotten(request: &Request, key: &str, now: DateTime<Utc>) -> bool {
+    let began_s = request.began.map(|it| it.timestamp()).or_else(|| began_by_key(key));
+    began_s.is_some_and(|it| it.saturating_add(KEPT_S) <= now.timestamp())
+}
+
+/// Keys of older runtimes begin with a UUIDv7, which tells when their saga began; others are those
+/// of tests and tools.
+fn began_by_key(key: &str) -> Option<i64> {
     let saga = key.split('/').next().and_then(|saga| Uuid::try_parse(saga).ok());
-    let began = saga.filter(|saga| saga.get_version_num() == 7).and_then(|it| it.get_timestamp());
-    began.is_some_and(|began| {
-        let (began_s, _) = began.to_unix();
-        let kept_until = i64::try_from(began_s).unwrap_or(i64::MAX).saturating_add(KEPT_S);
-        kept_until <= now.timestamp()
-    })
+    let began = saga.filter(|saga| saga.get_version_num() == 7)?.get_timestamp()?;
+    Some(i64::try_from(began.to_unix().0).unwrap_or(i64::MAX))
+}
+
+/// Keeps a row that was asked for again for its whole time: a saga that has begun again, as after a
+/// restore of the runtime, needs it for as long as any other. At most once a day, since it is
+/// written for it.
+pub(crate) fn renew(
+    tx: &mut Tx,
+    space: Space,
+    key: &str,
+    row: KeyRow,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let (name, due) = (rows::key(space, key), now + Duration::days(KEPT_DAYS));
+    if unix_ms(due - Duration::days(1)) <= row.due_ms {
+        return Ok(());
+    }
+    tx.delete(rows::expiry(row.due_ms, &name));
+    let due_ms = unix_ms(due);
+    tx.put(rows::expiry(due_ms, &name), Vec::new());
+    tx.put_json(name, &KeyRow { due_ms, ..row })
 }
 
 /// The keys whose outside work is pending.

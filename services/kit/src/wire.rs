@@ -3,6 +3,7 @@
 use crate::outcome::Rejection;
 use async_nats::{HeaderMap, service::NATS_SERVICE_ERROR, service::NATS_SERVICE_ERROR_CODE};
 use chassis::{json, percent};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -22,6 +23,8 @@ pub(crate) const UNDO_OF: &str = "Undo-Of";
 pub(crate) const ABORT_KIND: &str = "Abort-Kind";
 /// The reason in words, percent-encoded UTF-8.
 pub(crate) const ABORT_REASON: &str = "Abort-Reason";
+/// When the saga began that asks, RFC 3339.
+pub(crate) const SAGA_BEGAN: &str = "Saga-Began";
 /// Counts an operator's retries of one call, from 1.
 pub(crate) const ATTEMPT_CLASS: &str = "Attempt-Class";
 /// The class of an answer: `ok`, `rejected` or `failed`.
@@ -70,6 +73,9 @@ pub(crate) struct Request {
     pub(crate) abort_kind: Option<AbortKind>,
     pub(crate) abort_reason: Option<String>,
     pub(crate) attempt_class: u32,
+    /// When its saga began; older runtimes do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) began: Option<DateTime<Utc>>,
 }
 
 impl Request {
@@ -97,6 +103,7 @@ impl Request {
             abort_kind: header(ABORT_KIND)?.and_then(|text| text.parse().ok()),
             abort_reason: header(ABORT_REASON)?.map(percent::decoded),
             attempt_class: class?,
+            began: header(SAGA_BEGAN)?.and_then(|text| text.parse().ok()),
         })
     }
 

@@ -7,6 +7,7 @@
 //! | `order/<order id>` | the id of the order's newest session |
 //! | `told/<session id>/completed` and `…/failed` | the id of the event that told it |
 //! | `paid/<session id>` | [`PaidRow`]: what was told to be paid |
+//! | `contradiction/<order id>/<event id>` | [`Contradiction`] |
 //! | `payment…`, `refund-of/…` | payments, refunds and disputes (see `payments`) |
 //! | `refund/<session id>` | the rounds of our own refund (see `refund`) |
 //! | `hook/…` | webhooks (see `hooks`) |
@@ -18,10 +19,12 @@
 //! session was opened over: whoever holds for the money compares it with what it costs.
 
 pub(crate) mod payments;
+pub(crate) mod view;
 
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{Payment, PaymentDetails, SessionStatus};
 use proto_schemas::{Amount, ChargeError, Currency, OrderId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
 
@@ -52,6 +55,25 @@ pub(crate) struct Money {
 struct PaidRow {
     payment_id: Option<String>,
     money: Money,
+}
+
+/// What was told of a session whose payment was told otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Contradiction {
+    /// The provider's event that says so.
+    event_id: String,
+    session_id: String,
+    /// The payment of which it speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payment_id: Option<String>,
+    /// What was paid by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<Amount>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    currency: Option<Currency>,
+    /// When it came.
+    at: DateTime<Utc>,
 }
 
 /// What somebody says of a session's money.
@@ -174,10 +196,42 @@ fn paid_again(tx: &mut Tx, said: &Said, at: DateTime<Utc>) -> Outcome<Settled> {
     if is_other {
         let session_id = said.session_id.as_str();
         tracing::error!(session_id, ?said, ?first, "two payments are told of one session");
+        note_contradiction(tx, said, at)?;
         return Ok(Settled::Contradicts);
     }
     book(tx, said, first.money, at)?;
     Ok(Settled::Known)
+}
+
+/// Keeps it for whoever looks at the ledger of the order whose session it is.
+fn note_contradiction(tx: &mut Tx, said: &Said, at: DateTime<Utc>) -> Outcome<()> {
+    let order_id = match session(tx, &said.session_id)? {
+        Some(row) => row.order_id,
+        None => said.order_id.clone(),
+    };
+    let of_order = contradictions_of(&order_id);
+    if CONTRADICTIONS_MAX <= tx.scan(of_order.as_bytes(), None, CONTRADICTIONS_MAX)?.len() {
+        return Ok(());
+    }
+    let row = Contradiction {
+        event_id: said.event_id.clone(),
+        session_id: said.session_id.clone(),
+        payment_id: said.payment_id.clone(),
+        amount: said.money.map(|it| it.amount),
+        currency: said.money.map(|it| it.currency),
+        at,
+    };
+    Ok(tx.put_json(format!("{of_order}{}", said.event_id), &row)?)
+}
+
+/// What does not fit together in the money of an order.
+fn contradictions(tx: &Tx, order_id: &OrderId) -> Outcome<Vec<Contradiction>> {
+    let of_order = contradictions_of(order_id);
+    let mut all = Vec::new();
+    for (key, _) in tx.scan(of_order.as_bytes(), None, CONTRADICTIONS_MAX)? {
+        all.extend(tx.get_json(&key)?);
+    }
+    Ok(all)
 }
 
 /// Notes whose payment it is, so that refunds and disputes of it find their order.
@@ -222,6 +276,9 @@ pub(crate) fn is_plain(id: &str) -> bool {
 /// Longest id of the provider that is kept as it is; Stripe's have some 30 characters, those of
 /// sessions 66.
 const ID_CHARS_MAX: usize = 128;
+/// More contradictions of one order than this are in the log alone: a person looks at the provider
+/// after the first.
+const CONTRADICTIONS_MAX: usize = 16;
 const COMPLETED: &str = "completed";
 const FAILED: &str = "failed";
 
@@ -231,6 +288,10 @@ fn session_key(id: &str) -> String {
 
 fn order_key(id: &OrderId) -> String {
     format!("order/{id}")
+}
+
+fn contradictions_of(id: &OrderId) -> String {
+    format!("contradiction/{id}/")
 }
 
 fn paid_key(session_id: &str) -> String {

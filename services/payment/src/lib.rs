@@ -6,6 +6,7 @@
 //! - `open`, `void`, `process`, `refund`: the procedures, each in three parts around its call to
 //!   the provider.
 //! - `hooks`: what each webhook says, and what becomes of it.
+//! - `api`: the ledger of an order, for people.
 //!
 //! A session's money is known three ways: by webhook, by `payments.process`, and by voiding a
 //! session that turns out to be paid. All three go through `ledger::settle`, so that a payment is
@@ -13,6 +14,7 @@
 //!
 //! Absent: anything that knows what a payment is for, and any card data.
 
+mod api;
 mod hooks;
 mod ledger;
 mod open;
@@ -52,8 +54,10 @@ fn service_over(settings: &Settings, stripe: Arc<stripe::Client>) -> Service {
 pub fn app(settings: Settings) -> App {
     let stripe = Arc::new(stripe::Client::new(&settings));
     let service = service_over(&settings, Arc::clone(&stripe));
-    App::new(service)
-        .routes(move |context| webhooks::routes(&context, hooks::Stripe::new(&settings, stripe)))
+    App::new(service).routes(move |context| {
+        let hooks = webhooks::routes(&context, hooks::Stripe::new(&settings, stripe));
+        hooks.merge(api::routes(context.handle))
+    })
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use crate::{
 use record::{Found, Place, Written};
 use std::{path::PathBuf, time::Duration};
 use tokio::time::sleep;
+use trust::store;
 use uuid::Uuid;
 
 /// After a broker that did not answer.
@@ -135,7 +136,9 @@ pub struct Claim {
     place: Place,
     /// Names this run of the process, so that it knows its own record from that of a copy.
     run: Uuid,
-    /// The sequence of the record as it was seen last; 0 when there is none.
+    /// The record as it was seen last.
+    known: Option<Record>,
+    /// Its sequence; 0 when there is none.
     sequence: u64,
     /// What this run has written last.
     said: Option<Record>,
@@ -150,10 +153,9 @@ impl Judge {
     /// The epoch cannot be written.
     pub fn is_behind(&self, epoch: u64, position: u64, witness: &str) -> Result<bool, ClaimError> {
         let (ours, opened_at) = (self.db.epoch(), self.db.opened_at());
-        if epoch < ours || (epoch == ours && position <= opened_at) {
-            return Ok(false);
-        }
-        let next = epoch.saturating_add(1);
+        let opened = store::Standing { epoch: ours, position: opened_at };
+        let known = store::Standing { epoch, position };
+        let Some(next) = store::next_epoch(opened, known) else { return Ok(false) };
         self.db.begin_epoch(next)?;
         tracing::error!(
             dir = %self.db.dir().display(), opened_at, known = position, witness, epoch = next,
@@ -220,6 +222,7 @@ impl Claim {
             judge: Judge { db: db.clone(), process: process.to_owned() },
             db,
             run: Uuid::from_bytes(rand::random()),
+            known: None,
             sequence: 0,
             said: None,
             replicas: None,
@@ -275,6 +278,17 @@ impl Claim {
     /// # Errors
     /// The record names another store, or the broker does not answer.
     pub async fn compare(&mut self) -> Result<Standing, ClaimError> {
+        self.look().await?;
+        self.stand()
+    }
+
+    /// Looks at the record, and gives the run that has written it, if that is another one. Who then
+    /// finds nobody of that run, and is not overtaken when the record is made, is the only one: any
+    /// other has made its own before, or is overtaken.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn look(&mut self) -> Result<Option<Uuid>, ClaimError> {
         self.nats.ready().await?;
         if let Some(replicas) = self.replicas {
             apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
@@ -284,14 +298,20 @@ impl Claim {
                 },
             )?;
         }
-        let (known, sequence) = match self.place.read().await? {
-            Found::Record(known, sequence) => (known, sequence),
-            Found::Nothing | Found::NoStream => {
-                self.sequence = 0;
-                return Ok(Standing::Unknown);
-            }
+        (self.known, self.sequence) = match self.place.read().await? {
+            Found::Record(known, sequence) => (Some(known), sequence),
+            Found::Nothing | Found::NoStream => (None, 0),
         };
-        self.sequence = sequence;
+        let run = self.known.map(|it| it.run);
+        Ok(run.filter(|run| *run != self.run && !run.is_nil()))
+    }
+
+    /// What the record says of the store, as it was looked at last.
+    ///
+    /// # Errors
+    /// It names another store.
+    pub fn stand(&self) -> Result<Standing, ClaimError> {
+        let Some(known) = self.known else { return Ok(Standing::Unknown) };
         if known.instance == self.db.instance() {
             self.judge.is_behind(known.epoch, known.position, "the broker")?;
             return Ok(Standing::Known);

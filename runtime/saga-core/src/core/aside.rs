@@ -140,6 +140,7 @@ fn unreadable_start(saga: SagaId) -> Entry {
         origin: None,
         event: None,
         patience: Patience::default(),
+        alias: None,
     };
     let turn = Turn::Done { at, decisions: Vec::new() };
     Entry { position: 0, at, fact: Fact::Started(start), turn }

@@ -8,7 +8,7 @@ use crate::{
     codec::DecidedRow,
     effect::{Refusal, RefusalKind, Reply},
     fold::{Asked, OpenWait, State},
-    id::{Lane, Path, SagaId, Time, call_key, short_hash},
+    id::{Alias, Lane, Path, SagaId, Time, call_key, short_hash},
     input::{Actor, Decide, Role, Target},
     journal::{Ask, Entry, Fact},
     payload::Payload,
@@ -25,6 +25,7 @@ const QUESTIONS_MAX: usize = 64;
 struct Question {
     saga: SagaId,
     epoch: u32,
+    alias: Alias,
     definition: String,
     wait: OpenWait,
     ask: Ask,
@@ -34,7 +35,7 @@ struct Question {
 
 impl Question {
     fn seen(&self) -> String {
-        self.ask.seen(&call_key(self.saga, self.epoch, &self.wait.step))
+        self.ask.seen(&call_key(self.alias, self.epoch, &self.wait.step))
     }
 }
 
@@ -88,9 +89,9 @@ impl<S: Store> Core<S> {
         if !body.tree().is_ok_and(|it| question.wait.filter.holds(&it)) {
             return Ok(Err(refusal(RefusalKind::NotFound, "nothing asks for such a decision")));
         }
-        let Question { saga, epoch, wait, .. } = question;
+        let Question { saga, epoch, alias, wait, .. } = question;
         let event = wait.events.first().cloned().unwrap_or_default();
-        let event_id = call_key(saga, epoch, &wait.step);
+        let event_id = call_key(alias, epoch, &wait.step);
         let fact = Fact::Received { step: wait.step, event, event_id, event_at: 0, body };
         if self.offer(now, saga, fact)? {
             return Ok(Ok(Reply::Accepted(saga)));
@@ -155,12 +156,15 @@ impl<S: Store> Core<S> {
         }
         let row = self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?;
         Ok(match row {
-            Some(row) => Some(same_or_not(row.saga, row.approved, &row.by, decide)),
-            None if question.is_second => {
+            // What another saga asked under them, and was told, is no answer to this one.
+            Some(row) if row.saga == question.saga => {
+                Some(same_or_not(row.saga, row.approved, &row.by, decide))
+            }
+            _ if question.is_second => {
                 let why = "another question was open before: say which one was seen";
                 Some(Err(refusal(RefusalKind::Conflict, why)))
             }
-            None => None,
+            _ => None,
         })
     }
 
@@ -207,7 +211,10 @@ impl<S: Store> Core<S> {
             }
             Target::Task(task) => {
                 let head = self.head(task.saga)?;
-                let id = call_key(task.saga, head.as_ref().map_or(0, |it| it.epoch), &task.step);
+                let (alias, epoch) = head
+                    .as_ref()
+                    .map_or((Alias::of_id(task.saga), 0), |it| (it.acts_as(), it.epoch));
+                let id = call_key(alias, epoch, &task.step);
                 // Heads told of it before the rows did.
                 let asked = head.into_iter().flat_map(|it| it.asked);
                 let asked = asked.filter(|it| it.step == task.step).find_map(|it| it.decided);
@@ -286,8 +293,8 @@ fn question_of(state: &State, saga: SagaId, step: &Path) -> Option<Question> {
     let is_earlier =
         |it: &Asked| it.step != *step && it.key == wait.key && wait.events.contains(&it.event);
     let is_second = state.asked.iter().any(|it| is_earlier(it) && !is_open(&it.step));
-    let (epoch, definition) = (start.epoch, start.definition.clone());
-    Some(Question { saga, epoch, definition, wait, ask, is_second })
+    let (epoch, alias, definition) = (start.epoch, start.acts_as(), start.definition.clone());
+    Some(Question { saga, epoch, alias, definition, wait, ask, is_second })
 }
 
 fn same_or_not(saga: SagaId, approved: bool, by: &str, decide: &Decide) -> Result<Reply, Refusal> {

@@ -10,7 +10,7 @@ use crate::{
     effect::Outcome,
     fold::State,
     head::Head,
-    id::{Lane, SagaId, Time, short_hash},
+    id::{Alias, Lane, SagaId, Time, short_hash},
     payload::Payload,
     saga::{Definition, Ended, Late, LateEvent, LateInput},
     store::{Store, StoreError, Table},
@@ -185,6 +185,7 @@ impl<S: Store> Core<S> {
             Payload::of(&input).map_err(|err| StoreError::failed("encode for", err.to_string()))?;
         let mut start = self.start_of(now, &definition, &ended.key, input);
         (start.saga, start.origin) = (saga, Some(ended.id));
+        start.alias = Some(Alias::of_late(ended.acts_as(), &event.name, &event.id));
         self.begin(now, start, None)?;
         Ok((Outcome::Late, Some(saga), None))
     }

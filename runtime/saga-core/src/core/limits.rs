@@ -28,13 +28,18 @@ const FILTER_BYTES_MAX: usize = 16 << 10;
 /// The name of a patch is a word of the author's.
 const PATCH_BYTES_MAX: usize = 255;
 
+/// The name of a step has a number for each join and race that it lies in. It stands in keys,
+/// subjects and headers, and in what the next process is told of the one that ran last.
+const STEP_BYTES_MAX: usize = 1_000;
+
 /// Requests and events of one saga that may be open at once. Each is a line of its head, and may
 /// come to carry the reason why it is not asked again; who needs more asks in pieces.
 const OPEN_MAX: usize = 2_000;
 
 /// What the code may not ask for: it could never come to an end, or never be stored or sent.
 pub(super) fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
-    let refused = |it: &Decision| undeclared(definition, it).or_else(|| over(it));
+    let refused = |it: &Decision| undeclared(definition, it).or_else(|| too_deep(it));
+    let refused = |it: &Decision| refused(it).or_else(|| over(it));
     decisions.iter().find_map(refused).or_else(|| too_much(decisions))
 }
 
@@ -50,6 +55,19 @@ pub(super) fn too_much_open(state: &State, head_bytes: usize) -> Option<ReplayEr
 
 fn limit(what: impl Into<String>, size: usize, max: usize) -> Option<ReplayError> {
     (max < size).then(|| ReplayError::OverLimit { what: what.into(), size, max })
+}
+
+fn too_deep(decision: &Decision) -> Option<ReplayError> {
+    let (Decision::Call { step, .. }
+    | Decision::Undo { step, .. }
+    | Decision::Publish { step, .. }
+    | Decision::Wait { step, .. }
+    | Decision::Sleep { step, .. }) = decision
+    else {
+        return None;
+    };
+    let what = "bytes of the name of a step, as joins and races lie in each other";
+    limit(what, step.as_str().len(), STEP_BYTES_MAX)
 }
 
 fn over(decision: &Decision) -> Option<ReplayError> {

@@ -6,7 +6,7 @@ use crate::{
     effect::{Outcome, Verdict},
     exact::{Tree, Unreadable},
     fold::OpenWait,
-    id::{Lane, Path, Place, Position, SagaId, Time, short_hash},
+    id::{Alias, Lane, Path, Place, Position, SagaId, Time, short_hash},
     journal::{EventRef, Fact, Start},
     lanes::WaitRef,
     payload::Payload,
@@ -236,8 +236,9 @@ impl<S: Store> Core<S> {
         key: &str,
         input: Payload,
     ) -> Start {
+        let store = self.txn.store();
         Start {
-            saga: SagaId::at(now, self.txn.store().instance(), self.txn.next()),
+            saga: SagaId::at(now, store.instance(), store.epoch(), self.txn.next()),
             definition: definition.name.to_owned(),
             version: definition.version,
             build: self.registry.build().to_owned(),
@@ -248,6 +249,7 @@ impl<S: Store> Core<S> {
             origin: None,
             event: None,
             patience: self.limits.patience,
+            alias: Some(Alias::of_start(definition.name, key)),
         }
     }
 

@@ -52,7 +52,8 @@ impl State {
             }
             Decision::Undo { step, command } => self.register(step, command, false),
             Decision::Commit => {
-                self.undos.clear();
+                // An arm that commits says nothing of what another arm has under way.
+                self.undos.retain(|it| it.of_call && self.calls.contains_key(&it.step));
                 self.committed = true;
             }
             Decision::Patch { .. } => (),

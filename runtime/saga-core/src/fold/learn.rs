@@ -8,6 +8,10 @@ use crate::{
     text::cut,
 };
 use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Closed questions that are remembered: a decision that does not say what was seen could mean one.
+const CLOSED_MAX: usize = 16;
 
 /// What the body of a decision always has: the core itself made it.
 #[derive(Deserialize)]
@@ -129,20 +133,23 @@ impl State {
     /// What was not sent while the saga was paused was not missed.
     fn resume(&mut self, at: Time) {
         self.paused = false;
+        self.calls.values_mut().for_each(|it| it.limit_from = at);
         self.owed.iter_mut().for_each(|it| it.limit_from = at);
         self.publishes.iter_mut().for_each(|it| it.limit_from = at);
     }
 
-    /// What has failed is asked again; what is still asked gets its full time again.
+    /// What needs a person is asked again, with a class of its own, as a provider repeats its answer
+    /// to the one before; what is still in its time gets all of it again.
     fn retry(&mut self, at: Time) {
         for call in self.calls.values_mut().filter(|it| it.exhausted.is_some()) {
             call.exhausted = None;
-            call.limit_from = at;
+            (call.since, call.limit_from) = (at, at);
             call.attempt_class += 1;
         }
         for undo in self.owed.iter_mut().filter(|it| it.is_asked) {
-            (undo.silent, undo.limit_from) = (None, at);
-            if undo.failed.take().is_some() {
+            undo.limit_from = at;
+            if undo.needs_a_person() {
+                (undo.failed, undo.silent) = (None, None);
                 undo.since = at;
                 undo.attempt_class += 1;
             }
@@ -165,7 +172,22 @@ impl State {
     }
 
     pub(super) fn note_asked(&mut self, step: &Path, event: &str, key: &str) {
+        // Now and then, so that many that are open are not looked at with each new one.
+        if CLOSED_MAX < self.asked.len() && self.asked.len().is_power_of_two() {
+            self.forget_closed_questions();
+        }
         let (step, event, key) = (step.clone(), event.to_owned(), key.to_owned());
         self.asked.push(Asked { step, event, key, decided: None });
+    }
+
+    fn forget_closed_questions(&mut self) {
+        let open: BTreeSet<&Path> = self.waits.iter().map(|it| &it.step).collect();
+        let closed = self.asked.iter().filter(|it| !open.contains(&it.step)).count();
+        let mut surplus = closed.saturating_sub(CLOSED_MAX);
+        self.asked.retain(|it| {
+            let is_forgotten = 0 < surplus && !open.contains(&it.step);
+            surplus -= usize::from(is_forgotten);
+            !is_forgotten
+        });
     }
 }

@@ -41,7 +41,7 @@ pub struct State {
     pub owed: Vec<Undo>,
     /// What was given up by a person, in words.
     pub waived: Option<String>,
-    /// Everything that a person was asked.
+    /// What a person is asked, and was asked last.
     pub asked: Vec<Asked>,
     /// Every (event, key) on which it ever waited or from which it started.
     pub lanes: BTreeSet<(String, String)>,

@@ -35,10 +35,8 @@ impl State {
     pub fn due(&self, step: &Path, now: Time) -> Option<Fact> {
         let is_due = |due: Option<Time>| due.is_some_and(|it| it <= now);
         if let Some(call) = self.calls.get(step) {
-            return is_due(self.call_due(&self.settling(), step, call)).then(|| {
-                let reason = no_answer(call.retry.limit_ms);
-                Fact::Exhausted { step: step.clone(), reason, abort: call.retry.abort }
-            });
+            let exhausted = || call.exhausted_by(step, now);
+            return is_due(self.call_due(&self.settling(), step, call)).then(exhausted);
         }
         let wait = self.waits.iter().find(|it| it.step == *step).and_then(|it| it.due);
         let sleep = self.sleeps.iter().find(|it| it.step == *step).map(|it| it.due);
@@ -92,9 +90,24 @@ impl State {
 }
 
 impl OpenCall {
-    /// When it is exhausted.
+    /// When it is exhausted: not answered within the time that its author gives it, or too old for
+    /// its service to answer for its key.
     pub fn limit(&self) -> Time {
+        self.missed_at().min(self.since.after_ms(RetryMs::undo().limit_ms))
+    }
+
+    fn missed_at(&self) -> Time {
         self.limit_from.after_ms(self.retry.limit_ms)
+    }
+
+    /// One that is too old only as its saga was paused was not missed: a person should look.
+    fn exhausted_by(&self, step: &Path, now: Time) -> Fact {
+        let was_missed = self.missed_at() <= now;
+        let reason = match was_missed {
+            true => no_answer(self.retry.limit_ms),
+            false => "it is too old: its service may have forgotten it".to_owned(),
+        };
+        Fact::Exhausted { step: step.clone(), reason, abort: self.retry.abort && was_missed }
     }
 }
 

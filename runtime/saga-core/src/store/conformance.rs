@@ -25,7 +25,7 @@ pub fn check<S: Store>(store: S, reopen: impl Fn(S) -> S) {
 }
 
 fn saga(number: u64) -> SagaId {
-    SagaId::at(Time(1_000 + number), Uuid::nil(), number)
+    SagaId::at(Time(1_000 + number), Uuid::nil(), 0, number)
 }
 
 fn append<S: Store>(store: &mut S, slots: &[(Slot, &[u8])], rows: Vec<Row>) -> Vec<Position> {

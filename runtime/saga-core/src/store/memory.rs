@@ -12,6 +12,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     instance: Uuid,
+    epoch: u64,
     search_key: SearchKey,
     position: Position,
     records: BTreeMap<Position, Record>,
@@ -24,6 +25,7 @@ impl MemoryStore {
     pub fn new(instance: Uuid) -> MemoryStore {
         MemoryStore {
             instance,
+            epoch: 0,
             search_key: SearchKey::new([7; SEARCH_KEY_BYTES]),
             position: 0,
             records: BTreeMap::new(),
@@ -35,6 +37,11 @@ impl MemoryStore {
     /// The same store with another search key, as if the old one had been lost.
     pub fn with_search_key(self, search_key: SearchKey) -> MemoryStore {
         MemoryStore { search_key, ..self }
+    }
+
+    /// The same store in another epoch, as when it was found to be an older copy.
+    pub fn in_epoch(self, epoch: u64) -> MemoryStore {
+        MemoryStore { epoch, ..self }
     }
 
     /// All rows, to compare stores with each other.
@@ -55,7 +62,7 @@ impl Store for MemoryStore {
     }
 
     fn epoch(&self) -> u64 {
-        0
+        self.epoch
     }
 
     fn position(&self) -> Position {

@@ -304,6 +304,11 @@ impl Desk {
         self.now = self.now.after(time);
     }
 
+    /// The host believes this time from now on.
+    pub fn set_clock(&mut self, now: Time) {
+        self.now = now;
+    }
+
     /// The clock is set back.
     pub fn clock_steps_back(&mut self, ms: u64) {
         self.now = Time(self.now.0.saturating_sub(ms));

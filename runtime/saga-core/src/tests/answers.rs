@@ -56,12 +56,12 @@ fn notes(desk: &Desk) -> Vec<&Note> {
 fn an_abandoned_call_is_undone_by_its_key_and_its_late_answer_stands_beside_the_saga() {
     let mut desk = started::<Plain>();
     desk.reply("mail.send", Value::Null);
-    let (saga, call) = (desk.saga(), desk.find("stock.reserve", false));
+    let (alias, call) = (desk.head().acts_as(), desk.find("stock.reserve", false));
     desk.moved(Action::Cancel);
     let undo = desk.requests().remove(0);
-    assert_eq!(undo.key, format!("{saga}/0/2/undo"));
+    assert_eq!(undo.key, format!("{alias}/0/2/undo"));
     let UndoOf { call_key, abort } = undo.undo.unwrap();
-    assert_eq!(call_key, Some(format!("{saga}/0/2")));
+    assert_eq!(call_key, Some(format!("{alias}/0/2")));
     assert_eq!((abort.kind, abort.reason.as_str()), (AbortKind::Cancelled, "cancel please (ann)"));
 
     desk.answer(&call, ok());
@@ -173,7 +173,8 @@ fn an_answer_of_no_use_is_for_a_person_whose_retry_has_a_class_of_its_own() {
     assert_eq!(desk.journal().len(), 2, "it is not recorded twice");
     desk.moved(Action::Retry);
     let again = desk.requests().remove(0);
-    assert_eq!((again.attempt_class, again.key.as_str()), (2, &*format!("{}/0/1", call.saga)));
+    let alias = desk.head().acts_as();
+    assert_eq!((again.attempt_class, again.key.as_str()), (2, &*format!("{alias}/0/1")));
     desk.reply("mail.send", Value::Null);
     assert_eq!(desk.last(), r#"> 2 call stock.reserve {"order":"o1"}, undo stock.release"#);
 }
@@ -265,6 +266,22 @@ fn what_is_too_old_is_not_sent_once_more_after_a_pause_or_a_long_night() {
     assert_eq!(desk.owed(), ["0 undo order.cancel (cancelled)"], "a retry has its full time");
     desk.undone("order.cancel");
     assert_eq!(desk.status(), Status::Cancelled);
+}
+
+#[test]
+fn a_pause_is_no_silence_of_a_service_that_was_not_asked() {
+    let mut desk = started::<Asks>();
+    desk.wait_s(1);
+    desk.moved(Action::Pause);
+    desk.wait_s(29 * 24 * 3600);
+    desk.moved(Action::Resume);
+    assert_eq!(desk.owed(), ["1 some.patient"], "it has its full time again");
+    desk.moved(Action::Pause);
+    desk.wait_s(2 * 24 * 3600);
+    desk.moved(Action::Resume);
+    assert_eq!(desk.status(), Status::Attention, "too old to be sent, and not missed");
+    desk.moved(Action::Retry);
+    assert_eq!(desk.owed(), ["1 some.patient"]);
 }
 
 #[test]
@@ -542,7 +559,7 @@ fn a_publish_is_owed_until_the_broker_has_it_and_the_end_waits_for_it() {
     let Effect::Publish { saga, step, id, subject, key, body } = desk.publishes().remove(0) else {
         panic!("a publish")
     };
-    assert_eq!(id, format!("{saga}/0/{step}"));
+    assert_eq!(id, format!("{}/0/{step}", desk.head().acts_as()));
     assert_eq!((subject.as_str(), key.as_str()), ("shop.told", "o1"));
     assert_eq!(body.to_value()["at"], desk.head().started_at.0);
     desk.reply("mail.send", Value::Null);

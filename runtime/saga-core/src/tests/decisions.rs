@@ -2,6 +2,9 @@
 
 use super::fixtures::{Approved, DAY, Mail, Paid, Tracked, poll_once, saga, started};
 use crate::{
+    abort::Abort,
+    codec::encoded_bytes,
+    ctx::Ctx,
     effect::{Effect, Outcome, Refusal, RefusalKind, Reply},
     filter::Field,
     fold::Status,
@@ -9,7 +12,7 @@ use crate::{
     input::{Action, Actor, Command, Decide, Role, Target},
     journal::Fact,
     message::Event,
-    saga::Registry,
+    saga::{Declared, Registry, Saga, event, events},
     scope::Either,
     testing::{Desk, admin},
 };
@@ -48,7 +51,10 @@ fn a_decision_is_a_fact_with_its_actor_and_is_announced_once() {
     };
     assert_eq!((subject.as_str(), key.as_str()), ("shop.approved", "o1"));
     let expected = json!({ "order": "o1", "approved": true, "by": "ann", "reason": "because" });
-    assert_eq!((id.clone(), body.to_value()), (format!("{saga}/0/0"), expected.clone()));
+    assert_eq!(
+        (id.clone(), body.to_value()),
+        (format!("{}/0/0", desk.head().acts_as()), expected.clone())
+    );
     assert_eq!(desk.status(), Status::Running, "its end waits for the announcement");
     desk.broker_has(saga, step);
     assert_eq!(desk.status(), Status::Completed);
@@ -126,8 +132,8 @@ fn a_decision_comes_neither_early_nor_late_nor_from_outside() {
     let verdict = desk.event("shop.approved", forged.clone()).remove(0);
     assert_eq!(verdict.outcome, Outcome::Refused);
     assert_eq!(desk.status(), Status::Waiting);
-    let saga = desk.saga();
-    let named = desk.event_again(&format!("{saga}/0/0"), "shop.approved", forged).remove(0);
+    let id = format!("{}/0/0", desk.head().acts_as());
+    let named = desk.event_again(&id, "shop.approved", forged).remove(0);
     assert_eq!(named.outcome, Outcome::Refused, "not before it is decided");
     desk.wait_s(86_400);
     assert_eq!(desk.last(), r#"> complete "nobody""#);
@@ -349,7 +355,7 @@ macro_rules! hears {
             type Input = Heard;
             type Output = ();
             type Settings = ();
-            fn events() -> Vec<crate::saga::Declared> {
+            fn events() -> Vec<Declared> {
                 crate::saga::events([crate::saga::event::<Heard>().starts()])
             }
             async fn run(ctx: crate::ctx::Ctx, _: Heard) -> Result<(), crate::abort::Abort> {
@@ -417,15 +423,15 @@ impl Event for Nested {
     const DECISION: bool = true;
 }
 struct AsksNested;
-impl crate::saga::Saga for AsksNested {
+impl Saga for AsksNested {
     const NAME: &'static str = "AsksNested";
     type Input = ();
     type Output = String;
     type Settings = ();
-    fn events() -> Vec<crate::saga::Declared> {
-        crate::saga::events([crate::saga::event::<Nested>()])
+    fn events() -> Vec<Declared> {
+        events([event::<Nested>()])
     }
-    async fn run(ctx: crate::ctx::Ctx, (): ()) -> Result<String, crate::abort::Abort> {
+    async fn run(ctx: Ctx, (): ()) -> Result<String, Abort> {
         let ask = ctx.when::<Nested>("o1").ask("deep?", &()).filter(Field::at("/by").eq(&"ann"));
         let it = ask.forever().await?;
         Ok(format!("{} {}", it.order.id, it.approved))
@@ -484,4 +490,52 @@ fn a_decision_counts_though_the_code_looks_later() {
     desk.event("pay.completed", json!({ "order": "o1", "session": "s" }));
     desk.reply("mail.send", Value::Null);
     assert_eq!(desk.last(), "> complete true");
+}
+
+/// Asks under the key that it is given.
+struct AsksTeam;
+impl Saga for AsksTeam {
+    const NAME: &'static str = "asks-team";
+    type Input = Vec<String>;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Approved>()])
+    }
+    async fn run(ctx: Ctx, keys: Vec<String>) -> Result<(), Abort> {
+        for key in keys {
+            ctx.when::<Approved>(key).ask("approve", &()).forever().await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_another_saga_asked_under_a_key_is_neither_the_same_nor_a_conflict() {
+    for approved in [true, false] {
+        let mut desk = Desk::of::<AsksTeam>(&());
+        for start in ["first", "second"] {
+            let saga = desk.start("asks-team", start, json!(["team"]));
+            let approved = approved || start == "first";
+            assert_eq!(decide(&mut desk, by_event("team"), approved), Ok(Reply::Accepted(saga)));
+            desk.publish_all();
+            assert_eq!(desk.status(), Status::Completed);
+        }
+    }
+}
+
+#[test]
+fn the_head_of_a_saga_that_asks_again_and_again_stops_growing() {
+    let bytes = |asks: usize| {
+        let mut desk = Desk::of::<AsksTeam>(&());
+        let keys: Vec<String> = (0..=asks).map(|it| format!("o{it:03}")).collect();
+        desk.start("asks-team", "k", json!(keys));
+        for key in &keys[..asks] {
+            decide(&mut desk, by_event(key), true).unwrap();
+            desk.publish_all();
+        }
+        encoded_bytes(&desk.head())
+    };
+    let (few, many) = (bytes(35), bytes(3 * 35));
+    assert!(many < few + few / 2, "{few} bytes after 35 answers, {many} after three times as many");
 }

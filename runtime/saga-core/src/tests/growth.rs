@@ -61,6 +61,7 @@ struct Cost {
 
 struct Rig {
     core: Core<Counting>,
+    now: Time,
     asked: VecDeque<Request>,
     written: usize,
     tickets: u64,
@@ -78,11 +79,11 @@ impl Rig {
     fn new(limits: Limits) -> Rig {
         let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
         let core = Core::open(store, registry(), limits, Time(1_000)).unwrap();
-        Rig { core, asked: VecDeque::new(), written: 0, tickets: 0 }
+        Rig { core, now: Time(1_000), asked: VecDeque::new(), written: 0, tickets: 0 }
     }
 
     fn input(&mut self, input: Input) {
-        self.core.handle(Time(1_000), input).unwrap();
+        self.core.handle(self.now, input).unwrap();
         for effect in self.core.commit().unwrap() {
             if let Effect::Send(it) = effect {
                 self.asked.push_back(it);
@@ -163,6 +164,7 @@ fn the_state_of_a_busy_old_saga_stays_in_memory() {
     let limits = Limits { states_max: 20, ..Limits::default() };
     let mut rig = Rig::new(limits);
     rig.start("Loops", json!(200));
+    rig.now = Time(2_000);
     (0..40).for_each(|_| rig.start("Parked", json!(null)));
     rig.begin();
     rig.answer_all();

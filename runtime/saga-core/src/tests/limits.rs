@@ -22,6 +22,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::pin::Pin;
 
 /// Whatever the definition below is told to do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -471,4 +472,41 @@ fn what_people_have_given_up_is_kept_short_in_the_head() {
     }
     let bytes = encoded_bytes(&desk.head());
     assert!(bytes < 30_000, "{bytes} bytes after 30 waives, in lists as well");
+}
+
+/// Joins that lie in each other.
+fn deep(ctx: &Ctx, levels: u32) -> Pin<Box<dyn Future<Output = Result<(), Abort>> + '_>> {
+    Box::pin(async move {
+        match levels {
+            0 => ctx.call(Reserve::of("o1")).await.map_err(Abort::from),
+            _ => ctx.join(deep(ctx, levels - 1), async { Ok::<_, Abort>(()) }).await.map(drop),
+        }
+    })
+}
+
+#[test]
+fn a_step_that_lies_in_too_many_joins_holds_its_saga() {
+    saga!(Deep(ctx) -> () { deep(&ctx, 300).await });
+    let desk = started::<Deep>();
+    let reason = desk.head().reason.unwrap();
+    assert!(reason.contains("bytes of the name of a step"), "{reason}");
+}
+
+#[test]
+fn a_definition_has_a_name_of_a_sensible_length() {
+    struct Unnamed;
+    impl Saga for Unnamed {
+        const NAME: &'static str = "";
+        type Input = Value;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([])
+        }
+        async fn run(_: Ctx, _: Value) -> Result<(), Abort> {
+            Ok(())
+        }
+    }
+    let error = Registry::new("test").register::<Unnamed>(&()).unwrap_err().to_string();
+    assert!(error.ends_with("it may have 1 to 200"), "{error}");
 }

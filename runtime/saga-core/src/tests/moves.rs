@@ -117,7 +117,7 @@ fn a_move_needs_an_operator_a_reason_and_a_saga() {
         let reply = desk.ask(actor, Command::Move { saga, action: Action::Pause, reason });
         reply.map_err(|it| it.kind)
     };
-    let unknown = SagaId::at(Time(1), uuid::Uuid::nil(), 1);
+    let unknown = SagaId::at(Time(1), uuid::Uuid::nil(), 0, 1);
     assert_eq!(ask(Role::Viewer, saga, "why"), Err(RefusalKind::Forbidden));
     assert_eq!(ask(Role::Approver, saga, "why"), Err(RefusalKind::Forbidden));
     let invalid = RefusalKind::Invalid { pointer: "/reason" };

@@ -83,7 +83,7 @@ fn silence_counts_from_the_first_request_a_resume_and_a_retry() {
     assert_eq!(desk.status(), Status::Compensating);
     assert!(desk.effects().contains(&Effect::Hurry(desk.saga())), "now, not with the next pause");
     let classes: Vec<u32> = desk.requests().iter().map(|it| it.attempt_class).collect();
-    assert_eq!(classes, [1, 1], "the attempt under way may still be answered");
+    assert_eq!(classes, [2, 2], "a provider repeats its answer to the attempt before");
     desk.wait_s(patience_s() - 1);
     assert_eq!(desk.status(), Status::Compensating);
     desk.wait_s(1);

@@ -97,8 +97,8 @@ fn a_query_finds_what_fits_among_many() {
     assert_eq!(find(ended.clone()), "k597 k594 k591 k588 k585");
     assert_eq!(find(HeadQuery { status: Some(Status::Running), ..ended }), "");
     assert_eq!(find(HeadQuery { asks: true, ..HeadQuery::default() }), "");
-    assert!(core.head(SagaId::at(Time(1), Uuid::nil(), 1)).unwrap().is_none());
-    assert!(core.journal(SagaId::at(Time(1), Uuid::nil(), 1)).unwrap().is_empty());
+    assert!(core.head(SagaId::at(Time(1), Uuid::nil(), 0, 1)).unwrap().is_none());
+    assert!(core.journal(SagaId::at(Time(1), Uuid::nil(), 0, 1)).unwrap().is_empty());
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn a_plain_turn_is_one_entry_and_one_row() {
         assert_eq!(meter.reply(&null), (1, rows));
     }
     let pause = Command::Move {
-        saga: SagaId::at(Time(1_000), Uuid::from_u128(7), 2),
+        saga: SagaId::at(Time(1_000), Uuid::from_u128(7), 0, 2),
         action: crate::input::Action::Pause,
         reason: "why".to_owned(),
     };

@@ -36,6 +36,24 @@ fn an_error_in_a_join_closes_the_siblings_wait_in_the_same_turn() {
     assert_eq!(desk.status(), Status::Cancelled);
 }
 
+saga!(CommitsBeside(ctx) -> () {
+    let reserve = ctx.call(Reserve::of("o1")).undo(Release::of("o1"));
+    let commits = async {
+        ctx.call(Mail::of("o1")).await?;
+        ctx.commit();
+        Ok::<(), Abort>(())
+    };
+    ctx.race(commits, reserve).await?;
+    Ok(())
+});
+
+#[test]
+fn what_loses_to_an_arm_with_the_commit_is_undone() {
+    let mut desk = started::<CommitsBeside>();
+    null(&mut desk, &["mail.send"]);
+    assert_eq!(desk.owed(), ["0.1.0 undo stock.release (lost)"]);
+}
+
 saga!(JoinCalls(ctx) -> () {
     let second = async {
         ctx.call(Reserve::of("o1")).undo(Release::of("o1")).await?;

@@ -3,7 +3,7 @@
 use crate::{
     exact::Tree,
     filter::{Field, Filter, Literal, Op, Test, Where},
-    id::{Lane, NotAPath, Path, SagaId, TaskId, Time, call_key, undo_key},
+    id::{Alias, Lane, NotAPath, Path, SagaId, TaskId, Time, call_key, undo_key},
     store::MemoryStore,
 };
 use serde_json::json;
@@ -99,15 +99,17 @@ fn paths_sort_by_number_contain_what_lies_in_them_and_are_read_strictly() {
 #[test]
 fn ids_are_made_without_randomness_and_sort_by_time() {
     let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let id = SagaId::at(Time(1_767_225_600_000), one, 5);
-    assert_eq!(id, SagaId::at(Time(1_767_225_600_000), one, 5));
-    assert_ne!(id, SagaId::at(Time(1_767_225_600_000), other, 5));
-    assert_ne!(id, SagaId::at(Time(1_767_225_600_000), one, 6));
+    let id = SagaId::at(Time(1_767_225_600_000), one, 0, 5);
+    assert_eq!(id, SagaId::at(Time(1_767_225_600_000), one, 0, 5));
+    assert_ne!(id, SagaId::at(Time(1_767_225_600_000), other, 0, 5));
+    assert_ne!(id, SagaId::at(Time(1_767_225_600_000), one, 0, 6));
+    assert_ne!(id, SagaId::at(Time(1_767_225_600_000), one, 1, 5), "the store was restored");
     assert_eq!((id.time(), id.0.get_version_num()), (Time(1_767_225_600_000), 7));
-    assert!(id < SagaId::at(Time(1_767_225_600_001), one, 1));
+    assert!(id < SagaId::at(Time(1_767_225_600_001), one, 0, 1));
     let step = "3.1.0".parse().unwrap();
-    assert_eq!(call_key(id, 2, &step), format!("{id}/2/3.1.0"));
-    assert_eq!(undo_key(id, 2, &step), format!("{id}/2/3.1.0/undo"));
+    let alias = Alias::of_id(id);
+    assert_eq!(call_key(alias, 2, &step), format!("{id}/2/3.1.0"));
+    assert_eq!(undo_key(alias, 2, &step), format!("{id}/2/3.1.0/undo"));
     let task = TaskId { saga: id, step };
     assert_eq!(task.to_string().parse(), Ok(task));
     for text in ["", "x.1", &id.to_string(), &format!("{id}.x")] {

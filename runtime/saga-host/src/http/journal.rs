@@ -8,7 +8,7 @@ use super::view::{Raw, TestView, tests};
 use crate::clock::rfc3339;
 use saga_core::{
     abort::Abort,
-    id::{Path, SagaId, Time, call_key},
+    id::{Alias, Path, SagaId, Time, call_key},
     journal::{Command, Decision, Entry, Fact, Hold, Turn},
     payload::Payload,
 };
@@ -95,24 +95,37 @@ pub(crate) struct CommandView {
     body: Raw,
 }
 
-/// The saga's own epoch, which its first entry tells.
-pub(crate) fn epoch_of(journal: &[Entry]) -> u32 {
-    let epoch = journal.iter().find_map(|it| match &it.fact {
-        Fact::Started(start) => Some(start.epoch),
-        _ => None,
-    });
-    epoch.unwrap_or_default()
+/// What the keys of a saga's requests begin with.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys {
+    alias: Alias,
+    epoch: u32,
+}
+
+impl Keys {
+    /// As the first entry of its journal tells.
+    pub(crate) fn of(saga: SagaId, first: &Entry) -> Keys {
+        match &first.fact {
+            Fact::Started(start) => Keys { alias: start.acts_as(), epoch: start.epoch },
+            _ => Keys::unknown(saga),
+        }
+    }
+
+    /// While its journal has not been read.
+    pub(crate) fn unknown(saga: SagaId) -> Keys {
+        Keys { alias: Alias::of_id(saga), epoch: 0 }
+    }
 }
 
 /// The records of one entry: the fact, then what was decided on it, not numbered yet.
-pub(crate) fn records_of(saga: SagaId, epoch: u32, number: u32, entry: &Entry) -> Vec<RecordView> {
+pub(crate) fn records_of(keys: Keys, number: u32, entry: &Entry) -> Vec<RecordView> {
     let mut fact = fact(&entry.fact);
     fact.at = rfc3339(entry.at);
     let mut records = vec![fact];
     match &entry.turn {
         Turn::Held(hold) => records[0].held = Some(held(hold)),
         Turn::Done { at, decisions } => {
-            let of = Of { saga, epoch, at: *at };
+            let of = Of { keys, at: *at };
             records.extend(decisions.iter().map(|it| of.decision(it)));
         }
     }
@@ -206,8 +219,7 @@ fn fact(fact: &Fact) -> RecordView {
 
 /// The turn that decided.
 struct Of {
-    saga: SagaId,
-    epoch: u32,
+    keys: Keys,
     at: Time,
 }
 
@@ -215,7 +227,7 @@ impl Of {
     fn decision(&self, decision: &Decision) -> RecordView {
         let record = match decision {
             Decision::Call { step, command, undo, .. } => RecordView {
-                key: Some(call_key(self.saga, self.epoch, step)),
+                key: Some(call_key(self.keys.alias, self.keys.epoch, step)),
                 undo: undo.as_ref().map(|it| CommandView {
                     subject: it.subject.clone(),
                     body: Raw(it.body.clone()),

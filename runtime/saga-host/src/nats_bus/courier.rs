@@ -183,6 +183,8 @@ impl Courier {
 fn headers(request: &Request) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("Idempotency-Key", request.key.as_str());
+    headers.insert("Saga", request.id.saga.to_string().as_str());
+    headers.insert("Saga-Began", clock::rfc3339(request.began).as_str());
     if let Some(undo) = &request.undo {
         if let Some(call_key) = &undo.call_key {
             headers.insert("Undo-Of", call_key.as_str());

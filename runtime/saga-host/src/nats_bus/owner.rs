@@ -1,13 +1,15 @@
 //! One runtime owns the stream of events, by the instance of its store.
 //!
-//! Before anything is taken or sent: no other runtime answers on `fermata.owner`, the broker's
-//! record of our store does not contradict it ([`chassis::claim`]), and, where the broker has no
-//! record, no service that is there knows another store. Then we say every few seconds on
+//! Before anything is taken or sent: no other runtime answers on `fermata.owner`, nor the one that
+//! has written the broker's record, which may be about to begin; that record does not contradict
+//! our store ([`chassis::claim`]); and, where the broker has no record, no service that is there
+//! knows another store. Then we say every few seconds on
 //! `fermata.epoch` which store we have. A service that remembers more answers; when our store has
 //! lost what it receipted, a new epoch begins, and services send again what is lost.
 
 use super::BusError;
-use async_nats::{Subscriber, client::RequestErrorKind};
+use async_nats::{Client, Message, Subscriber, client::RequestErrorKind};
+use bytes::Bytes;
 use chassis::{
     claim::{self, Claim, ClaimError, Judge, Keeper, Standing},
     db::Db,
@@ -32,7 +34,8 @@ use uuid::Uuid;
 
 /// Our name at the broker.
 const PROCESS: &str = "fermata";
-/// Where a runtime that is at work answers for itself.
+/// Where a runtime that is at work answers for itself. With its run behind it, it answers before it
+/// makes its claim: so one that comes in the same moment finds it.
 const OWNER: &str = "fermata.owner";
 /// Where services hear which store we have.
 const NOTICES: &str = "fermata.epoch";
@@ -109,6 +112,23 @@ struct AtWork {
     process: u32,
 }
 
+impl AtWork {
+    fn answer(db: &Db) -> Bytes {
+        let at_work = AtWork { instance: db.instance(), process: process::id() };
+        // Numbers and texts always have a JSON form.
+        serde_json::to_vec(&at_work).unwrap_or_default().into()
+    }
+}
+
+/// Answers another runtime.
+async fn tell(client: &Client, question: Message, answer: &Bytes) {
+    if let Some(reply) = question.reply
+        && let Err(error) = client.publish(reply, answer.clone()).await
+    {
+        tracing::debug!(%error, "another runtime was not answered");
+    }
+}
+
 /// What a service knows of our store.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Known {
@@ -146,6 +166,8 @@ struct Owner {
     voice: Voice,
     /// The epoch in which the store was opened.
     opened_in: u64,
+    /// Whether somebody answers for our run.
+    answers: bool,
 }
 
 impl Owner {
@@ -153,7 +175,7 @@ impl Owner {
     fn new(nats: Nats, db: Db, replicas: usize) -> Owner {
         let claim = Claim::new(nats.clone(), db.clone(), PROCESS).making_the_stream(replicas);
         let voice = Voice::new(db.clone(), claim.run());
-        Owner { opened_in: db.epoch(), nats, db, claim, voice }
+        Owner { opened_in: db.epoch(), nats, db, claim, voice, answers: false }
     }
 
     /// The part that speaks once the claim is made.
@@ -182,8 +204,12 @@ impl Owner {
 
     async fn try_settle(&mut self) -> Result<(), ClaimError> {
         self.nats.ready().await?;
-        self.nobody_else().await?;
-        let standing = self.claim.compare().await?;
+        self.answer_for_our_run().await?;
+        self.nobody_else(OWNER.to_owned()).await?;
+        if let Some(run) = self.claim.look().await? {
+            self.nobody_else(format!("{OWNER}.{run}")).await?;
+        }
+        let standing = self.claim.stand()?;
         let asks = standing == Standing::Unknown && !self.claim.judge().has_a_word()?;
         self.voice.asks.store(asks, Ordering::Relaxed);
         if standing == Standing::Unknown {
@@ -192,8 +218,27 @@ impl Owner {
         self.claim.make().await
     }
 
-    async fn nobody_else(&self) -> Result<(), ClaimError> {
-        let asked = self.nats.client().request(OWNER, "".into());
+    /// From before the claim until the process ends: the broker takes the subscription before the
+    /// record, as both go by one connection.
+    async fn answer_for_our_run(&mut self) -> Result<(), ClaimError> {
+        if self.answers {
+            return Ok(());
+        }
+        let client = self.nats.client().clone();
+        let asked = client.subscribe(format!("{OWNER}.{}", self.claim.run())).await;
+        let mut asked = asked.map_err(|error| ClaimError::Broker(error.to_string()))?;
+        let answer = AtWork::answer(&self.db);
+        tokio::spawn(async move {
+            while let Some(question) = asked.next().await {
+                tell(&client, question, &answer).await;
+            }
+        });
+        self.answers = true;
+        Ok(())
+    }
+
+    async fn nobody_else(&self, subject: String) -> Result<(), ClaimError> {
+        let asked = self.nats.client().request(subject, "".into());
         match timeout(OWNER_WITHIN, asked).await {
             Ok(Ok(answer)) => {
                 let other = serde_json::from_slice::<AtWork>(&answer.payload);
@@ -262,12 +307,13 @@ impl Herald {
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.map_err(failed)?;
         let mut asked = client.subscribe(OWNER).await.map_err(failed)?;
+        let answer = AtWork::answer(&self.db);
         let mut notices = tokio::time::interval(NOTICE_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = notices.tick() => self.say(&inbox).await,
-                Some(question) = asked.next() => self.answer(question).await,
+                Some(question) = asked.next() => tell(&client, question, &answer).await,
                 Some(answer) = next(&mut answers) => {
                     if self.hear(&answer).await? {
                         notices.reset_immediately();
@@ -284,16 +330,6 @@ impl Herald {
             self.nats.client().publish_with_reply(NOTICES, inbox.to_owned(), body).await
         {
             tracing::debug!(%error, "a notice did not leave");
-        }
-    }
-
-    async fn answer(&self, question: async_nats::Message) {
-        let at_work = AtWork { instance: self.db.instance(), process: process::id() };
-        let body = serde_json::to_vec(&at_work).unwrap_or_default();
-        if let Some(reply) = question.reply
-            && let Err(error) = self.nats.client().publish(reply, body.into()).await
-        {
-            tracing::debug!(%error, "another runtime was not answered");
         }
     }
 

@@ -1,9 +1,12 @@
 //! Whose store: a wrong one, an empty one, an old one, and a second runtime.
 
-use crate::world::{World, text};
+use crate::world::{Second, World, text};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// The instance that a refusal names after this word.
 fn named<'a>(said: &'a str, before: &str) -> &'a str {
@@ -66,6 +69,44 @@ async fn a_second_runtime_is_refused_with_a_store_of_its_own_and_with_a_copy() {
     let _services = world.services().await;
     world.order("o1").await;
     world.until_status("o1", "waiting").await;
+}
+
+/// Starts one over each of these in the same moment, until one serves and the other has said why it
+/// does not. Both end with it.
+async fn race(world: &World, places: [&Path; 2]) -> String {
+    let mut both = places.map(|it| world.second(it));
+    let began = Instant::now();
+    loop {
+        let there = [world.is_there(&both[0]).await, world.is_there(&both[1]).await];
+        assert!(there != [true, true], "both serve");
+        let refused = both.each_mut().map(Second::refusal);
+        match (there, refused) {
+            ([true, _], [None, Some(said)]) | ([_, true], [Some(said), None]) => return said,
+            (_, [Some(one), Some(other)]) => panic!("both are refused: {one}\n{other}"),
+            _ => assert!(began.elapsed() < Duration::from_secs(60), "nobody gives way"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_copies_that_start_in_the_same_moment_one_serves_and_the_other_says_why() {
+    let mut world = World::with_runtime().await;
+    world.stop();
+    let (one, other) = (world.copy_of_the_store("one"), world.copy_of_the_store("other"));
+    for _ in 0..12 {
+        let said = race(&world, [&one, &other]).await;
+        assert!(said.contains("another runtime") && said.contains("stop that one"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_new_stores_that_meet_a_new_broker_in_the_same_moment_one_serves() {
+    for _ in 0..4 {
+        let world = World::new().await;
+        let said = race(&world, [&world.empty_place("one"), &world.empty_place("other")]).await;
+        assert!(said.contains("another runtime") && said.contains("stop that one"), "{said}");
+    }
 }
 
 #[tokio::test]

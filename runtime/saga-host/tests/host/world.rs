@@ -56,11 +56,20 @@ pub struct World {
 pub struct Second {
     child: Reaped,
     port: u16,
+    log: PathBuf,
 }
 
 impl Second {
     pub fn is_running(&mut self) -> bool {
         self.child.0.try_wait().expect("a status").is_none()
+    }
+
+    /// What it has said, once it was refused.
+    pub fn refusal(&mut self) -> Option<String> {
+        let status = self.child.0.try_wait().expect("a status")?;
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        assert_eq!(status.code(), Some(78), "{said}");
+        Some(said)
     }
 }
 
@@ -191,8 +200,10 @@ impl World {
         let mut command = self.child(&["serve"]);
         command.env("FERMATA_DATA_DIR", data);
         command.env("FERMATA_HTTP_ADDR", format!("127.0.0.1:{port}"));
-        let child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn();
-        Second { child: Reaped(child.expect("it starts")), port }
+        let log = self.dir.path().join(format!("second-{port}.log"));
+        let file = fs::File::create(&log).expect("a log");
+        let child = command.stderr(file).stdout(Stdio::null()).spawn();
+        Second { child: Reaped(child.expect("it starts")), port, log }
     }
 
     pub async fn is_there(&self, second: &Second) -> bool {

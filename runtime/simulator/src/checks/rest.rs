@@ -3,8 +3,8 @@
 use crate::world::World;
 use saga_core::{
     effect::Outcome,
-    fold::Problem,
-    journal::{Decision, Fact, Turn},
+    fold::{Problem, Status},
+    journal::{Decision, Entry, Fact, Turn},
 };
 use std::collections::BTreeSet;
 
@@ -17,6 +17,23 @@ pub(crate) fn every_saga_has_ended(world: &World) {
     }
     assert_eq!(world.desk.requests(), [], "something is still asked for");
     assert_eq!(world.desk.publishes(), [], "something is still to be published");
+}
+
+/// What was given up did not go well: the saga says so, and who gave it up and why.
+pub(crate) fn what_was_waived_has_failed(world: &World) {
+    for head in world.heads() {
+        let journal = world.journal(head.id);
+        let is_waived = |it: &Entry| matches!(it.fact, Fact::UndoWaived { .. });
+        if !journal.iter().any(is_waived) || !head.status.is_ended() {
+            continue;
+        }
+        let reason = head.reason.unwrap_or_default();
+        let is_told = reason.contains("waived by ann: settled by hand");
+        match head.status {
+            Status::Terminated => (),
+            status => assert!(status == Status::Failed && is_told, "{status:?}: {reason}"),
+        }
+    }
 }
 
 /// An event is kept only on a lane on which no saga of its definition has ever held.

@@ -70,6 +70,8 @@ impl Saga for PayBackLate {
     async fn run(ctx: Ctx, it: LateInput) -> Result<(), Abort> {
         let money: Money =
             it.event.body.decode().map_err(|err| Abort::failed(format!("no money: {err}")))?;
+        // Money that the bank does not take back is for a person.
+        ctx.commit();
         ctx.call(PayBack { payment: money.payment }).await?;
         Ok(())
     }

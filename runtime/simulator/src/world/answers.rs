@@ -1,10 +1,15 @@
 //! What services and the broker do. They keep their promises: a service acts once for each key.
 
 use super::{World, choose};
+use crate::blame::checked;
 use saga_core::{
     effect::{Effect, Request},
+    fold::fold,
     input::Answer,
 };
+
+/// What the broker says when it says why it does not take an event.
+pub(crate) const REFUSAL: &str = "no stream takes this subject";
 
 impl World {
     /// The requests that somebody may answer now.
@@ -73,25 +78,52 @@ impl World {
         let mut is_any = false;
         for effect in self.desk.publishes() {
             let Effect::Publish { saga, step, id, subject, body, .. } = effect else { continue };
-            if self.refused.contains(&subject) {
+            if let Some(says_so) = self.refused.get(&subject) {
+                if *says_so {
+                    self.desk.broker_refuses(saga, step, REFUSAL);
+                }
                 continue;
             }
             is_any = true;
+            self.taken.push((saga, step.clone()));
             self.desk.broker_has(saga, step);
             self.desk.event_again(&id, &subject, body.to_value());
         }
         is_any
     }
 
-    /// The broker does not take a subject from now on, or takes it again.
+    /// The broker does not take a subject from now on, and says so or is silent, or takes it again.
     pub(super) fn refuse_subject(&mut self, which: u8) {
         let subjects = self.desk.publishes().into_iter().filter_map(|it| match it {
             Effect::Publish { subject, .. } => Some(subject),
             _ => None,
         });
         let Some(subject) = choose(&subjects.collect::<Vec<_>>(), which).cloned() else { return };
-        if !self.refused.remove(&subject) {
-            self.refused.insert(subject);
+        if self.refused.remove(&subject).is_none() {
+            self.refused.insert(subject, which.is_multiple_of(2));
         }
+    }
+
+    /// An operator gives up an undo that needs a person.
+    pub(super) fn waive(&mut self, which: u8) {
+        let mut waivable = Vec::new();
+        for head in self.heads().into_iter().filter(|it| !it.status.is_ended()) {
+            let state = fold(&self.journal(head.id));
+            let undos = state.waivable().map(|it| (head.id, it.step.clone(), it.command.clone()));
+            waivable.extend(undos);
+        }
+        let Some((saga, step, command)) = choose(&waivable, which).cloned() else { return };
+        self.desk.look_at(saga);
+        checked("an_undo_that_needs_a_person_can_be_waived", || {
+            let reply = self.desk.waive(Some(&step.to_string()));
+            assert!(reply.is_ok(), "{step} of {saga}: {reply:?}");
+            let asked = self
+                .desk
+                .requests()
+                .into_iter()
+                .find(|it| it.id.saga == saga && it.id.step == step && it.undo.is_some());
+            assert_eq!(asked, None, "it was given up, and is asked on");
+        });
+        self.waived.push(command);
     }
 }

@@ -16,8 +16,10 @@ impl World {
             Step::Silence(which) => self.silence(which),
             Step::Publish => _ = self.publish(),
             Step::RefuseSubject(which) => self.refuse_subject(which),
-            Step::Pass(hours) => self.desk.wait_s(u64::from(hours) * 6 * 3600),
-            Step::Fall => self.desk.clock_steps_back(1_000),
+            Step::Pass(hours) => self.passes(u64::from(hours) * 6 * 3_600_000),
+            Step::Fall => self.clock_steps_back(),
+            Step::Jump(which) => self.clock_jumps(which),
+            Step::AcceptClock => self.accept_clock(),
             Step::Behind(is_behind) => self.desk.intake_is_behind(is_behind),
             Step::Move(saga, action) => {
                 if self.look_at(saga) {
@@ -30,8 +32,16 @@ impl World {
             Step::Unreadable { key, id, body } => self.unreadable(key, id, body),
             Step::OfferUnreadable(which, is_read) => self.offer_unreadable(which, is_read),
             Step::Search(what, which) => self.search(what, which),
-            Step::Restart => self.desk.restart(),
+            Step::Waive(which) => self.waive(which),
+            Step::Restart => {
+                self.clock_is_opened_anew();
+                self.desk.restart();
+            }
             Step::Deploy(which) => self.deploy(which),
+            Step::Copy => self.copy_store(),
+            Step::Restore => self.restore_copy(),
+            Step::OtherStore => self.other_store(),
+            Step::Resend(which) => self.resend(which),
         }
     }
 
@@ -45,6 +55,12 @@ impl World {
 
     fn event(&mut self, name: u8, key: u8, id: u8, body: u8) {
         let (name, it) = (self.kind.event)(name, key, id, body);
-        self.desk.event_again(&format!("id {id}"), name, it);
+        let id = format!("id {id}");
+        if self.kind.has_outbox() {
+            self.stores.outbox.tell(&id, name, it);
+            self.arrives(&id);
+        } else {
+            self.desk.event_again(&id, name, it);
+        }
     }
 }

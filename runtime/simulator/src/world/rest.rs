@@ -14,11 +14,13 @@ const ROUNDS_MAX: usize = 500;
 impl World {
     /// An hour in which everything goes on but what is broken, and nobody presses a button.
     pub(crate) fn goes_on_for_an_hour(&mut self) {
+        self.first_store_comes_back();
         self.desk.intake_is_behind(false);
         self.deploy(0);
+        self.clock_is_set_right();
         self.resume();
         self.serve_what_can_be();
-        self.desk.wait_s(3600);
+        self.passes(3_600_000);
         self.serve_what_can_be();
     }
 
@@ -27,7 +29,7 @@ impl World {
             self.note_requests();
             let requests = self.answerable();
             requests.iter().for_each(|it| self.answer(it));
-            if requests.is_empty() && !self.publish() {
+            if requests.is_empty() && !self.publish() && !self.resend_all() {
                 return;
             }
         }
@@ -41,7 +43,7 @@ impl World {
         self.deploy(0);
         for _ in 0..ROUNDS_MAX {
             self.note_requests();
-            let is_busy = self.resume() || self.serve_all() || self.publish();
+            let is_busy = self.resume() || self.serve_all() || self.publish() || self.resend_all();
             if !(is_busy || self.try_again() || self.answer_question() || self.let_time_pass()) {
                 return;
             }
@@ -92,13 +94,6 @@ impl World {
         let target = Target::Task(saga_core::id::TaskId { saga, step });
         let (approved, reason) = (true, None);
         self.decides(Decide { target, approved, reason, seen: None });
-        true
-    }
-
-    fn let_time_pass(&mut self) -> bool {
-        let Some(due) = self.desk.core().next_due() else { return false };
-        let ms = due.0.saturating_sub(self.desk.now().0);
-        self.desk.wait_ms(ms);
         true
     }
 }

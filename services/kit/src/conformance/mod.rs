@@ -280,6 +280,7 @@ impl<P: Pair> Run<'_, P> {
             abort_kind: None,
             abort_reason: None,
             attempt_class: 1,
+            began: None,
         }
     }
 

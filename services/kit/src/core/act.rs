@@ -51,7 +51,9 @@ pub(super) fn undo(
         }
         // An order may wait for longer than its calls are remembered; its undo has to find out by
         // itself whether there is anything to undo.
-        None if keys::may_be_forgotten(of, now) => act(tx, procedure, request, Some(hash), now),
+        None if keys::may_be_forgotten(request, of, now) => {
+            act(tx, procedure, request, Some(hash), now)
+        }
         Some(State::Pending { .. }) => Ok(Next::Wait { key: of.to_owned() }),
         Some(State::Undone) => Ok(nothing),
         // A refusal can be asked again by an operator, and that request may still be on its way.

@@ -203,9 +203,12 @@ impl Core {
                 None => act(tx, procedure, request, Some(hash), now),
             };
         };
-        if row.hash.is_some_and(|known| !hash.is(&known)) {
+        if row.hash.as_ref().is_some_and(|known| !hash.is(known)) {
             let reason = "this key was used with another body";
             return Ok(rejected(&Rejection::of_request("key_reused", reason).status(409)));
+        }
+        if !matches!(row.state, State::Pending { .. }) {
+            keys::renew(tx, Space::Nats, key, row.clone(), now)?;
         }
         match row.state {
             State::Undone => {

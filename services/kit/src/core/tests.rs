@@ -174,6 +174,7 @@ fn request(subject: &str, body: &str, key: Option<&str>) -> Request {
         abort_kind: None,
         abort_reason: None,
         attempt_class: 1,
+        began: None,
     }
 }
 
@@ -425,6 +426,9 @@ fn keys_are_kept_for_ninety_days_after_their_last_change() {
     assert_eq!(code(&it.told(call("b", 1))), ("rejected", "undone"));
     it.now = at(171);
     it.feed(Input::Sweep);
+    assert_eq!(it.key_rows(), 2, "it was asked for again on day 91");
+    it.now = at(182);
+    it.feed(Input::Sweep);
     assert_eq!(it.key_rows(), 0);
 }
 
@@ -449,6 +453,29 @@ fn an_undo_that_comes_after_its_call_is_forgotten_still_undoes_it() {
     // What cannot be forgotten yet has not happened.
     assert_eq!(it.told(undo_of(&began(70))), ("ok", Value::Null));
     assert_eq!(it.row("asked"), 1);
+}
+
+#[test]
+fn a_saga_that_has_begun_again_finds_its_calls_for_as_long_as_any_other() {
+    let mut it = Driven::new();
+    let of = |day: i64, request: Request| Request { began: Some(at(day)), ..request };
+    it.told(of(0, call("a", 1)));
+    // Its runtime was restored, and it has begun again from the same event.
+    it.now = at(5);
+    it.told(of(5, call("a", 1)));
+    let rows = it.key_rows();
+    it.told(of(5, call("a", 1)));
+    assert_eq!(it.key_rows(), rows, "a repeat of the same day writes nothing");
+    it.now = at(94);
+    it.feed(Input::Sweep);
+    assert_eq!(it.told(of(5, Request { attempt_class: 2, ..undo("a") })).0, "ok");
+    assert_eq!(it.row("asked"), 1, "it is undone, not taken for one that never was");
+    // What says when its saga began needs no key that does.
+    it.now = at(300);
+    it.feed(Input::Sweep);
+    let old = Request { attempt_class: 2, ..undo("b") };
+    assert_eq!(it.told(of(205, old.clone())).0, "ok");
+    assert_eq!(it.row("asked"), 2, "it may have been forgotten");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | `payment-refund/<payment id>/<refund id>` | [`RefundRow`] |
 //! | `payment-dispute/<payment id>/<dispute id>` | [`DisputeRow`] |
 //! | `refund-of/<refund id>` | the id of its payment |
+//! | `payment-of/<order id>/<payment id>` | nothing: it is a payment of that order |
 //!
 //! Webhooks come in any order: what is told of a payment before anybody says whose it is stays here
 //! untold until then. A refund is known by its id, with one exception: `charge.refunded` names a
@@ -16,13 +17,15 @@
 use super::Money;
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{DisputeStatus, PaymentDisputed, PaymentRefunded, RefundStatus};
-use proto_schemas::{Amount, OrderId};
+use proto_schemas::{Amount, Currency, OrderId};
 use serde::{Deserialize, Serialize};
 use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
 
 /// Refunds or disputes that are told at once when it turns out whose payment it is. Nobody makes as
 /// many before the payment itself is told.
 const HELD_MAX: usize = 100;
+/// Payments of an order, and refunds or disputes of a payment, that one look at a ledger shows.
+const SHOWN_MAX: usize = 250;
 
 /// A payment, as far as it is known.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -122,6 +125,7 @@ pub(crate) fn paid(tx: &mut Tx, payment_id: &str, paid: Paid, at: DateTime<Utc>)
     if payment.paid.is_some() {
         return Ok(());
     }
+    tx.put(format!("{}{payment_id}", payments_of(&paid.order_id)), Vec::new());
     payment.paid = Some(paid);
     for (key, _) in tx.scan(refunds_of(payment_id).as_bytes(), None, HELD_MAX)? {
         let Some(mut held) = tx.get_json::<RefundRow>(&key)? else { continue };
@@ -135,6 +139,43 @@ pub(crate) fn paid(tx: &mut Tx, payment_id: &str, paid: Paid, at: DateTime<Utc>)
     }
     tell_unnamed(tx, &mut payment, at)?;
     Ok(tx.put_json(payment_key(payment_id), &payment)?)
+}
+
+/// All that is known of a payment.
+pub(super) struct Known {
+    pub(super) paid: Paid,
+    /// With what stands for those that have no id yet.
+    pub(super) refunds: Vec<SeenRefund>,
+    pub(super) disputes: Vec<SeenDispute>,
+    pub(super) has_more: bool,
+}
+
+/// Nothing while nobody says whose payment it is.
+pub(super) fn known(tx: &Tx, payment_id: &str) -> Outcome<Option<Known>> {
+    let PaymentRow { paid: Some(paid), charge, unnamed, .. } = row(tx, payment_id)? else {
+        return Ok(None);
+    };
+    let (mut refunds, mut disputes) = (Vec::new(), Vec::new());
+    for (key, _) in tx.scan(refunds_of(payment_id).as_bytes(), None, SHOWN_MAX)? {
+        refunds.extend(tx.get_json::<RefundRow>(&key)?.map(|it| it.refund));
+    }
+    for (key, _) in tx.scan(disputes_of(payment_id).as_bytes(), None, SHOWN_MAX)? {
+        disputes.extend(tx.get_json::<DisputeRow>(&key)?.map(|it| it.dispute));
+    }
+    let has_more = SHOWN_MAX <= refunds.len().max(disputes.len());
+    if let (Some(charge), Some(unnamed)) = (charge, unnamed) {
+        refunds.push(line(charge.refunded.currency, &unnamed, RefundStatus::Succeeded)?);
+    }
+    Ok(Some(Known { paid, refunds, disputes, has_more }))
+}
+
+/// The payments of an order.
+pub(super) fn of_order(tx: &Tx, order_id: &OrderId) -> Outcome<Vec<String>> {
+    let of_order = payments_of(order_id);
+    let rows = tx.scan(of_order.as_bytes(), None, SHOWN_MAX)?;
+    let id =
+        |key: &[u8]| Some(String::from_utf8_lossy(key.strip_prefix(of_order.as_bytes())?).into());
+    Ok(rows.iter().filter_map(|(key, _)| id(key)).collect())
 }
 
 /// Whose payment it is, if that is known.
@@ -258,27 +299,27 @@ fn tell_unnamed(tx: &mut Tx, payment: &mut PaymentRow, at: DateTime<Utc>) -> Out
         return Ok(false);
     }
     let currency = charge.refunded.currency;
-    let line = |refund_id: &str, minor, status| -> Outcome<SeenRefund> {
-        let amount = Amount::of_minor(minor, currency);
-        let amount = amount.map_err(|error| Refusal::failed(error.to_string()))?;
-        Ok(SeenRefund {
-            refund_id: refund_id.to_owned(),
-            money: Money { amount, currency },
-            status,
-        })
-    };
     if let Some(old) = payment.unnamed.take() {
-        let gone = line(&old.refund_id, 0, RefundStatus::Canceled)?;
+        let gone = line(currency, &Unnamed { minor: 0, ..old }, RefundStatus::Canceled)?;
         publish_refund(tx, paid, &gone, false, at)?;
     }
     if missing > 0 {
         payment.unnamed_count += 1;
         let refund_id = format!("{}-{}", charge.charge_id, payment.unnamed_count);
-        let new = line(&refund_id, missing, RefundStatus::Succeeded)?;
+        let unnamed = Unnamed { refund_id, minor: missing };
+        let new = line(currency, &unnamed, RefundStatus::Succeeded)?;
         publish_refund(tx, paid, &new, true, at)?;
-        payment.unnamed = Some(Unnamed { refund_id, minor: missing });
+        payment.unnamed = Some(unnamed);
     }
     Ok(true)
+}
+
+/// What stands for the refunds that have no id yet, as a refund.
+fn line(currency: Currency, unnamed: &Unnamed, status: RefundStatus) -> Outcome<SeenRefund> {
+    let amount = Amount::of_minor(unnamed.minor, currency);
+    let amount = amount.map_err(|error| Refusal::failed(error.to_string()))?;
+    let money = Money { amount, currency };
+    Ok(SeenRefund { refund_id: unnamed.refund_id.clone(), money, status })
 }
 
 /// Each state of a refund is told once. The first has the refund's id as its key, a later one has
@@ -334,8 +375,12 @@ fn row(tx: &Tx, payment_id: &str) -> Outcome<PaymentRow> {
     Ok(tx.get_json(payment_key(payment_id).as_bytes())?.unwrap_or_default())
 }
 
-fn minor(money: &Money) -> Outcome<u64> {
+pub(super) fn minor(money: &Money) -> Outcome<u64> {
     money.amount.minor(money.currency).map_err(|error| Refusal::failed(error.to_string()))
+}
+
+fn payments_of(order_id: &OrderId) -> String {
+    format!("payment-of/{order_id}/")
 }
 
 fn payment_key(id: &str) -> String {

@@ -2,7 +2,10 @@
 //! payments that are not what was to be paid.
 
 use super::store;
-use crate::hooks::{Stripe, Verdict};
+use crate::{
+    hooks::{Stripe, Verdict},
+    ledger::view,
+};
 use axum::http::HeaderMap;
 use chassis::db::Db;
 use chrono::Utc;
@@ -57,6 +60,13 @@ impl Ledger {
     fn told(&self, subject: &str) -> Vec<Value> {
         let events = events(&self.db).into_iter().filter(|it| it["subject"] == subject);
         events.map(|it| it["body"].clone()).collect()
+    }
+
+    /// The ledger of the order as people see it.
+    fn seen(&self) -> Value {
+        let order_id = "o-1".parse().unwrap();
+        let seen = view::of(&Tx::over(&self.db), &order_id).unwrap();
+        serde_json::to_value(seen).unwrap()
     }
 
     /// The refunds as the order shows them in the end: id, amount and status.
@@ -303,6 +313,40 @@ fn a_payment_is_told_as_it_was_made_and_another_one_of_its_session_contradicts()
         assert_eq!(ledger.take(&(kind, other)), Verdict::Contradicts, "{field}");
     }
     assert_eq!(ledger.told("payments.trigger.completed").len(), 1);
+    let seen = ledger.seen();
+    let contradictions = seen["contradictions"].as_array().unwrap();
+    let amounts: Vec<_> = contradictions.iter().map(|it| &it["amount"]).collect();
+    assert_eq!(amounts, ["90.01", "90.00", "90.00"]);
+    assert_eq!(contradictions[2]["paymentId"], "pi_2");
+    for more in 0..20 {
+        object["amount_total"] = json!(1_000 + more);
+        assert_eq!(ledger.take(&(kind, object.clone())), Verdict::Contradicts);
+    }
+    assert_eq!(ledger.seen()["contradictions"].as_array().unwrap().len(), 16);
+}
+
+#[test]
+fn the_ledger_of_an_order_shows_all_of_its_money_and_adds_up() {
+    let mut ledger = Ledger::paid();
+    let whole = |ledger: &Ledger| {
+        let payment = ledger.seen()["payments"][0].clone();
+        ["captured", "goesBack", "stays"].map(|it| payment[it].as_str().unwrap().to_owned())
+    };
+    assert_eq!(whole(&ledger), ["149.99", "0.00", "149.99"]);
+    ledger.take(&refund("refund.created", "re_1", 4_000, "pending"));
+    ledger.take(&refund("refund.created", "re_2", 6_000, "succeeded"));
+    assert_eq!(whole(&ledger), ["149.99", "100.00", "49.99"]);
+    // One comes to nothing, and a sum tells of one that nobody has named.
+    ledger.take(&refund("refund.failed", "re_1", 4_000, "failed"));
+    assert_eq!(whole(&ledger), ["149.99", "60.00", "89.99"]);
+    ledger.take(&charge_refunded(11_000));
+    assert_eq!(whole(&ledger), ["149.99", "70.00", "79.99"]);
+    ledger.take(&dispute("charge.dispute.created", "needs_response"));
+    let seen = ledger.seen();
+    assert_eq!(seen["payments"][0]["refunds"].as_array().unwrap().len(), 3, "{seen}");
+    assert_eq!(seen["payments"][0]["disputes"][0]["status"], "needs_response", "{seen}");
+    assert_eq!(seen["contradictions"], json!([]));
+    assert!(Ledger::new().seen().is_null(), "nothing is known of it");
 }
 
 /// An older release kept the payment with its session, and its one refund beside that.

@@ -1,6 +1,6 @@
 //! `GET /api/sagas/{id}/journal`: a journal in pages, each read without the ones before it.
 
-use super::{RecordView, epoch_of, records_of};
+use super::{Keys, RecordView, records_of};
 use crate::http::{
     App, cursor,
     entries::{self, ReadError},
@@ -63,11 +63,11 @@ async fn records(
     start: Start,
     limit: usize,
 ) -> Result<(Vec<RecordView>, Option<Start>), Problem> {
-    // The first entry tells the epoch. It may be as long as one visit may be, so that it has one of
-    // its own.
+    // The first entry tells what keys begin with. It may be as long as one visit may be, so that it
+    // has one of its own.
     let first = entries::visit(&app.engine, saga, vec![0], None).await?.entries.pop();
     let (_, first) = first.ok_or_else(|| unknown(saga))?;
-    let epoch = epoch_of(&[decode_entry(&first).map_err(ReadError::Store)?]);
+    let keys = Keys::of(saga, &decode_entry(&first).map_err(ReadError::Store)?);
     let (mut items, mut from, mut bytes) = (Vec::new(), start.entry as usize, 0);
     loop {
         let visit = entries::visit(&app.engine, saga, Vec::new(), Some(from)).await?;
@@ -79,7 +79,7 @@ async fn records(
             bytes += stored.bytes.len();
             let entry = decode_entry(&stored).map_err(ReadError::Store)?;
             let seen = if number == start.entry { start.index } else { 0 };
-            let records = records_of(saga, epoch, number, &entry).into_iter();
+            let records = records_of(keys, number, &entry).into_iter();
             for (index, record) in records.enumerate().skip(seen) {
                 let seq = start.seq.saturating_add(items.len());
                 if items.len() == limit {

@@ -10,7 +10,7 @@ use crate::{
     engine::Handle,
     http::{
         entries::{self, ReadError, VISIT_ENTRIES_MAX, Visit},
-        journal::{RecordView, count_of, epoch_of, records_of},
+        journal::{Keys, RecordView, count_of, records_of},
     },
 };
 use saga_core::{
@@ -62,7 +62,7 @@ pub(super) struct Cursor {
     /// Visits of all readers at once.
     visits: Arc<Semaphore>,
     saga: SagaId,
-    epoch: u32,
+    keys: Keys,
     /// How many records each entry has.
     counts: Vec<usize>,
     /// Entries that may be written again, or were since the last look.
@@ -75,7 +75,8 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn new(engine: Handle, visits: Arc<Semaphore>, saga: SagaId) -> Cursor {
         let (counts, open, seen) = (Vec::new(), BTreeSet::new(), Place { position: 0, index: 0 });
-        Cursor { engine, visits, saga, epoch: 0, counts, open, seen, before: (0, 0) }
+        let keys = Keys::unknown(saga);
+        Cursor { engine, visits, saga, keys, counts, open, seen, before: (0, 0) }
     }
 
     /// Looks at the whole journal, and goes on behind this place. `None` when no message of this
@@ -109,7 +110,7 @@ impl Cursor {
         let mut messages = Vec::new();
         for (number, entry) in &entries {
             let before = self.records_before(*number as usize);
-            let records = records_of(self.saga, self.epoch, *number, entry).into_iter();
+            let records = records_of(self.keys, *number, entry).into_iter();
             let placed = records.enumerate().map(|(index, record)| {
                 let place = Place { position: entry.position, index };
                 Message { place, record: record.numbered(before + index) }
@@ -195,7 +196,7 @@ impl Cursor {
             None => self.counts.push(count),
         }
         if at == 0 {
-            self.epoch = epoch_of(std::slice::from_ref(entry));
+            self.keys = Keys::of(self.saga, entry);
         }
         if matches!(entry.turn, Turn::Held(_)) || until < entry.position {
             self.open.insert(number);

@@ -22,6 +22,7 @@ fn request(number: u32, subject: &str) -> Request {
         since: Time(0),
         retry: Retry::DEFAULT.into(),
         saga_key: "k".into(),
+        began: Time(0),
     }
 }
 

@@ -233,6 +233,7 @@ impl Run {
             abort_kind: None,
             abort_reason: None,
             attempt_class,
+            began: None,
         };
         let (reply, answer) = oneshot::channel();
         self.asked.push((is_undo, answer));

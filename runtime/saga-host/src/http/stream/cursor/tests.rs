@@ -138,7 +138,8 @@ impl Rig {
 
     fn records(&self) -> Vec<Value> {
         let entries = (0..).zip(&self.journal);
-        let records = entries.flat_map(|(number, entry)| records_of(SAGA, 0, number, entry));
+        let records =
+            entries.flat_map(|(number, entry)| records_of(Keys::unknown(SAGA), number, entry));
         let numbered = records.enumerate().map(|(seq, it)| it.numbered(seq));
         numbered.map(|it| serde_json::to_value(it).expect("JSON")).collect()
     }

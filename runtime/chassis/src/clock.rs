@@ -7,9 +7,7 @@
 //!
 //! The file is written every few seconds and never synced: an older one doubts less, not more.
 
-mod guard;
-
-pub use guard::{Doubt, Guard, Left, Reading};
+pub use trust::clock::{Doubt, Guard, Left, Reading};
 
 use crate::{
     config::{Environment, Source},

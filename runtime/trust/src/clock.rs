@@ -1,4 +1,4 @@
-//! When the wall clock is believed: pure, so that its rules can be tested.
+//! When the wall clock is believed.
 //!
 //! A clock that is set wrong by an hour or a year must not let deadlines fire, or keys be
 //! forgotten: neither can be taken back. The machine has a second clock, which counts since it was

@@ -1,0 +1,141 @@
+//! The ledger of one order, as people see it: what was paid, what goes back by whose hand, what is
+//! disputed, and what does not fit together.
+
+use super::{Contradiction, Money, contradictions, of_order, payments};
+use proto_schemas::payments::{DisputeStatus, RefundStatus, SessionStatus};
+use proto_schemas::{Amount, Currency, OrderId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use service_kit::{Outcome, Refusal, Tx};
+
+/// What is known of an order's money.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrderLedger {
+    order_id: OrderId,
+    /// The newest payment session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionView>,
+    /// Payments, by id.
+    payments: Vec<PaymentView>,
+    /// What the provider told that does not fit to what it had told before: somebody has to look
+    /// there.
+    contradictions: Vec<Contradiction>,
+}
+
+/// A session in which a customer pays.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionView {
+    session_id: String,
+    amount: Amount,
+    currency: Currency,
+    status: SessionStatus,
+}
+
+/// One payment.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentView {
+    payment_id: String,
+    session_id: String,
+    /// What was paid.
+    captured: Amount,
+    /// What is with the customer again, or on its way there.
+    goes_back: Amount,
+    /// What of the payment stays here. Absent where money goes back in another currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stays: Option<Amount>,
+    currency: Currency,
+    refunds: Vec<RefundView>,
+    disputes: Vec<DisputeView>,
+    /// Whether there are more refunds or disputes than are shown, and counted.
+    has_more: bool,
+}
+
+/// Money that goes back, whoever sent it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RefundView {
+    refund_id: String,
+    amount: Amount,
+    currency: Currency,
+    status: RefundStatus,
+}
+
+/// Money that the customer's bank asks back.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct DisputeView {
+    dispute_id: String,
+    amount: Amount,
+    currency: Currency,
+    status: DisputeStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Nothing, when no session was ever opened for the order and nothing was told of it.
+pub(crate) fn of(tx: &Tx, order_id: &OrderId) -> Outcome<Option<OrderLedger>> {
+    let session = of_order(tx, order_id)?;
+    // An older release noted the payment with its session alone.
+    let noted = session.as_ref().and_then(|it| it.payment_id.clone());
+    let mut ids = payments::of_order(tx, order_id)?;
+    ids.extend(noted);
+    ids.sort_unstable();
+    ids.dedup();
+    let mut paid = Vec::with_capacity(ids.len());
+    for id in ids {
+        paid.extend(payment(tx, id)?);
+    }
+    let contradictions = contradictions(tx, order_id)?;
+    if session.is_none() && paid.is_empty() && contradictions.is_empty() {
+        return Ok(None);
+    }
+    let session = session.map(|it| SessionView {
+        session_id: it.session_id,
+        amount: it.amount,
+        currency: it.currency,
+        status: it.status,
+    });
+    Ok(Some(OrderLedger { order_id: order_id.clone(), session, payments: paid, contradictions }))
+}
+
+fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
+    let Some(known) = payments::known(tx, &payment_id)? else { return Ok(None) };
+    let Money { amount: captured, currency } = known.paid.money;
+    let is_ours = known.refunds.iter().all(|it| it.money.currency == currency);
+    let standing = known.refunds.iter().filter(|it| it.status.stands());
+    let mut minor = 0_u64;
+    for refund in standing.filter(|it| it.money.currency == currency) {
+        minor = minor.saturating_add(payments::minor(&refund.money)?);
+    }
+    let amount_of = |minor| {
+        Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
+    };
+    let rest = payments::minor(&known.paid.money)?.saturating_sub(minor);
+    let refund = |it: payments::SeenRefund| RefundView {
+        refund_id: it.refund_id,
+        amount: it.money.amount,
+        currency: it.money.currency,
+        status: it.status,
+    };
+    let dispute = |it: payments::SeenDispute| DisputeView {
+        dispute_id: it.dispute_id,
+        amount: it.money.amount,
+        currency: it.money.currency,
+        status: it.status,
+        reason: it.reason,
+    };
+    Ok(Some(PaymentView {
+        payment_id,
+        session_id: known.paid.session_id,
+        captured,
+        goes_back: amount_of(minor)?,
+        stays: is_ours.then(|| amount_of(rest)).transpose()?,
+        currency,
+        refunds: known.refunds.into_iter().map(refund).collect(),
+        disputes: known.disputes.into_iter().map(dispute).collect(),
+        has_more: known.has_more,
+    }))
+}

@@ -4,7 +4,7 @@ use crate::{
     definitions::{people, sales, shop},
     steps::{Sizes, Weights},
 };
-use saga_core::{core::Limits, saga::Registry};
+use saga_core::saga::Registry;
 use serde_json::{Value, json};
 
 /// A kind of world.
@@ -23,14 +23,6 @@ pub struct Kind {
     pub sizes: Sizes,
     /// The longest script.
     pub steps_max: usize,
-    /// What one input does for others than itself: little, where the process is to die between.
-    pub work_at_once: usize,
-}
-
-impl Kind {
-    pub(crate) fn limits(&self) -> Limits {
-        Limits { work_at_once: self.work_at_once, ..Limits::default() }
-    }
 }
 
 impl Kind {
@@ -83,7 +75,6 @@ const SHOP: Kind = Kind {
         pass: 30,
         fall: 10,
         behind: 10,
-        busy: 0,
         moves: 60,
         terminate: 1,
         decide: 60,
@@ -97,7 +88,6 @@ const SHOP: Kind = Kind {
     },
     sizes: Sizes { names: 5, keys: 2, ids: 40, bodies: 2 },
     steps_max: 150,
-    work_at_once: 128,
 };
 
 /// Each sale has a number of its own, and two customers share all sales, so that several wait on
@@ -137,7 +127,6 @@ const SALES: Kind = Kind {
         pass: 30,
         fall: 5,
         behind: 5,
-        busy: 10,
         moves: 40,
         offer: 10,
         restart: 20,
@@ -146,7 +135,6 @@ const SALES: Kind = Kind {
     },
     sizes: Sizes { names: 3, keys: 2, ids: 24, bodies: 3 },
     steps_max: 80,
-    work_at_once: 2,
 };
 
 const PEOPLE: Kind = Kind {
@@ -171,7 +159,6 @@ const PEOPLE: Kind = Kind {
         pass: 40,
         fall: 5,
         behind: 5,
-        busy: 0,
         moves: 60,
         terminate: 1,
         decide: 120,
@@ -183,7 +170,6 @@ const PEOPLE: Kind = Kind {
     },
     sizes: Sizes { names: 3, keys: 3, ids: 30, bodies: 2 },
     steps_max: 60,
-    work_at_once: 128,
 };
 
 /// Services that are silent, events that the broker refuses, with a word or without, and operators

@@ -42,8 +42,6 @@ pub enum Step {
     AcceptClock,
     /// Intake does not keep up, or has caught up.
     Behind(bool),
-    /// Others bring much, so that what is left to do waits, or no more.
-    Busy(bool),
     /// An operator makes a move.
     Move(u8, Action),
     /// A person answers a question: which, yes or no, and named in which way.
@@ -93,7 +91,6 @@ pub struct Weights {
     pub jump: u32,
     pub accept_clock: u32,
     pub behind: u32,
-    pub busy: u32,
     pub moves: u32,
     pub terminate: u32,
     pub decide: u32,
@@ -190,7 +187,6 @@ fn choices(weights: &Weights, sizes: Sizes) -> Vec<(u32, BoxedStrategy<Step>)> {
         (weights.jump, number().prop_map(Step::Jump).boxed()),
         (weights.accept_clock, Just(Step::AcceptClock).boxed()),
         (weights.behind, any::<bool>().prop_map(Step::Behind).boxed()),
-        (weights.busy, any::<bool>().prop_map(Step::Busy).boxed()),
         (weights.moves, moves(weights.terminate).boxed()),
         (
             weights.decide,

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use saga_core::{
-    core::Core,
+    core::{Core, Limits},
     store::{MemoryStore, Store},
 };
 
@@ -11,7 +11,7 @@ pub(crate) fn make_no_difference(world: &World, size: usize) {
     let store = MemoryStore::new(world.desk.store().instance());
     let opened_at = inputs.first().map_or(world.desk.now(), |it| it.0);
     let registry = world.desk.registry().clone();
-    let core = Core::open(store, registry, world.kind.limits(), opened_at);
+    let core = Core::open(store, registry, Limits::default(), opened_at);
     let mut core = core.expect("a core opens");
     core.commit().expect("a memory store takes a batch");
     for batch in inputs.chunks(size) {

@@ -21,7 +21,6 @@ impl World {
             Step::Jump(which) => self.clock_jumps(which),
             Step::AcceptClock => self.accept_clock(),
             Step::Behind(is_behind) => self.desk.intake_is_behind(is_behind),
-            Step::Busy(is_busy) => self.desk.is_busy(is_busy),
             Step::Move(saga, action) => {
                 if self.look_at(saga) {
                     _ = self.desk.make(action);

@@ -16,7 +16,6 @@ impl World {
     pub(crate) fn goes_on_for_an_hour(&mut self) {
         self.first_store_comes_back();
         self.desk.intake_is_behind(false);
-        self.desk.is_busy(false);
         self.deploy(0);
         self.clock_is_set_right();
         self.resume();
@@ -41,7 +40,6 @@ impl World {
         self.silent.clear();
         self.refused.clear();
         self.desk.intake_is_behind(false);
-        self.desk.is_busy(false);
         self.deploy(0);
         for _ in 0..ROUNDS_MAX {
             self.note_requests();

@@ -259,8 +259,8 @@ impl Registry {
     /// Adds a definition with the settings that its new sagas record.
     ///
     /// # Errors
-    /// The name is empty, too long or taken, an event is declared twice, a field by which sagas are found makes no
-    /// sense, or the settings have no JSON form.
+    /// The name is empty, too long or taken, an event is declared twice, a field by which sagas are
+    /// found makes no sense, or the settings have no JSON form.
     pub fn register<S: Saga>(&mut self, settings: &S::Settings) -> Result<(), RegistryError> {
         let (name, events) = (S::NAME, S::events());
         if !(1..=NAME_BYTES_MAX).contains(&name.len()) {

@@ -53,14 +53,12 @@ use chassis::{
 };
 use courier::{Courier, Replies};
 use decide::Decisions;
-use failure::Teller;
 use futures::FutureExt as _;
 use intake::Intake;
 use owner::Begun;
 use publisher::Publisher;
 use rand::Rng as _;
 use saga_core::id::Time;
-use schedule::Schedule;
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 use tide::Tide;
 use timers::Timers;
@@ -201,17 +199,7 @@ impl Bus {
         };
         let (told, answered) = (telemetry.clone(), reply::Answers::default());
         let replies = Replies { engine: engine.clone(), heard, telemetry: told, answered };
-        let sender = Courier {
-            refusals: nats.refusals(),
-            nats: nats.clone(),
-            owed,
-            heard: hearing,
-            questions: of_requests,
-            teller: Teller::default(),
-            telemetry: telemetry.clone(),
-            schedule: Schedule::default(),
-            recovered: 0,
-        };
+        let sender = Courier::new(nats.clone(), owed, hearing, of_requests, telemetry.clone());
         let taken = health.gate("events");
         let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events, taken);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));

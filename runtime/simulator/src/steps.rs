@@ -125,7 +125,6 @@ impl Weights {
         jump: 0,
         accept_clock: 0,
         behind: 0,
-        busy: 0,
         moves: 0,
         terminate: 0,
         decide: 0,

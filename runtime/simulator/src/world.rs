@@ -60,7 +60,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(kind: &'static Kind) -> World {
         let whole = (kind.registries)().swap_remove(0);
-        let desk = Desk::with_limits(whole, kind.limits());
+        let desk = Desk::new(whole);
         World {
             kind,
             clocks: Clocks::new(desk.now()),

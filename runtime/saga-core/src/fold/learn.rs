@@ -138,8 +138,8 @@ impl State {
         self.publishes.iter_mut().for_each(|it| it.limit_from = at);
     }
 
-    /// What needs a person is asked again, with a class of its own, as a provider repeats its answer
-    /// to the one before; what is still in its time gets all of it again.
+    /// What needs a person is asked again, with a class of its own, as a provider repeats its
+    /// answer to the one before; what is still in its time gets all of it again.
     fn retry(&mut self, at: Time) {
         for call in self.calls.values_mut().filter(|it| it.exhausted.is_some()) {
             call.exhausted = None;

@@ -48,19 +48,31 @@ pub(super) enum What {
 
 /// Sends requests.
 pub(super) struct Courier {
-    pub(super) nats: Nats,
-    pub(super) refusals: Refusals,
-    pub(super) owed: mpsc::UnboundedReceiver<Owed>,
-    pub(super) heard: mpsc::UnboundedReceiver<Heard>,
-    pub(super) questions: Inbox,
-    pub(super) teller: Teller,
-    pub(super) telemetry: Telemetry,
-    pub(super) schedule: Schedule,
+    nats: Nats,
+    refusals: Refusals,
+    owed: mpsc::UnboundedReceiver<Owed>,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    questions: Inbox,
+    teller: Teller,
+    telemetry: Telemetry,
+    schedule: Schedule,
     /// How many calls the restart has left open.
-    pub(super) recovered: u64,
+    recovered: u64,
 }
 
 impl Courier {
+    pub(super) fn new(
+        nats: Nats,
+        owed: mpsc::UnboundedReceiver<Owed>,
+        heard: mpsc::UnboundedReceiver<Heard>,
+        questions: Inbox,
+        telemetry: Telemetry,
+    ) -> Courier {
+        let (refusals, teller) = (nats.refusals(), Teller::default());
+        let (schedule, recovered) = (Schedule::default(), 0);
+        Courier { nats, refusals, owed, heard, questions, teller, telemetry, schedule, recovered }
+    }
+
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let is_up = self.nats.is_up();

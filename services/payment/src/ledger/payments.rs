@@ -15,9 +15,14 @@
 //! soon as the real one is named. A sum holds no refund that had failed before it was told, which
 //! the provider's clock decides: webhooks say when they were made, and come in any order.
 
+mod disputes;
+
+pub(crate) use disputes::{SeenDispute, dispute};
+
 use super::Money;
 use chrono::{DateTime, Utc};
-use proto_schemas::payments::{DisputeStatus, PaymentDisputed, PaymentRefunded, RefundStatus};
+use disputes::DisputeRow;
+use proto_schemas::payments::{PaymentRefunded, RefundStatus};
 use proto_schemas::{Amount, Currency, OrderId};
 use serde::{Deserialize, Serialize};
 use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
@@ -117,49 +122,6 @@ struct RefundRow {
     is_gone: bool,
 }
 
-/// A dispute, as it was last seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SeenDispute {
-    pub(crate) dispute_id: String,
-    pub(crate) money: Money,
-    pub(crate) status: DisputeStatus,
-    /// The provider's own words.
-    pub(crate) reason: Option<String>,
-    /// The bank only asks, and has taken no money.
-    #[serde(default)]
-    pub(crate) is_inquiry: bool,
-    /// When the provider said so, in its seconds; absent in what an older release stored.
-    #[serde(default)]
-    pub(crate) said_s: Option<i64>,
-}
-
-impl SeenDispute {
-    /// Whether this is said after what is known. Within a second the later state counts, and a
-    /// chargeback is never followed by an inquiry.
-    fn follows(&self, known: &SeenDispute) -> bool {
-        match (known.said_s, self.said_s) {
-            (Some(before), Some(now)) if before != now => before < now,
-            (None, Some(_)) => true,
-            _ if known.is_inquiry != self.is_inquiry => known.is_inquiry,
-            _ => known.status.later(self.status) == self.status,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DisputeRow {
-    dispute: SeenDispute,
-    told: Option<DisputeStatus>,
-    /// Whether that was of an inquiry; absent in what an older release stored.
-    #[serde(default)]
-    told_of_inquiry: Option<bool>,
-    /// Counts what was told.
-    #[serde(default)]
-    revision: u32,
-}
-
 /// What became of a piece of news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
@@ -193,7 +155,7 @@ pub(crate) fn paid(tx: &mut Tx, payment_id: &str, paid: Paid, at: DateTime<Utc>)
     }
     for (key, _) in tx.scan(disputes_of(payment_id).as_bytes(), None, HELD_MAX)? {
         let Some(mut held) = tx.get_json::<DisputeRow>(&key)? else { continue };
-        tell_dispute(tx, &payment, &mut held, at)?;
+        disputes::tell(tx, &payment, &mut held, at)?;
         tx.put_json(key, &held)?;
     }
     tell_unnamed(tx, &mut payment, at)?;
@@ -337,30 +299,6 @@ fn sums(
     })
 }
 
-/// Takes what is said of a dispute.
-pub(crate) fn dispute(
-    tx: &mut Tx,
-    payment_id: &str,
-    seen: SeenDispute,
-    at: DateTime<Utc>,
-) -> Outcome<News> {
-    let key = format!("{}{}", disputes_of(payment_id), seen.dispute_id);
-    let mut dispute = match tx.get_json::<DisputeRow>(key.as_bytes())? {
-        Some(mut known) => {
-            if seen.follows(&known.dispute) {
-                let reason = seen.reason.clone().or(known.dispute.reason);
-                known.dispute = SeenDispute { reason, ..seen };
-            }
-            known
-        }
-        None => DisputeRow { dispute: seen, told: None, told_of_inquiry: None, revision: 0 },
-    };
-    let payment = row(tx, payment_id)?;
-    let news = tell_dispute(tx, &payment, &mut dispute, at)?;
-    tx.put_json(key, &dispute)?;
-    Ok(news)
-}
-
 /// Stores a refund that is known by its id from now on.
 fn name(tx: &mut Tx, payment_id: &str, refund: RefundRow) -> Outcome<RefundRow> {
     let mut payment = row(tx, payment_id)?;
@@ -436,44 +374,6 @@ fn publish_refund(
     let body = PaymentRefunded { order_id, session_id, refund_id, amount, currency, status };
     publish(tx, NewEvent { id, subject: PaymentRefunded::SUBJECT.to_owned(), key, body, at })?;
     Ok(())
-}
-
-fn tell_dispute(
-    tx: &mut Tx,
-    payment: &PaymentRow,
-    row: &mut DisputeRow,
-    at: DateTime<Utc>,
-) -> Outcome<News> {
-    let Some(paid) = &payment.paid else { return Ok(News::Held) };
-    let SeenDispute { dispute_id, money, status, reason, is_inquiry, .. } = row.dispute.clone();
-    let Money { amount, currency } = money;
-    let has_escalated = row.told_of_inquiry == Some(true) && !is_inquiry;
-    if row.told == Some(status) && !has_escalated {
-        return Ok(News::Known);
-    }
-    let revision = row.revision + 1;
-    let key = match row.told {
-        None => dispute_id.clone(),
-        Some(_) => format!("{dispute_id}/{revision}.{}", status.name()),
-    };
-    let opens = |told: DisputeStatus| status.is_open() && (has_escalated || !told.is_open());
-    let is_new = row.told.is_none_or(opens);
-    let Paid { order_id, session_id, .. } = paid.clone();
-    let id = format!("disputed/{key}");
-    let body = PaymentDisputed {
-        order_id,
-        session_id,
-        dispute_id,
-        amount,
-        currency,
-        status,
-        reason,
-        is_new,
-        revision,
-    };
-    publish(tx, NewEvent { id, subject: PaymentDisputed::SUBJECT.to_owned(), key, body, at })?;
-    (row.told, row.told_of_inquiry, row.revision) = (Some(status), Some(is_inquiry), revision);
-    Ok(News::Told)
 }
 
 fn row(tx: &Tx, payment_id: &str) -> Outcome<PaymentRow> {

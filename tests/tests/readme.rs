@@ -188,8 +188,9 @@ async fn a_saga_of_ones_own_is_served_and_resumed_from_python() -> Result<(), Fa
     until("the service has wrapped the parcel", waited, waiting).await?;
 
     let saga = stack.api().saga("thank-you", "P-1").await?;
-    let id = saga["id"].as_str().unwrap_or_default();
-    let key = format!("{id}/{}/{}", 0, 0);
+    let journal = stack.api().journal(saga["id"].as_str().unwrap_or_default()).await?;
+    let call = journal.iter().find(|it| it["kind"] == "call").ok_or("there is no call")?;
+    let key = call["key"].as_str().unwrap_or_default().to_owned();
     assert_eq!(ask_again(&stack, &key).await?, r#"{"paper":"red"}"#);
     assert_eq!(parcels_wrapped(&stack)?, "1", "the same key has its effect once");
 

@@ -32,6 +32,10 @@ struct Inner {
     state: State,
     /// How steps ended that the code has not looked at yet.
     outcomes: BTreeMap<Path, Outcome>,
+    /// In which arm each step is awaited.
+    awaited: BTreeMap<Path, Path>,
+    /// The arm that awaits what the fact of this turn tells; nothing, when that is not known.
+    woken: Option<Path>,
     /// How the answers of open calls are read, as their types are today.
     replies: BTreeMap<Path, Reads>,
     /// The number of this turn.
@@ -82,7 +86,9 @@ impl Engine {
             return false;
         }
         inner.state.learn(at, fact);
+        inner.woken = None;
         if let Some((step, outcome)) = Outcome::of(fact) {
+            inner.woken = inner.awaited.remove(&step);
             inner.replies.remove(&step);
             inner.outcomes.insert(step, outcome);
         }
@@ -144,6 +150,12 @@ impl Engine {
         let res = poll();
         self.0.borrow_mut().scope = outer;
         res
+    }
+
+    /// The arm that awaits what the fact of this turn tells; nothing, when that is not known. All
+    /// that code can await is the outcome of a step, and a fact tells one.
+    pub(crate) fn woken(&self) -> Option<Path> {
+        self.0.borrow().woken.clone()
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -229,7 +241,11 @@ impl Engine {
             if inner.stuck.is_some() {
                 return Poll::Pending;
             }
-            inner.outcomes.remove(step).map_or(Poll::Pending, Poll::Ready)
+            let outcome = inner.outcomes.remove(step);
+            if outcome.is_none() {
+                inner.awaited.insert(step.clone(), inner.scope.clone());
+            }
+            outcome.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
@@ -304,6 +320,13 @@ impl Engine {
     fn abandon(&self, scope: &Path) {
         for step in self.read(|it| it.calls_in(scope)) {
             self.decide(Decision::Abandoned { step }, &[]);
+        }
+        // What lies in a scope sorts behind it, and stands together.
+        let awaited = &mut self.0.borrow_mut().awaited;
+        while let Some(step) = awaited.range(scope..).next().map(|it| it.0.clone())
+            && scope.contains(&step)
+        {
+            awaited.remove(&step);
         }
     }
 

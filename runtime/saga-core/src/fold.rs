@@ -9,11 +9,13 @@ mod learn;
 mod owed;
 mod state;
 mod timers;
+mod touched;
 
 pub use state::{
     Asked, Attention, Closing, Decided, End, OpenCall, OpenPublish, OpenSleep, OpenWait, Problem,
     State, Status, Undo,
 };
+pub(crate) use touched::Touched;
 
 use crate::journal::{Entry, Turn};
 

@@ -1,15 +1,15 @@
 //! The head of a saga: the row that lists and indexes are made of. A pure function of its state.
 
 use crate::{
-    codec::encode,
-    fold::{Asked, Attention, End, OpenSleep, OpenWait, State, Status},
+    fold::{
+        Asked, Attention, End, OpenCall, OpenPublish, OpenSleep, OpenWait, State, Status, Touched,
+        Undo,
+    },
     id::{Alias, Path, Position, SagaId, Time, call_key},
     payload::Payload,
-    store::StoreError,
     text::cut,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, mem};
 
 /// Requests that the row of a saga lists.
 pub(crate) const LISTED_MAX: usize = 32;
@@ -110,30 +110,32 @@ impl Head {
         Some(ask.seen(&call_key(self.acts_as(), self.epoch, &wait.step)))
     }
 
-    /// The row of an open saga. It is written with each turn, so that it lists few of many requests
-    /// and of what time brings to them: those first that need a person. The journal tells them all.
-    pub(crate) fn encode_row(&mut self) -> Result<Vec<u8>, StoreError> {
-        if self.calls.len() <= LISTED_MAX {
-            return encode(self);
-        }
-        let needs_a_person = |it: &&HeadCall| it.stopped.is_some() || it.warned.is_some();
-        let needy = self.calls.iter().filter(needs_a_person);
-        let others = self.calls.iter().filter(|it| !needs_a_person(it));
-        let mut listed = needy.chain(others);
-        let calls: Vec<HeadCall> = listed.by_ref().take(LISTED_MAX).cloned().collect();
-        let left: BTreeSet<&str> = listed.map(|it| it.step.as_str()).collect();
-        let timers = self.timers.iter().filter(|it| !left.contains(it.1.as_str()));
-        let (timers, unlisted) = (timers.cloned().collect(), left.len());
-        let all = (mem::replace(&mut self.calls, calls), mem::replace(&mut self.timers, timers));
-        self.unlisted = unlisted;
-        let row = encode(self);
-        ((self.calls, self.timers), self.unlisted) = (all, 0);
-        row
-    }
-
     /// The head of a saga that has started.
     pub fn of(state: &State, position: Position) -> Option<Head> {
+        Head::listing(state, position, usize::MAX)
+    }
+
+    /// The row of an open saga. It is written with each turn, so that it lists few of many requests
+    /// and of what time brings to them: those first that need a person. The journal tells them all.
+    pub(crate) fn row(state: &State, position: Position) -> Option<Head> {
+        Head::listing(state, position, LISTED_MAX)
+    }
+
+    fn listing(state: &State, position: Position, listed_max: usize) -> Option<Head> {
         let start = state.start.as_ref()?;
+        let attention = state.attention();
+        let requests = || Request::all(state);
+        let needy = requests().filter(Request::needs_a_person);
+        let others = requests().filter(|it| !it.needs_a_person());
+        let total = state.requests();
+        let listed: Vec<Request<'_>> = match total <= listed_max {
+            true => requests().collect(),
+            false => needy.chain(others).take(listed_max).collect(),
+        };
+        let steps = listed.iter().map(|it| it.step().clone());
+        let timed = if listed.len() == total { Touched::All } else { Touched::steps(steps) };
+        let mut timers = state.timers_of_holds(&Touched::All);
+        timers.extend(state.timers_of_requests(&timed));
         Some(Head {
             position,
             id: start.saga,
@@ -143,21 +145,21 @@ impl Head {
             epoch: start.epoch,
             alias: start.alias,
             origin: start.origin,
-            status: state.status(),
+            status: state.status_with(attention.as_ref()),
             paused: state.paused,
             committed: state.committed,
-            reason: state.reason(),
-            attention: state.attention(),
+            reason: state.reason_with(attention.as_ref()),
+            attention,
             started_at: state.started_at,
             updated_at: state.updated_at,
             ended_at: state.ended_at,
             entries: state.entries,
             waits: state.waits.clone(),
             sleeps: state.sleeps.clone(),
-            calls: calls(state),
-            unlisted: 0,
+            unlisted: total - listed.len(),
+            calls: listed.into_iter().map(Request::shown).collect(),
             undo_depth: state.undos.len() + state.owed.len(),
-            timers: state.timers(),
+            timers,
             asked: state.asked.clone(),
             owes: !(state.calls.is_empty() && state.owed.is_empty() && state.publishes.is_empty()),
             aborted: matches!(state.end, Some(End::Aborted(..))),
@@ -174,35 +176,70 @@ fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
-fn calls(state: &State) -> Vec<HeadCall> {
-    let calls = state.calls.iter().map(|(step, it)| HeadCall {
-        step: step.clone(),
-        is_undo: false,
-        is_publish: false,
-        subject: it.command.subject.clone(),
-        since: it.since,
-        stopped: it.exhausted.as_deref().map(short),
-        warned: None,
-    });
-    let undos = state.owed.iter().filter(|it| it.is_asked).map(|it| HeadCall {
-        step: it.step.clone(),
-        is_undo: true,
-        is_publish: false,
-        subject: it.command.subject.clone(),
-        since: it.since,
-        stopped: it.failed.as_deref().map(short),
-        warned: it.silent.clone(),
-    });
-    let publishes = state.publishes.iter().map(|it| HeadCall {
-        step: it.step.clone(),
-        is_undo: false,
-        is_publish: true,
-        subject: it.command.subject.clone(),
-        since: it.since,
-        stopped: None,
-        warned: it.failed.as_deref().map(short),
-    });
-    calls.chain(undos).chain(publishes).collect()
+/// A request without an answer, or an event that the broker does not have yet.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    Call(&'a Path, &'a OpenCall),
+    Undo(&'a Undo),
+    Publish(&'a OpenPublish),
+}
+
+impl<'a> Request<'a> {
+    fn all(state: &'a State) -> impl Iterator<Item = Request<'a>> {
+        let calls = state.calls.iter().map(|(step, it)| Request::Call(step, it));
+        let undos = state.owed.iter().filter(|it| it.is_asked).map(Request::Undo);
+        let publishes = state.publishes.iter().map(Request::Publish);
+        calls.chain(undos).chain(publishes)
+    }
+
+    fn step(self) -> &'a Path {
+        match self {
+            Request::Call(step, _) => step,
+            Request::Undo(it) => &it.step,
+            Request::Publish(it) => &it.step,
+        }
+    }
+
+    fn needs_a_person(&self) -> bool {
+        match self {
+            Request::Call(_, it) => it.exhausted.is_some(),
+            Request::Undo(it) => it.failed.is_some() || it.silent.is_some(),
+            Request::Publish(it) => it.failed.is_some(),
+        }
+    }
+
+    fn shown(self) -> HeadCall {
+        let step = self.step().clone();
+        match self {
+            Request::Call(_, it) => HeadCall {
+                step,
+                is_undo: false,
+                is_publish: false,
+                subject: it.command.subject.clone(),
+                since: it.since,
+                stopped: it.exhausted.as_deref().map(short),
+                warned: None,
+            },
+            Request::Undo(it) => HeadCall {
+                step,
+                is_undo: true,
+                is_publish: false,
+                subject: it.command.subject.clone(),
+                since: it.since,
+                stopped: it.failed.as_deref().map(short),
+                warned: it.silent.clone(),
+            },
+            Request::Publish(it) => HeadCall {
+                step,
+                is_undo: false,
+                is_publish: true,
+                subject: it.command.subject.clone(),
+                since: it.since,
+                stopped: None,
+                warned: it.failed.as_deref().map(short),
+            },
+        }
+    }
 }
 
 /// What a head keeps of the reason why something is not asked again: it has as many of them as

@@ -168,7 +168,11 @@ impl Path {
 
 impl Ord for Path {
     fn cmp(&self, other: &Path) -> Ordering {
-        self.numbers().cmp(other.numbers())
+        // No number begins with a zero, so that the longer one is the larger one.
+        fn numbers(path: &Path) -> impl Iterator<Item = (usize, &str)> {
+            path.0.split('.').map(|it| (it.len(), it))
+        }
+        numbers(self).cmp(numbers(other))
     }
 }
 

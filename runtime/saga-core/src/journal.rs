@@ -352,6 +352,11 @@ impl Fact {
 impl Fact {
     /// The step that it settles; empty for a fact that is about the saga as a whole.
     pub fn step(&self) -> &str {
+        self.settles().map_or("", Path::as_str)
+    }
+
+    /// The step that it settles; nothing for a fact that is about the saga as a whole.
+    pub(crate) fn settles(&self) -> Option<&Path> {
         match self {
             Fact::Replied { step, .. }
             | Fact::Rejected { step, .. }
@@ -363,13 +368,13 @@ impl Fact {
             | Fact::Undone { step }
             | Fact::UndoRejected { step, .. }
             | Fact::UndoSilent { step, .. }
-            | Fact::UndoWaived { step, .. } => step.as_str(),
+            | Fact::UndoWaived { step, .. } => Some(step),
             Fact::Started(_)
             | Fact::Paused { .. }
             | Fact::Resumed { .. }
             | Fact::CancelAsked { .. }
             | Fact::Terminated { .. }
-            | Fact::Retried { .. } => "",
+            | Fact::Retried { .. } => None,
         }
     }
 }

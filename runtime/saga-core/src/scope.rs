@@ -3,9 +3,11 @@
 use crate::{abort::Abort, ctx::Ctx, engine::Engine, id::Path};
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     future::{Future, IntoFuture, poll_fn},
+    mem,
     pin::Pin,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 /// Which of two arms won.
@@ -117,52 +119,71 @@ where
     })
 }
 
+/// The open arms of a join or a race, by scope: in the order in which they were declared.
+struct Arms<'a> {
+    open: BTreeMap<Path, Arm<'a>>,
+    are_new: bool,
+}
+
+impl<'a> Arms<'a> {
+    fn named(step: &Path, arms: Vec<Arm<'a>>) -> Arms<'a> {
+        let open = (0..).map(|it| step.child(it)).zip(arms).collect();
+        Arms { open, are_new: true }
+    }
+
+    /// Those that can go on: all of them at first, then the one that awaits what the fact tells.
+    /// So a turn of one of a thousand arms costs as much as one of two.
+    fn awake(&mut self, engine: &Engine) -> Vec<Path> {
+        let woken = if mem::take(&mut self.are_new) { None } else { engine.woken() };
+        let Some(woken) = woken else { return self.open.keys().cloned().collect() };
+        let before = self.open.range(..=&woken).next_back();
+        before.map(|it| it.0.clone()).filter(|it| it.contains(&woken)).into_iter().collect()
+    }
+
+    fn poll(
+        &mut self,
+        engine: &Engine,
+        scope: &Path,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Abort>> {
+        let Some(arm) = self.open.get_mut(scope) else { return Poll::Pending };
+        let polled = engine.within(scope, || arm.as_mut().poll(cx));
+        if polled.is_ready() {
+            self.open.remove(scope);
+        }
+        polled
+    }
+}
+
 async fn join_arms(engine: &Engine, arms: Vec<Arm<'_>>) -> Result<(), Abort> {
-    let step = engine.name();
-    let mut open: Vec<(Path, Arm<'_>)> = named(&step, arms);
+    let mut arms = Arms::named(&engine.name(), arms);
     let failed = poll_fn(|cx| {
-        let mut at = 0;
-        while at < open.len() {
-            let (scope, arm) = &mut open[at];
-            match engine.within(scope, || arm.as_mut().poll(cx)) {
-                Poll::Pending => at += 1,
-                Poll::Ready(res) => {
-                    drop(open.remove(at));
-                    if let Err(abort) = res {
-                        return Poll::Ready(Some(abort));
-                    }
-                }
+        for scope in arms.awake(engine) {
+            if let Poll::Ready(Err(abort)) = arms.poll(engine, &scope, cx) {
+                return Poll::Ready(Some(abort));
             }
         }
-        if open.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+        if arms.open.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
     let Some(abort) = failed else { return Ok(()) };
-    let siblings: Vec<Path> = open.iter().map(|it| it.0.clone()).collect();
+    let siblings: Vec<Path> = arms.open.keys().cloned().collect();
     engine.settle(&siblings).await;
     Err(abort)
 }
 
 async fn race_arms(engine: &Engine, arms: Vec<Arm<'_>>) -> Result<usize, Abort> {
-    let step = engine.name();
-    let mut arms = named(&step, arms);
+    let mut arms = Arms::named(&engine.name(), arms);
     let (winner, res) = poll_fn(|cx| {
-        for (at, (scope, arm)) in arms.iter_mut().enumerate() {
-            if let Poll::Ready(res) = engine.within(scope, || arm.as_mut().poll(cx)) {
-                return Poll::Ready((at, res));
+        for scope in arms.awake(engine) {
+            if let Poll::Ready(res) = arms.poll(engine, &scope, cx) {
+                return Poll::Ready((scope, res));
             }
         }
         Poll::Pending
     })
     .await;
-    for (at, (scope, _)) in arms.iter().enumerate() {
-        if at != winner {
-            engine.lose(scope);
-        }
-    }
-    res.map(|()| winner)
-}
-
-fn named<'a>(step: &Path, arms: Vec<Arm<'a>>) -> Vec<(Path, Arm<'a>)> {
-    (0..).map(|it| step.child(it)).zip(arms).collect()
+    arms.open.keys().for_each(|it| engine.lose(it));
+    let number = winner.numbers().last().and_then(|it| usize::try_from(it).ok());
+    res.map(|()| number.unwrap_or_default())
 }

@@ -7,9 +7,9 @@ use super::{Core, Look, wanted::wanted};
 use crate::{
     codec::decode,
     effect::{Effect, Note},
-    fold::{Attention, Problem, Status, fold},
+    fold::{Attention, Problem, State, Status, Touched, fold},
     head::Head,
-    id::SagaId,
+    id::{Position, SagaId},
     journal::{Entry, Fact, Patience, Start, Turn},
     payload::Payload,
     store::{Store, StoreError, Table},
@@ -29,8 +29,8 @@ impl<S: Store> Core<S> {
         }
         let head = self.txn.get::<Head>(Table::Open, saga.as_bytes());
         let head = head.ok().flatten().map(|it| shown_aside(it, err));
-        let Some(mut head) = head.or_else(|| self.guessed(saga, err)) else { return Ok(()) };
-        self.write_head(&mut head)?;
+        let Some(head) = head.or_else(|| self.guessed(saga, err)) else { return Ok(()) };
+        self.write_head(&head)?;
         self.aside.insert(saga, head.reason.clone().unwrap_or_default());
         self.effects.push(Effect::Note(Note::Status {
             saga,
@@ -51,8 +51,8 @@ impl<S: Store> Core<S> {
         self.owing.remove(&saga);
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
-        if let Some(mut head) = Head::of(&state, self.txn.next() - 1) {
-            self.write_head(&mut head)?;
+        if let Some(head) = Head::row(&state, self.txn.next() - 1) {
+            self.write_head(&head)?;
         }
         self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
         for wait in &state.waits {
@@ -61,7 +61,7 @@ impl<S: Store> Core<S> {
         let opened = state.waits.iter().filter(|it| it.ask.is_none());
         let opened = opened.map(|it| Look { saga, step: it.step.clone(), behind: 0 });
         self.opened.extend(opened);
-        self.effects.extend(wanted(&state));
+        self.effects.extend(wanted(&state, &Touched::All));
         Ok(())
     }
 
@@ -73,8 +73,8 @@ impl<S: Store> Core<S> {
             Ok(head) if is_aside(&head) => Ok(head),
             read => return read,
         };
-        if let Some(mut head) = self.of_journal(saga) {
-            self.write_head(&mut head)?;
+        if let Some(head) = self.of_journal(saga, Head::row) {
+            self.write_head(&head)?;
             return Ok(head);
         }
         let err = match read {
@@ -89,10 +89,9 @@ impl<S: Store> Core<S> {
     }
 
     /// Writes a head in the place of one that may not be readable.
-    fn write_head(&mut self, head: &mut Head) -> Result<(), StoreError> {
+    fn write_head(&mut self, head: &Head) -> Result<(), StoreError> {
         self.index_standing_anew(head)?;
-        let row = head.encode_row()?;
-        self.txn.put_encoded(Table::Open, head.id.as_bytes(), row);
+        self.txn.put(Table::Open, head.id.as_bytes(), head)?;
         Ok(())
     }
 
@@ -105,15 +104,19 @@ impl<S: Store> Core<S> {
     ) -> Result<Option<Head>, StoreError> {
         match read {
             Err(err) if err.is_damage() => {
-                Ok(self.of_journal(saga).or_else(|| self.guessed(saga, &err)))
+                Ok(self.of_journal(saga, Head::of).or_else(|| self.guessed(saga, &err)))
             }
             read => read,
         }
     }
 
-    pub(super) fn of_journal(&self, saga: SagaId) -> Option<Head> {
+    pub(super) fn of_journal(
+        &self,
+        saga: SagaId,
+        head: impl FnOnce(&State, Position) -> Option<Head>,
+    ) -> Option<Head> {
         let journal = self.txn.journal(saga).ok()?;
-        Head::of(&fold(&journal), journal.last()?.position)
+        head(&fold(&journal), journal.last()?.position)
     }
 
     /// What can be said of a saga without its head: how it began, if that can be read.

@@ -86,7 +86,7 @@ impl<S: Store> Core<S> {
     pub fn head(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
         let row = self.head_row(saga)?;
         let is_whole = row.as_ref().is_none_or(|it| it.unlisted == 0);
-        Ok(if is_whole { row } else { self.of_journal(saga).or(row) })
+        Ok(if is_whole { row } else { self.of_journal(saga, Head::of).or(row) })
     }
 
     /// The same, with as many requests as its row lists.

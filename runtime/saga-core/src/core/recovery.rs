@@ -14,7 +14,7 @@ use crate::{
     codec::decode,
     driver::Driver,
     effect::{Effect, Request, RequestId},
-    fold::{OpenWait, fold},
+    fold::{OpenWait, Touched, fold},
     head::Head,
     id::{Lane, Place, Position, SagaId, Time, short_hash},
     lanes::Waits,
@@ -248,7 +248,7 @@ impl<S: Store> Core<S> {
         // What is too old to be sent again leaves with the next tick.
         let is_over = |id: &RequestId| state.due(&id.step, now).is_some_and(|it| it.ends_asking());
         let (mut over, mut owed) = (Vec::new(), Vec::new());
-        for effect in wanted(state) {
+        for effect in wanted(state, &Touched::All) {
             match effect {
                 Effect::Send(it) if is_over(&it.id) => over.push(it.id),
                 Effect::Send(it) => owed.push(Effect::Send(Request { is_recovered: true, ..it })),
@@ -270,7 +270,8 @@ impl<S: Store> Core<S> {
         for id in std::mem::take(&mut self.withheld) {
             let Some(state) = self.state(id.saga)? else { continue };
             let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);
-            let Some(effect) = wanted(state).into_iter().find(is_it) else { continue };
+            let of_step = wanted(state, &Touched::steps([id.step.clone()]));
+            let Some(effect) = of_step.into_iter().find(is_it) else { continue };
             if state.due(&id.step, now).is_some_and(|it| it.ends_asking()) {
                 self.withheld.push(id);
                 continue;

@@ -68,10 +68,11 @@ impl<S: Store> Core<S> {
     /// Writes the rows under which a saga is found that stands so.
     pub(super) fn index_standing(
         &mut self,
-        before: Option<&Head>,
+        before: Option<Standing>,
         head: &Head,
     ) -> Result<(), StoreError> {
-        let (old, new) = (before.map(standing_of).unwrap_or_default(), standing_of(head));
+        let old = before.map(Standing::names).unwrap_or_default();
+        let new = Standing::of(head).names();
         for standing in old.difference(&new) {
             self.txn.delete(Table::Standing, &standing_key(standing, head.id));
         }
@@ -192,10 +193,24 @@ impl<S: Store> Core<S> {
     }
 }
 
-/// Under what a saga is found, as it stands.
-fn standing_of(head: &Head) -> BTreeSet<&'static str> {
-    let asks = head.waits.iter().any(|it| it.ask.is_some()).then_some(ASKS);
-    asks.into_iter().chain([head.status.as_str()]).collect()
+/// How a saga stands, as lists tell it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) status: Status,
+    pub(super) paused: bool,
+    asks: bool,
+}
+
+impl Standing {
+    pub(super) fn of(head: &Head) -> Standing {
+        let asks = head.waits.iter().any(|it| it.ask.is_some());
+        Standing { status: head.status, paused: head.paused, asks }
+    }
+
+    /// Under what it is found.
+    fn names(self) -> BTreeSet<&'static str> {
+        self.asks.then_some(ASKS).into_iter().chain([self.status.as_str()]).collect()
+    }
 }
 
 pub(super) fn standing_key(standing: &str, saga: SagaId) -> Vec<u8> {

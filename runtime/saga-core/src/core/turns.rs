@@ -7,13 +7,14 @@ use super::{
     holders::Owner,
     limits::{refused, too_much_open},
     routes::KeptRow,
+    search::Standing,
     wanted::wanted,
 };
 use crate::{
-    codec::{StartKeyRow, encoded_bytes},
+    codec::{StartKeyRow, encode, encoded_bytes},
     driver::Job,
     effect::{Effect, Note, Request},
-    fold::{OpenWait, State, Status, fold},
+    fold::{OpenWait, State, Touched, fold},
     head::Head,
     id::{Path, Position, SagaId, Time, short_hash},
     journal::{Entry, Fact, Hold, Start, Turn},
@@ -24,42 +25,37 @@ use crate::{
 };
 use std::{borrow::Cow, collections::BTreeSet};
 
-/// What of a state is found from outside; compared before and after an entry.
-#[derive(Default)]
+/// What of a state is found from outside, as far as an entry can change it; compared before and
+/// after.
 struct Facets {
     /// None of a saga that has not started.
-    head: Option<Head>,
+    stands: Option<Standing>,
+    waits: Vec<OpenWait>,
+    timers: Vec<(Time, Path)>,
     wanted: Vec<Effect>,
 }
 
 impl Facets {
-    fn of(state: &State, position: Position) -> Facets {
-        Facets { head: Head::of(state, position), wanted: wanted(state) }
-    }
-
-    fn row(&mut self) -> Result<Vec<u8>, StoreError> {
-        self.head.as_mut().map_or(Ok(Vec::new()), Head::encode_row)
-    }
-
-    fn status(&self) -> Option<(Status, bool)> {
-        self.head.as_ref().map(|it| (it.status, it.paused))
-    }
-
-    fn waits(&self) -> &[OpenWait] {
-        self.head.as_ref().map_or(&[], |it| &it.waits)
-    }
-
-    fn timers(&self) -> &[(Time, Path)] {
-        self.head.as_ref().map_or(&[], |it| &it.timers)
+    fn of(state: &State, stands: Option<Standing>, touched: &Touched) -> Facets {
+        let waits = state.waits.iter().filter(|it| touched.has(&it.step)).cloned().collect();
+        let (timers, wanted) = (state.timers_of(touched), wanted(state, touched));
+        Facets { stands, waits, timers, wanted }
     }
 }
 
-/// An open saga in memory, with what its last entry made of it: that is not worked out again when
-/// the next one is compared with it.
+/// An open saga in memory.
 #[derive(Default)]
 pub(super) struct Folded {
     pub(super) state: State,
-    facets: Facets,
+    /// That is not worked out again for the next entry.
+    stands: Option<Standing>,
+}
+
+impl Folded {
+    fn of(state: State) -> Folded {
+        let stands = Head::row(&state, 0).map(|it| Standing::of(&it));
+        Folded { state, stands }
+    }
 }
 
 impl<S: Store> Core<S> {
@@ -77,9 +73,7 @@ impl<S: Store> Core<S> {
                 }
                 read => read?,
             };
-            let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
-            let facets = Facets::of(&state, position);
-            self.states.insert(saga, Folded { state, facets });
+            self.states.insert(saga, Folded::of(fold(&journal)));
         }
         Ok(self.states.get(&saga).map(|it| &it.state))
     }
@@ -231,7 +225,9 @@ impl<S: Store> Core<S> {
 
     /// Writes the entry, and everything that follows from it.
     fn append(&mut self, saga: SagaId, folded: Folded, mut entry: Entry) -> Result<(), StoreError> {
-        let Folded { mut state, facets: before } = folded;
+        let Folded { mut state, stands } = folded;
+        let touched = Touched::by(&entry, &state);
+        let before = Facets::of(&state, stands, &touched);
         let (seq, had_held) = (state.entries, !state.held.is_empty());
         let reached: BTreeSet<(String, String)> = entry
             .lanes()
@@ -240,8 +236,7 @@ impl<S: Store> Core<S> {
             .collect();
         let decided = decided_of(&state, &entry);
         state.append(seq, &entry);
-        let mut after = Facets::of(&state, entry.position);
-        let mut row = after.row()?;
+        let (mut head, mut row) = row_of(&state, entry.position)?;
         if entry.fact.is_for_code()
             && let Some(err) = too_much_open(&state, row.len())
         {
@@ -249,8 +244,7 @@ impl<S: Store> Core<S> {
             (entry.turn, state) = (stuck(&err), fold(&self.txn.journal(saga)?));
             self.driver.forget(saga);
             state.append(seq, &entry);
-            after = Facets::of(&state, entry.position);
-            row = after.row()?;
+            (head, row) = row_of(&state, entry.position)?;
         }
         if let Some(start) = &state.start {
             self.note_holds(Owner::of(start), |it| reached.contains(it), &entry)?;
@@ -267,7 +261,9 @@ impl<S: Store> Core<S> {
         if state.end.is_some() {
             self.driver.forget(saga);
         }
-        self.follow(saga, &before, state, after, row)
+        let after = Facets::of(&state, head.as_ref().map(Standing::of), &touched);
+        let Some(head) = head else { return Ok(()) };
+        self.follow((&before, &after), state, &head, row)
     }
 
     /// Applies the facts that were held, one turn each, in order, until one cannot be applied.
@@ -275,9 +271,11 @@ impl<S: Store> Core<S> {
         /// What may be decided before it is weighed again what is open: that folds the journal.
         const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
         self.give_out(now, saga)?;
-        let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
+        self.state(saga)?;
+        let Some(Folded { state, stands }) = self.states.get(&saga) else { return Ok(()) };
+        let (state, stands) = (state.clone(), *stands);
         let Some(start) = state.start.clone() else { return Ok(()) };
-        let before = Facets::of(&state, 0);
+        let before = Facets::of(&state, stands, &Touched::All);
         let mut journal = self.txn.journal(saga)?;
         let mut unweighed = 0;
         for seq in &state.held {
@@ -321,16 +319,16 @@ impl<S: Store> Core<S> {
                 break;
             }
         }
-        let (state, position) = (fold(&journal), self.txn.next() - 1);
-        let mut after = Facets::of(&state, position);
-        let row = after.row()?;
-        self.follow(saga, &before, state, after, row)
+        let state = fold(&journal);
+        let (Some(head), row) = row_of(&state, self.txn.next() - 1)? else { return Ok(()) };
+        let after = Facets::of(&state, Some(Standing::of(&head)), &Touched::All);
+        self.follow((&before, &after), state, &head, row)
     }
 
     /// Takes back a turn with which too much is open.
     fn weigh(&mut self, saga: SagaId, journal: &mut [Entry], at: usize) -> Result<(), StoreError> {
         let state = fold(journal);
-        let row = Facets::of(&state, 0).row()?;
+        let (_, row) = row_of(&state, 0)?;
         if let (Some(err), Some(entry)) = (too_much_open(&state, row.len()), journal.get_mut(at)) {
             entry.turn = stuck(&err);
             self.driver.forget(saga);
@@ -352,25 +350,25 @@ impl<S: Store> Core<S> {
     /// Brings rows, indexes and effects in line with the new state; `row` is its head.
     fn follow(
         &mut self,
-        saga: SagaId,
-        before: &Facets,
+        (before, after): (&Facets, &Facets),
         state: State,
-        after: Facets,
+        head: &Head,
         row: Vec<u8>,
     ) -> Result<(), StoreError> {
-        let Some(head) = &after.head else { return Ok(()) };
-        self.follow_waits(head, before, &after);
+        let saga = head.id;
+        self.follow_waits(head, before, after);
         fn place((due, step): &(Time, Path)) -> (Time, &str) {
             (*due, step.as_str())
         }
-        for (due, step) in gone(before.timers(), after.timers(), place) {
+        for (due, step) in gone(&before.timers, &after.timers, place) {
             self.timers.remove(&(*due, saga, step.clone()));
         }
-        for (due, step) in gone(after.timers(), before.timers(), place) {
+        for (due, step) in gone(&after.timers, &before.timers, place) {
             self.timers.insert((*due, saga, step.clone()));
         }
-        self.follow_effects(before, &after);
-        if before.status() != after.status() {
+        self.follow_effects(before, after);
+        let shown = |it: &Facets| it.stands.map(|it| (it.status, it.paused));
+        if shown(before) != shown(after) {
             self.effects.push(Effect::Note(Note::Status {
                 saga,
                 definition: head.definition.clone(),
@@ -379,12 +377,12 @@ impl<S: Store> Core<S> {
                 took_ms: head.ended_at.map(|it| it.0.saturating_sub(head.started_at.0)),
             }));
         }
-        self.index_standing(before.head.as_ref(), head)?;
+        self.index_standing(before.stands, head)?;
         if state.ended_at.is_some() {
             return self.end(head, &state);
         }
         self.txn.put_encoded(Table::Open, saga.as_bytes(), row);
-        self.states.insert(saga, Folded { state, facets: after });
+        self.states.insert(saga, Folded { state, stands: after.stands });
         Ok(())
     }
 
@@ -392,10 +390,10 @@ impl<S: Store> Core<S> {
         fn place(wait: &OpenWait) -> &str {
             wait.step.as_str()
         }
-        for wait in gone(before.waits(), after.waits(), place) {
+        for wait in gone(&before.waits, &after.waits, place) {
             self.waits.remove(&head.definition, wait);
         }
-        for wait in gone(after.waits(), before.waits(), place) {
+        for wait in gone(&after.waits, &before.waits, place) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
                 let (saga, step) = (head.id, wait.step.clone());
@@ -434,6 +432,13 @@ impl<S: Store> Core<S> {
             self.effects.push(effect.clone());
         }
     }
+}
+
+/// The head of an open saga, and its bytes; none of one that has not started.
+fn row_of(state: &State, position: Position) -> Result<(Option<Head>, Vec<u8>), StoreError> {
+    let head = Head::row(state, position);
+    let row = head.as_ref().map_or(Ok(Vec::new()), encode)?;
+    Ok((head, row))
 }
 
 pub(super) fn running<'a>(start: &'a Start, seq: u32, fact: &'a Fact) -> Running<'a> {

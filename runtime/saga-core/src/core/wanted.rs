@@ -2,16 +2,17 @@
 
 use crate::{
     effect::{Effect, Request, RequestId, UndoOf},
-    fold::State,
+    fold::{State, Touched},
     id::{call_key, undo_key},
     journal::RetryMs,
 };
 
-/// Everything that should be under way for a saga in this state. A paused one sends nothing.
-pub(super) fn wanted(state: &State) -> Vec<Effect> {
+/// Everything that should be under way for a saga in this state, of these steps. A paused one sends
+/// nothing.
+pub(super) fn wanted(state: &State, touched: &Touched) -> Vec<Effect> {
     let Some(start) = state.start.as_ref().filter(|_| !state.paused) else { return Vec::new() };
     let (saga, epoch, alias) = (start.saga, start.epoch, start.acts_as());
-    let calls = state.calls.iter().filter(|(_, it)| it.exhausted.is_none());
+    let calls = touched.calls(state).into_iter().filter(|(_, it)| it.exhausted.is_none());
     let calls = calls.map(|(step, call)| {
         Effect::Send(Request {
             id: RequestId { saga, step: step.clone(), is_undo: false },
@@ -28,7 +29,8 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             began: state.started_at,
         })
     });
-    let undos = state.owed.iter().filter(|it| it.is_asked && it.failed.is_none());
+    let undos = state.owed.iter().filter(|it| touched.has_undo(it));
+    let undos = undos.filter(|it| it.is_asked && it.failed.is_none());
     let undos = undos.filter_map(|undo| {
         let call_key = undo.of_call.then(|| call_key(alias, epoch, &undo.step));
         Some(Effect::Send(Request {
@@ -46,7 +48,8 @@ pub(super) fn wanted(state: &State) -> Vec<Effect> {
             began: state.started_at,
         }))
     });
-    let publishes = state.publishes.iter().map(|it| Effect::Publish {
+    let publishes = state.publishes.iter().filter(|it| touched.has(&it.step));
+    let publishes = publishes.map(|it| Effect::Publish {
         saga,
         step: it.step.clone(),
         id: call_key(alias, epoch, &it.step),

@@ -18,10 +18,15 @@ impl State {
 
     /// The reason of its end, or of the person's attention.
     pub fn reason(&self) -> Option<String> {
+        self.reason_with(self.attention().as_ref())
+    }
+
+    /// The same, for one who has asked what needs a person.
+    pub(crate) fn reason_with(&self, attention: Option<&Attention>) -> Option<String> {
         let waived = || self.waived.clone();
-        match (&self.end, self.attention()) {
+        match (&self.end, attention) {
             (Some(End::Terminated(reason)), _) => Some(reason.clone()),
-            (_, Some(attention)) => Some(attention.message),
+            (_, Some(attention)) => Some(attention.message.clone()),
             (Some(End::Aborted(abort, _)), None) => match waived() {
                 Some(waived) => Some(format!("{}; {waived}", abort.reason)),
                 None => Some(abort.reason.clone()),

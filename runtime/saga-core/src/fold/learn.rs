@@ -97,7 +97,8 @@ impl State {
     fn settle_call(&mut self, step: &Path) {
         self.calls.remove(step);
         let mut closing = std::mem::take(&mut self.closing);
-        closing.retain(|it| it.is_over || self.has_calls(&it.scope));
+        // No other arm has lost a call.
+        closing.retain(|it| it.is_over || !it.scope.contains(step) || self.has_calls(&it.scope));
         self.closing = closing;
     }
 

@@ -31,6 +31,7 @@ impl State {
             attempt_class: 1,
             lost_with: None,
             is_asked: false,
+            asked_as: 0,
             limit_from: Time::default(),
             silent: None,
         });
@@ -89,7 +90,9 @@ impl State {
                 if ASKED_BYTES_MAX < bytes {
                     break;
                 }
-                (undo.is_asked, undo.since, undo.limit_from) = (true, at, at);
+                self.undos_asked += 1;
+                (undo.is_asked, undo.asked_as) = (true, self.undos_asked);
+                (undo.since, undo.limit_from) = (at, at);
             }
         }
     }

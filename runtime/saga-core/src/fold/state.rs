@@ -39,6 +39,8 @@ pub struct State {
     pub undos: Vec<Undo>,
     /// To be run now, the newest first of each chain; see [`Undo::is_asked`].
     pub owed: Vec<Undo>,
+    /// How many undos it has asked for so far.
+    pub undos_asked: u32,
     /// What was given up by a person, in words.
     pub waived: Option<String>,
     /// What a person is asked, and was asked last.
@@ -154,6 +156,8 @@ pub struct Undo {
     pub lost_with: Option<Path>,
     /// It is asked for: nothing that must be undone before it is left.
     pub is_asked: bool,
+    /// The number of this one among those that the saga has asked for, from 1.
+    pub asked_as: u32,
     /// From when the patience with its service counts: the first request, a resume, or a retry.
     pub limit_from: Time,
     /// Why a person should look, though it is asked on.
@@ -268,6 +272,11 @@ impl Status {
 impl State {
     /// Where it stands.
     pub fn status(&self) -> Status {
+        self.status_with(self.attention().as_ref())
+    }
+
+    /// The same, for one who has asked what needs a person.
+    pub(crate) fn status_with(&self, attention: Option<&Attention>) -> Status {
         match &self.end {
             Some(End::Terminated(_)) => return Status::Terminated,
             Some(_) if self.ended_at.is_none() => (),
@@ -278,7 +287,7 @@ impl State {
             Some(End::Aborted(_, Ends::Failed)) => return Status::Failed,
             None => (),
         }
-        if self.attention().is_some() {
+        if attention.is_some() {
             Status::Attention
         } else if matches!(self.end, Some(End::Aborted(..))) {
             Status::Compensating
@@ -287,6 +296,12 @@ impl State {
         } else {
             Status::Running
         }
+    }
+
+    /// How many requests have no answer, and events are not with the broker.
+    pub(crate) fn requests(&self) -> usize {
+        let undos = self.owed.iter().filter(|it| it.is_asked).count();
+        self.calls.len() + undos + self.publishes.len()
     }
 
     /// Whether its code could be woken by anything that is open.

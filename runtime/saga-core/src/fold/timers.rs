@@ -1,6 +1,9 @@
 //! What time brings to a saga.
 
-use super::state::{OpenCall, OpenPublish, State, Undo, settles};
+use super::{
+    state::{OpenCall, OpenPublish, State, Undo, settles},
+    touched::Touched,
+};
 use crate::{
     id::{Path, Time},
     journal::{Fact, Patience, RetryMs},
@@ -10,18 +13,33 @@ use std::collections::BTreeSet;
 impl State {
     /// Everything that time will bring, by step.
     pub fn timers(&self) -> Vec<(Time, Path)> {
-        let waits = self.waits.iter().filter_map(|it| Some((it.due?, it.step.clone())));
-        let sleeps = self.sleeps.iter().map(|it| (it.due, it.step.clone()));
-        let closing = self.closing.iter().filter(|it| !it.is_over);
+        self.timers_of(&Touched::All)
+    }
+
+    /// The same, of these steps alone.
+    pub(crate) fn timers_of(&self, touched: &Touched) -> Vec<(Time, Path)> {
+        [self.timers_of_holds(touched), self.timers_of_requests(touched)].concat()
+    }
+
+    pub(crate) fn timers_of_holds(&self, touched: &Touched) -> Vec<(Time, Path)> {
+        let waits = self.waits.iter().filter(|it| touched.has(&it.step));
+        let waits = waits.filter_map(|it| Some((it.due?, it.step.clone())));
+        let sleeps = self.sleeps.iter().filter(|it| touched.has(&it.step));
+        let sleeps = sleeps.map(|it| (it.due, it.step.clone()));
+        let closing = self.closing.iter().filter(|it| !it.is_over && touched.has_in(&it.scope));
         let closing = closing.map(|it| (it.due, it.scope.clone()));
+        waits.chain(sleeps).chain(closing).collect()
+    }
+
+    pub(crate) fn timers_of_requests(&self, touched: &Touched) -> Vec<(Time, Path)> {
         let settling = self.settling();
         let due = |step: &Path, it| Some((self.call_due(&settling, step, it)?, step.clone()));
-        let calls = self.calls.iter().filter_map(|(step, it)| due(step, it));
-        let undos = self.owed.iter();
+        let calls = touched.calls(self).into_iter().filter_map(|(step, it)| due(step, it));
+        let undos = self.owed.iter().filter(|it| touched.has_undo(it));
         let undos = undos.filter_map(|it| Some((self.undo_due(it)?, it.step.clone())));
-        let publishes = self.publishes.iter();
+        let publishes = self.publishes.iter().filter(|it| touched.has(&it.step));
         let publishes = publishes.filter_map(|it| Some((self.publish_due(it)?, it.step.clone())));
-        waits.chain(sleeps).chain(closing).chain(calls).chain(undos).chain(publishes).collect()
+        calls.chain(undos).chain(publishes).collect()
     }
 
     /// The first request that is too old at this time to be sent again.

@@ -1,0 +1,74 @@
+//! Third attack: what should hold and does not.
+
+use super::fixtures::{Paid, Refund, Tracked};
+use crate::{
+    abort::Abort,
+    core::HeadQuery,
+    ctx::Ctx,
+    effect::Outcome,
+    saga::{Declared, Late, LateInput, Registry, Saga, event, events},
+    testing::Desk,
+};
+use serde_json::{Value, json};
+
+/// Holds for its parcel. `PAID`: its code knows of payments, and gives back what comes too late.
+struct Sells<const PAID: bool>;
+impl<const PAID: bool> Saga for Sells<PAID> {
+    const NAME: &'static str = "Sells";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        let paid = || event::<Paid>().late(Late::Run("Back"));
+        match PAID {
+            true => events([event::<Tracked>(), paid()]),
+            false => events([event::<Tracked>()]),
+        }
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        ctx.when::<Tracked>("o1").forever().await?;
+        Ok(())
+    }
+}
+
+struct Back;
+impl Saga for Back {
+    const NAME: &'static str = "Back";
+    type Input = LateInput;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        Vec::new()
+    }
+    async fn run(ctx: Ctx, it: LateInput) -> Result<(), Abort> {
+        ctx.call(Refund::of(&it.ended.key)).await?;
+        Ok(())
+    }
+}
+
+fn sells<const PAID: bool>() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<Sells<PAID>>(&()).unwrap();
+    registry.register::<Back>(&()).unwrap();
+    registry
+}
+
+fn arms(desk: &Desk) -> usize {
+    let query = HeadQuery { limit: usize::MAX, ..HeadQuery::default() };
+    let heads = desk.core().heads(&query).unwrap();
+    heads.iter().filter(|it| it.definition == "Back").count()
+}
+
+/// ADR 11: "What an older version declared, and the one that is linked does not, is missing in the
+/// same way." The money came while it was declared, its saga ends while it is not.
+#[test]
+fn what_a_lane_keeps_of_an_event_that_is_declared_no_more_goes_to_its_arm_when_it_is_again() {
+    let mut desk = Desk::new(sells::<true>());
+    desk.start("Sells", "o1", Value::Null);
+    let paid = desk.event("pay.completed", json!({ "order": "o1", "session": "s1" }));
+    assert_eq!(paid[0].outcome, Outcome::Kept);
+    desk.deploy(sells::<false>());
+    desk.event("courier.status", json!({ "order": "o1", "status": "delivered" }));
+    desk.deploy(sells::<true>());
+    assert_eq!(arms(&desk), 1, "the customer's money goes back");
+}

@@ -72,3 +72,46 @@ fn what_a_lane_keeps_of_an_event_that_is_declared_no_more_goes_to_its_arm_when_i
     desk.deploy(sells::<true>());
     assert_eq!(arms(&desk), 1, "the customer's money goes back");
 }
+
+/// The other form of it: the saga had held on the lane of the event.
+struct Held<const PAID: bool>;
+impl<const PAID: bool> Saga for Held<PAID> {
+    const NAME: &'static str = "Sells";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        Sells::<PAID>::events()
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        if PAID {
+            // Lost to a later build, whose sagas go on from here.
+            let paid = ctx.when::<Paid>("o1").within(std::time::Duration::from_secs(1));
+            paid.await?;
+        }
+        ctx.when::<Tracked>("o1").forever().await?;
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_lane_keeps_on_which_it_had_held_goes_to_its_arm_when_it_is_declared_again() {
+    let registry = |paid: bool| {
+        let mut registry = Registry::new("test");
+        match paid {
+            true => registry.register::<Held<true>>(&()).unwrap(),
+            false => registry.register::<Held<false>>(&()).unwrap(),
+        }
+        registry.register::<Back>(&()).unwrap();
+        registry
+    };
+    let mut desk = Desk::new(registry(true));
+    desk.start("Sells", "o1", Value::Null);
+    desk.wait_s(2);
+    let paid = desk.event("pay.completed", json!({ "order": "o1", "session": "s1" }));
+    assert_eq!(paid[0].outcome, Outcome::Kept);
+    desk.deploy(registry(false));
+    desk.moved(crate::input::Action::Cancel);
+    desk.deploy(registry(true));
+    assert_eq!(arms(&desk), 1, "the customer's money goes back");
+}

@@ -280,3 +280,52 @@ fn a_start_gives_out_what_is_owed_in_pieces_each_request_once() {
         assert_eq!(rig.core.heads(&query).unwrap().len(), sagas);
     }
 }
+
+/// Holds for a session of its own, on a lane that many share.
+struct Filters;
+impl Saga for Filters {
+    const NAME: &'static str = "Filters";
+    type Input = String;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Paid>()])
+    }
+    async fn run(ctx: Ctx, session: String) -> Result<(), Abort> {
+        let of_session = Paid::session().eq(&session);
+        ctx.when::<Paid>("all").filter(of_session).within(DAY).await?;
+        Ok(())
+    }
+}
+
+/// Attack: while a wait looks at its lane, each event that comes has *all* waits of the lane look
+/// again from the beginning, once more for each event. What is left to do grows with
+/// waits × events × kept, nobody's timers fire meanwhile, and a few events a second keep it so.
+#[test]
+fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_the_lane() {
+    let pieces = |arrivals: usize| {
+        let mut registry = Registry::new("test");
+        registry.register::<Filters>(&()).unwrap();
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        let (asked, most) = (Vec::new(), (0, 0));
+        let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+        (0..20).for_each(|it| rig.start("Filters", json!(format!("mine-{it}"))));
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        rig.go_on();
+        // One more wait: it has 200 to look at, which is more than one input has room for.
+        rig.start("Filters", json!("mine-20"));
+        assert!(rig.core.has_more());
+        (0..arrivals).for_each(|it| rig.pay(&format!("f{it}"), "of-nobody"));
+        let mut pieces = 0;
+        while rig.core.has_more() {
+            rig.input(Input::GoOn);
+            pieces += 1;
+        }
+        pieces
+    };
+    let (few, many) = (pieces(5), pieces(10));
+    eprintln!("{few} and {many} pieces");
+    // 21 waits that look at 210 events once: 35 pieces.
+    assert!(many <= 40, "{few} and {many} pieces of work of {WORK_AT_ONCE} each are left");
+}

@@ -232,3 +232,29 @@ fn a_shared_row_that_cannot_be_read_stops_the_process_with_its_place() {
     let err = rig.core.handle(Time(1_000), Input::Arrived(arrival)).unwrap_err();
     assert!(err.is_damage() && err.reason.starts_with("a row of StartKey, key "), "{err}");
 }
+
+/// Attack, rule 9: "the runtime never resends a call first sent longer than 30 days ago". A saga that
+/// was set aside is no exception: its services may have forgotten its key.
+#[test]
+fn what_is_older_than_thirty_days_is_not_sent_when_a_saga_that_was_set_aside_is_tried_again() {
+    let mut rig = Rig::over(MemoryStore::new(Uuid::from_u128(7))).unwrap();
+    let bad = rig.placed("o1");
+    assert_eq!(rig.asked[0].subject, "stock.reserve");
+    let mut store = rig.core.store().clone();
+    let mended = spoil_entry(&mut store, bad, 0);
+    let mut rig = Rig::over(store).unwrap();
+    assert!(rig.asked.is_empty() && rig.reason(bad).is_some());
+    // A build that reads it comes 40 days later.
+    let record = Record { position: rig.core.store().position() + 1, ..mended };
+    rig.core.store_mut().append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
+    let later = Time(1_000 + 40 * 24 * 3_600_000);
+    let command = Command::Move { saga: bad, action: Action::Pause, reason: "why".to_owned() };
+    let retry = Command::Move { saga: bad, action: Action::Retry, reason: "why".to_owned() };
+    for command in [retry, command] {
+        let asked = Input::Asked { ticket: 1, actor: admin(), command };
+        rig.core.handle(later, asked).unwrap();
+        rig.commit();
+    }
+    let sent: Vec<&str> = rig.asked.iter().map(|it| it.subject.as_str()).collect();
+    assert_eq!(sent, [""; 0], "after 40 days its service may reserve a second time");
+}

@@ -258,3 +258,110 @@ fn what_is_older_than_thirty_days_is_not_sent_when_a_saga_that_was_set_aside_is_
     let sent: Vec<&str> = rig.asked.iter().map(|it| it.subject.as_str()).collect();
     assert_eq!(sent, [""; 0], "after 40 days its service may reserve a second time");
 }
+
+mod shared_names {
+    use super::*;
+    use crate::{
+        abort::Abort,
+        ctx::Ctx,
+        message::Event,
+        saga::{Declared, Registry, Saga, event, events},
+    };
+    use serde::Deserialize;
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Paid {
+        order: String,
+    }
+    impl Event for Paid {
+        const SUBJECTS: &'static [&'static str] = &["pay.completed"];
+        const KEY: &'static str = "/order";
+    }
+
+    /// Starts from a payment, and holds for a second one of the same name.
+    struct TwoParts;
+    impl Saga for TwoParts {
+        const NAME: &'static str = "TwoParts";
+        type Input = Value;
+        type Output = String;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().starts()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<String, Abort> {
+            let second = ctx.when::<Paid>("o1").forever().await?;
+            Ok(second.order)
+        }
+    }
+
+    /// Everybody who holds for it gets a copy.
+    struct Copied;
+    impl Saga for Copied {
+        const NAME: &'static str = "Copied";
+        type Input = Value;
+        type Output = String;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().each()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<String, Abort> {
+            Ok(ctx.when::<Paid>("o1").forever().await?.order)
+        }
+    }
+
+    fn over<S: Saga<Settings = ()>>(store: MemoryStore) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<S>(&()).unwrap();
+        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        let mut rig = Rig { core, asked: Vec::new(), tickets: 100 };
+        rig.commit();
+        while rig.core.has_more() {
+            rig.input(Input::GoOn);
+        }
+        rig
+    }
+
+    fn mended(mut store: MemoryStore, old: Record) -> MemoryStore {
+        let record = Record { position: store.position() + 1, ..old };
+        store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
+        store
+    }
+
+    fn saga(rig: &Rig) -> SagaId {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        rig.core.heads(&query).unwrap()[0].id
+    }
+
+    /// core/aside.rs: "nothing more happens to it, what is meant for it is kept".
+    #[test]
+    fn a_second_event_of_the_starting_name_is_kept_for_a_saga_that_is_set_aside() {
+        let paid = || json!({ "order": "o1" });
+        let mut rig = over::<TwoParts>(MemoryStore::new(Uuid::from_u128(7)));
+        assert_eq!(rig.event("pay.completed", paid()), Outcome::Started);
+        let bad = saga(&rig);
+        let mut store = rig.core.store().clone();
+        let old = spoil_entry(&mut store, bad, 0);
+        let mut rig = over::<TwoParts>(store);
+        rig.tickets = 200;
+        let told = rig.event("pay.completed", paid());
+        let rig = over::<TwoParts>(mended(rig.core.store().clone(), old));
+        let status = rig.core.head(bad).unwrap().unwrap().status;
+        assert_eq!((told, status), (Outcome::Kept, Status::Completed), "the money was meant for it");
+    }
+
+    #[test]
+    fn a_copy_is_kept_for_a_saga_that_is_set_aside() {
+        let mut rig = over::<Copied>(MemoryStore::new(Uuid::from_u128(7)));
+        let (definition, key) = ("Copied".to_owned(), Some("k1".to_owned()));
+        let input = Payload::of(&Value::Null).unwrap();
+        rig.asks(Command::Start { definition, key, input }).unwrap();
+        let bad = saga(&rig);
+        let mut store = rig.core.store().clone();
+        let old = spoil_entry(&mut store, bad, 0);
+        let mut rig = over::<Copied>(store);
+        let told = rig.event("pay.completed", json!({ "order": "o1" }));
+        let rig = over::<Copied>(mended(rig.core.store().clone(), old));
+        let status = rig.core.head(bad).unwrap().unwrap().status;
+        assert_eq!(status, Status::Completed, "{told:?}: it held for it, and its row is mended");
+    }
+}

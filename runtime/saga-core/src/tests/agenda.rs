@@ -329,3 +329,69 @@ fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_t
     // 21 waits that look at 210 events once: 35 pieces.
     assert!(many <= 40, "{few} and {many} pieces of work of {WORK_AT_ONCE} each are left");
 }
+
+mod resumed {
+    use super::*;
+    use crate::input::Action;
+
+    /// Asks for as many things at once as it may.
+    struct Fans;
+    impl Saga for Fans {
+        const NAME: &'static str = "Fans";
+        type Input = u32;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            Vec::new()
+        }
+        async fn run(ctx: Ctx, many: u32) -> Result<(), Abort> {
+            let calls = (0..many).map(|it| ctx.call(Reserve::of(&it.to_string())));
+            ctx.join_all(calls).await.map(drop)
+        }
+    }
+
+    fn rig(many: u32) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<Fans>(&()).unwrap();
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        let (asked, most) = (Vec::new(), (0, 0));
+        let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+        rig.start("Fans", json!(many));
+        rig
+    }
+
+    fn moves(rig: &mut Rig, action: Action) {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        let saga = rig.core.heads(&query).unwrap()[0].id;
+        let command = Command::Move { saga, action, reason: "why".to_owned() };
+        rig.most = (0, 0);
+        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
+    }
+
+    /// Attack: one input, an operator's resume (or retry), makes all the turns that a saga was told
+    /// of meanwhile, while everybody else waits.
+    #[test]
+    fn a_resume_makes_no_more_turns_at_once_than_other_inputs() {
+        let mut rig = rig(400);
+        moves(&mut rig, Action::Pause);
+        for request in std::mem::take(&mut rig.asked) {
+            rig.answer(&request);
+        }
+        let before = rig.core.store().position();
+        moves(&mut rig, Action::Resume);
+        let turns = rig.core.store().position() - before;
+        assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
+    }
+
+    #[test]
+    fn a_resume_after_a_month_gives_up_no_more_calls_at_once_than_other_inputs() {
+        let mut rig = rig(400);
+        moves(&mut rig, Action::Pause);
+        (0..31).for_each(|_| rig.now = rig.now.after(DAY));
+        let before = rig.core.store().position();
+        moves(&mut rig, Action::Resume);
+        let turns = rig.core.store().position() - before;
+        assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
+    }
+}

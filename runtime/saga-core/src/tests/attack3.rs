@@ -141,3 +141,82 @@ fn a_message_that_is_larger_than_a_row_is_a_dead_letter_and_ends_nothing() {
     core.handle(Time(1), Input::Unreadable(unreadable)).unwrap();
     assert_eq!(core.commit().err(), None, "it would come again, and end each process that starts");
 }
+
+/// A deploy makes copies of an event that was for one: what the lane keeps of before nobody has got.
+struct Hears<const EACH: bool>;
+impl<const EACH: bool> Saga for Hears<EACH> {
+    const NAME: &'static str = "Sells";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        let paid = event::<Paid>();
+        let paid = if EACH { paid.each() } else { paid.late(Late::Run("Back")) };
+        events([event::<Tracked>(), paid])
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        ctx.when::<Tracked>("o1").forever().await?;
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_lane_keeps_is_not_told_to_be_consumed_by_a_saga_that_never_saw_it() {
+    let registry = |each: bool| {
+        let mut registry = Registry::new("test");
+        match each {
+            true => registry.register::<Hears<true>>(&()).unwrap(),
+            false => registry.register::<Hears<false>>(&()).unwrap(),
+        }
+        registry.register::<Back>(&()).unwrap();
+        registry
+    };
+    let mut desk = Desk::new(registry(false));
+    desk.start("Sells", "o1", Value::Null);
+    let paid = desk.event("pay.completed", json!({ "order": "o1", "session": "s1" }));
+    assert_eq!(paid[0].outcome, Outcome::Kept);
+    desk.deploy(registry(true));
+    desk.moved(crate::input::Action::Cancel);
+    let verdicts: Vec<Outcome> = desk
+        .events()
+        .iter()
+        .filter(|it| it.event.name == "pay.completed")
+        .flat_map(|it| it.identity.iter().flat_map(|it| it.verdicts.iter().map(|it| it.outcome)).collect::<Vec<_>>())
+        .collect();
+    assert!(!verdicts.contains(&Outcome::Consumed), "{verdicts:?}: by a saga that never saw it");
+}
+
+/// Looks at its payment after something else, as `the_first_fact_of_a_wait_wins_whenever_the_code_looks`
+/// allows.
+struct LooksLater;
+impl Saga for LooksLater {
+    const NAME: &'static str = "Sells";
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        Sells::<true>::events()
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let mut paid = ctx.when::<Paid>("o1").forever();
+        super::fixtures::poll_once(&mut paid).await;
+        ctx.call(super::fixtures::Reserve::of("o1")).await?;
+        paid.await?;
+        ctx.undo(Refund::of("o1"));
+        ctx.when::<Tracked>("o1").forever().await?;
+        Ok(())
+    }
+}
+
+/// Promise 5: an event that was taken, and never seen by the code, is not consumed in silence.
+#[test]
+fn money_that_the_code_never_looked_at_goes_back_when_its_saga_gives_up() {
+    let mut registry = Registry::new("test");
+    registry.register::<LooksLater>(&()).unwrap();
+    registry.register::<Back>(&()).unwrap();
+    let mut desk = Desk::new(registry);
+    desk.start("Sells", "o1", Value::Null);
+    desk.event("pay.completed", json!({ "order": "o1", "session": "s1" }));
+    desk.reject("stock.reserve", "out_of_stock");
+    assert_eq!(arms(&desk), 1, "nobody has seen the money, and the saga is over");
+}

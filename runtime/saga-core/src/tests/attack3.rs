@@ -220,3 +220,94 @@ fn money_that_the_code_never_looked_at_goes_back_when_its_saga_gives_up() {
     desk.reject("stock.reserve", "out_of_stock");
     assert_eq!(arms(&desk), 1, "nobody has seen the money, and the saga is over");
 }
+
+/// Holds for a payment of its session, on the lane of a customer.
+struct PaysInTime;
+impl Saga for PaysInTime {
+    const NAME: &'static str = "PaysInTime";
+    type Input = ();
+    type Output = bool;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Paid>()])
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<bool, Abort> {
+        let of_session = Paid::session().eq(&"mine".to_owned());
+        let day = std::time::Duration::from_secs(86_400);
+        let paid = ctx.when::<Paid>("ada").filter(of_session).within(day).await?;
+        Ok(paid.is_some())
+    }
+}
+
+/// ADR 11: "A saga of a missing definition that holds for an event gets it at once […], and deadlines
+/// pass meanwhile, so that what came in time has to be first." Also when its wait has not looked yet
+/// at what the lane keeps, as after each start with a backlog.
+#[test]
+fn what_came_in_time_for_a_missing_definition_is_first_though_its_wait_still_looks() {
+    let mut registry = Registry::new("test");
+    registry.register::<PaysInTime>(&()).unwrap();
+    let mut desk = Desk::new(registry.clone());
+    desk.start("PaysInTime", "o1", Value::Null);
+    let pay = |desk: &mut Desk, session: &str| {
+        desk.event("pay.completed", json!({ "order": "ada", "session": session }))
+    };
+    (0..20).for_each(|it| drop(pay(&mut desk, &format!("other{it}"))));
+    desk.is_busy(true);
+    desk.deploy(Registry::new("test"));
+    let verdicts = pay(&mut desk, "mine");
+    desk.is_busy(false);
+    desk.wait_s(86_401);
+    desk.deploy(registry);
+    let output = desk.head().output.map(|it| it.to_value());
+    assert_eq!(output, Some(json!(true)), "{:?}: paid in time", verdicts[0].outcome);
+}
+
+/// Two definitions ask for the same decision under the same key, one after the other.
+struct AsksAs<const SECOND: bool>;
+impl<const SECOND: bool> Saga for AsksAs<SECOND> {
+    const NAME: &'static str = if SECOND { "Second" } else { "First" };
+    type Input = ();
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<super::fixtures::Approved>()])
+    }
+    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+        let asks = ctx.when::<super::fixtures::Approved>("o1");
+        asks.ask(Self::NAME, &json!({ "question": Self::NAME })).forever().await?;
+        ctx.when_done().await
+    }
+}
+
+trait WhenDone {
+    fn when_done(&self) -> impl Future<Output = Result<(), Abort>>;
+}
+impl WhenDone for Ctx {
+    async fn when_done(&self) -> Result<(), Abort> {
+        self.sleep(std::time::Duration::from_secs(1_000_000)).await
+    }
+}
+
+/// Faults-2, 15: a repeat of an approval, whose answer got lost, approves nothing else.
+#[test]
+fn a_repeated_approval_does_not_answer_the_question_of_another_definition() {
+    use crate::{
+        effect::Reply,
+        input::{Command, Decide, Target},
+        testing::admin,
+    };
+    let mut registry = Registry::new("test");
+    registry.register::<AsksAs<false>>(&()).unwrap();
+    registry.register::<AsksAs<true>>(&()).unwrap();
+    let mut desk = Desk::new(registry);
+    let first = desk.start("First", "o1", Value::Null);
+    let decide = |desk: &mut Desk| {
+        let target = Target::Event { name: "shop.approved".to_owned(), key: "o1".to_owned() };
+        let decide = Decide { target, approved: true, reason: None, seen: None };
+        desk.ask(admin(), Command::Decide(decide))
+    };
+    assert_eq!(decide(&mut desk), Ok(Reply::Accepted(first)));
+    let second = desk.start("Second", "o1", Value::Null);
+    let again = decide(&mut desk);
+    assert_ne!(again, Ok(Reply::Accepted(second)), "nobody has looked at that question");
+}

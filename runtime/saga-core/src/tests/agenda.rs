@@ -395,3 +395,23 @@ mod resumed {
         assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
     }
 }
+
+/// Attack: what a start withheld, as it is too old to be sent again, is looked at whole with every
+/// tick: after an outage of a month each of N / 256 ticks reads the journals of all N.
+#[test]
+fn a_tick_after_a_long_outage_looks_at_no_more_sagas_than_other_inputs() {
+    let limits = Limits { states_max: 64, ..Limits::default() };
+    let mut rig = Rig::new();
+    (0..600).for_each(|_| rig.start("Asks", json!(null)));
+    (0..31).for_each(|_| rig.now = rig.now.after(DAY));
+    let store = rig.core.store().store.clone();
+    let core = Core::open(Counting::over(store), registry(), limits, rig.now).unwrap();
+    let mut rig =
+        Rig { core, asked: Vec::new(), now: rig.now, tickets: 0, most: (0, 0), most_journals: 0 };
+    rig.commit();
+    rig.go_on();
+    rig.most_journals = 0;
+    rig.input(Input::Tick { watermark: rig.now });
+    let journals = rig.most_journals;
+    assert!(journals <= INPUT_JOURNALS_MAX, "{journals} journals read by one tick, of 600 sagas");
+}

@@ -311,3 +311,14 @@ fn a_repeated_approval_does_not_answer_the_question_of_another_definition() {
     let again = decide(&mut desk);
     assert_ne!(again, Ok(Reply::Accepted(second)), "nobody has looked at that question");
 }
+
+/// Promise 4: "One that comes late goes to the definition's late arm or is shown as unclaimed." The
+/// start key is used for ever, so no saga can ever hold on this lane again.
+#[test]
+fn what_comes_after_the_end_on_a_lane_that_nobody_can_ever_hold_on_is_unclaimed() {
+    let mut desk = Desk::new(super::fixtures::shop());
+    desk.event("shop.placed", json!({ "order": "o1" }));
+    desk.moved(crate::input::Action::Terminate);
+    let late = desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
+    assert_eq!(late[0].outcome, Outcome::Unclaimed, "kept for ever, in memory as well");
+}

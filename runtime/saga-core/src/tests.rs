@@ -4,6 +4,7 @@ mod again;
 mod agenda;
 mod answers;
 mod aside;
+mod attack3;
 mod bounds;
 mod claims;
 mod clocks;

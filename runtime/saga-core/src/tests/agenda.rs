@@ -280,3 +280,138 @@ fn a_start_gives_out_what_is_owed_in_pieces_each_request_once() {
         assert_eq!(rig.core.heads(&query).unwrap().len(), sagas);
     }
 }
+
+/// Holds for a session of its own, on a lane that many share.
+struct Filters;
+impl Saga for Filters {
+    const NAME: &'static str = "Filters";
+    type Input = String;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Paid>()])
+    }
+    async fn run(ctx: Ctx, session: String) -> Result<(), Abort> {
+        let of_session = Paid::session().eq(&session);
+        ctx.when::<Paid>("all").filter(of_session).within(DAY).await?;
+        Ok(())
+    }
+}
+
+/// Attack: while a wait looks at its lane, each event that comes has *all* waits of the lane look
+/// again from the beginning, once more for each event. What is left to do grows with
+/// waits × events × kept, nobody's timers fire meanwhile, and a few events a second keep it so.
+#[test]
+fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_the_lane() {
+    let pieces = |arrivals: usize| {
+        let mut registry = Registry::new("test");
+        registry.register::<Filters>(&()).unwrap();
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        let (asked, most) = (Vec::new(), (0, 0));
+        let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+        (0..20).for_each(|it| rig.start("Filters", json!(format!("mine-{it}"))));
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        rig.go_on();
+        // One more wait: it has 200 to look at, which is more than one input has room for.
+        rig.start("Filters", json!("mine-20"));
+        assert!(rig.core.has_more());
+        (0..arrivals).for_each(|it| rig.pay(&format!("f{it}"), "of-nobody"));
+        let mut pieces = 0;
+        while rig.core.has_more() {
+            rig.input(Input::GoOn);
+            pieces += 1;
+        }
+        pieces
+    };
+    let (few, many) = (pieces(5), pieces(10));
+    eprintln!("{few} and {many} pieces");
+    // 21 waits that look at 210 events once: 35 pieces.
+    assert!(many <= 40, "{few} and {many} pieces of work of {WORK_AT_ONCE} each are left");
+}
+
+mod resumed {
+    use super::*;
+    use crate::input::Action;
+
+    /// Asks for as many things at once as it may.
+    struct Fans;
+    impl Saga for Fans {
+        const NAME: &'static str = "Fans";
+        type Input = u32;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            Vec::new()
+        }
+        async fn run(ctx: Ctx, many: u32) -> Result<(), Abort> {
+            let calls = (0..many).map(|it| ctx.call(Reserve::of(&it.to_string())));
+            ctx.join_all(calls).await.map(drop)
+        }
+    }
+
+    fn rig(many: u32) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<Fans>(&()).unwrap();
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        let (asked, most) = (Vec::new(), (0, 0));
+        let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+        rig.start("Fans", json!(many));
+        rig
+    }
+
+    fn moves(rig: &mut Rig, action: Action) {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        let saga = rig.core.heads(&query).unwrap()[0].id;
+        let command = Command::Move { saga, action, reason: "why".to_owned() };
+        rig.most = (0, 0);
+        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
+    }
+
+    /// Attack: one input, an operator's resume (or retry), makes all the turns that a saga was told
+    /// of meanwhile, while everybody else waits.
+    #[test]
+    fn a_resume_makes_no_more_turns_at_once_than_other_inputs() {
+        let mut rig = rig(400);
+        moves(&mut rig, Action::Pause);
+        for request in std::mem::take(&mut rig.asked) {
+            rig.answer(&request);
+        }
+        let before = rig.core.store().position();
+        moves(&mut rig, Action::Resume);
+        let turns = rig.core.store().position() - before;
+        assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
+    }
+
+    #[test]
+    fn a_resume_after_a_month_gives_up_no_more_calls_at_once_than_other_inputs() {
+        let mut rig = rig(400);
+        moves(&mut rig, Action::Pause);
+        (0..31).for_each(|_| rig.now = rig.now.after(DAY));
+        let before = rig.core.store().position();
+        moves(&mut rig, Action::Resume);
+        let turns = rig.core.store().position() - before;
+        assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
+    }
+}
+
+/// Attack: what a start withheld, as it is too old to be sent again, is looked at whole with every
+/// tick: after an outage of a month each of N / 256 ticks reads the journals of all N.
+#[test]
+fn a_tick_after_a_long_outage_looks_at_no_more_sagas_than_other_inputs() {
+    let limits = Limits { states_max: 64, ..Limits::default() };
+    let mut rig = Rig::new();
+    (0..600).for_each(|_| rig.start("Asks", json!(null)));
+    (0..31).for_each(|_| rig.now = rig.now.after(DAY));
+    let store = rig.core.store().store.clone();
+    let core = Core::open(Counting::over(store), registry(), limits, rig.now).unwrap();
+    let mut rig =
+        Rig { core, asked: Vec::new(), now: rig.now, tickets: 0, most: (0, 0), most_journals: 0 };
+    rig.commit();
+    rig.go_on();
+    rig.most_journals = 0;
+    rig.input(Input::Tick { watermark: rig.now });
+    let journals = rig.most_journals;
+    assert!(journals <= INPUT_JOURNALS_MAX, "{journals} journals read by one tick, of 600 sagas");
+}

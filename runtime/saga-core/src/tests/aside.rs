@@ -232,3 +232,136 @@ fn a_shared_row_that_cannot_be_read_stops_the_process_with_its_place() {
     let err = rig.core.handle(Time(1_000), Input::Arrived(arrival)).unwrap_err();
     assert!(err.is_damage() && err.reason.starts_with("a row of StartKey, key "), "{err}");
 }
+
+/// Attack, rule 9: "the runtime never resends a call first sent longer than 30 days ago". A saga that
+/// was set aside is no exception: its services may have forgotten its key.
+#[test]
+fn what_is_older_than_thirty_days_is_not_sent_when_a_saga_that_was_set_aside_is_tried_again() {
+    let mut rig = Rig::over(MemoryStore::new(Uuid::from_u128(7))).unwrap();
+    let bad = rig.placed("o1");
+    assert_eq!(rig.asked[0].subject, "stock.reserve");
+    let mut store = rig.core.store().clone();
+    let mended = spoil_entry(&mut store, bad, 0);
+    let mut rig = Rig::over(store).unwrap();
+    assert!(rig.asked.is_empty() && rig.reason(bad).is_some());
+    // A build that reads it comes 40 days later.
+    let record = Record { position: rig.core.store().position() + 1, ..mended };
+    rig.core.store_mut().append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
+    let later = Time(1_000 + 40 * 24 * 3_600_000);
+    let command = Command::Move { saga: bad, action: Action::Pause, reason: "why".to_owned() };
+    let retry = Command::Move { saga: bad, action: Action::Retry, reason: "why".to_owned() };
+    for command in [retry, command] {
+        let asked = Input::Asked { ticket: 1, actor: admin(), command };
+        rig.core.handle(later, asked).unwrap();
+        rig.commit();
+    }
+    let sent: Vec<&str> = rig.asked.iter().map(|it| it.subject.as_str()).collect();
+    assert_eq!(sent, [""; 0], "after 40 days its service may reserve a second time");
+}
+
+mod shared_names {
+    use super::*;
+    use crate::{
+        abort::Abort,
+        ctx::Ctx,
+        message::Event,
+        saga::{Declared, Registry, Saga, event, events},
+    };
+    use serde::Deserialize;
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Paid {
+        order: String,
+    }
+    impl Event for Paid {
+        const SUBJECTS: &'static [&'static str] = &["pay.completed"];
+        const KEY: &'static str = "/order";
+    }
+
+    /// Starts from a payment, and holds for a second one of the same name.
+    struct TwoParts;
+    impl Saga for TwoParts {
+        const NAME: &'static str = "TwoParts";
+        type Input = Value;
+        type Output = String;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().starts()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<String, Abort> {
+            let second = ctx.when::<Paid>("o1").forever().await?;
+            Ok(second.order)
+        }
+    }
+
+    /// Everybody who holds for it gets a copy.
+    struct Copied;
+    impl Saga for Copied {
+        const NAME: &'static str = "Copied";
+        type Input = Value;
+        type Output = String;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().each()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<String, Abort> {
+            Ok(ctx.when::<Paid>("o1").forever().await?.order)
+        }
+    }
+
+    fn over<S: Saga<Settings = ()>>(store: MemoryStore) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<S>(&()).unwrap();
+        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        let mut rig = Rig { core, asked: Vec::new(), tickets: 100 };
+        rig.commit();
+        while rig.core.has_more() {
+            rig.input(Input::GoOn);
+        }
+        rig
+    }
+
+    fn mended(mut store: MemoryStore, old: Record) -> MemoryStore {
+        let record = Record { position: store.position() + 1, ..old };
+        store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
+        store
+    }
+
+    fn saga(rig: &Rig) -> SagaId {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        rig.core.heads(&query).unwrap()[0].id
+    }
+
+    /// core/aside.rs: "nothing more happens to it, what is meant for it is kept".
+    #[test]
+    fn a_second_event_of_the_starting_name_is_kept_for_a_saga_that_is_set_aside() {
+        let paid = || json!({ "order": "o1" });
+        let mut rig = over::<TwoParts>(MemoryStore::new(Uuid::from_u128(7)));
+        assert_eq!(rig.event("pay.completed", paid()), Outcome::Started);
+        let bad = saga(&rig);
+        let mut store = rig.core.store().clone();
+        let old = spoil_entry(&mut store, bad, 0);
+        let mut rig = over::<TwoParts>(store);
+        rig.tickets = 200;
+        let told = rig.event("pay.completed", paid());
+        let rig = over::<TwoParts>(mended(rig.core.store().clone(), old));
+        let status = rig.core.head(bad).unwrap().unwrap().status;
+        assert_eq!((told, status), (Outcome::Kept, Status::Completed), "the money was meant for it");
+    }
+
+    #[test]
+    fn a_copy_is_kept_for_a_saga_that_is_set_aside() {
+        let mut rig = over::<Copied>(MemoryStore::new(Uuid::from_u128(7)));
+        let (definition, key) = ("Copied".to_owned(), Some("k1".to_owned()));
+        let input = Payload::of(&Value::Null).unwrap();
+        rig.asks(Command::Start { definition, key, input }).unwrap();
+        let bad = saga(&rig);
+        let mut store = rig.core.store().clone();
+        let old = spoil_entry(&mut store, bad, 0);
+        let mut rig = over::<Copied>(store);
+        let told = rig.event("pay.completed", json!({ "order": "o1" }));
+        let rig = over::<Copied>(mended(rig.core.store().clone(), old));
+        let status = rig.core.head(bad).unwrap().unwrap().status;
+        assert_eq!(status, Status::Completed, "{told:?}: it held for it, and its row is mended");
+    }
+}

@@ -219,3 +219,67 @@ fn a_start_reads_one_journal_for_each_saga_that_owes_something_and_no_other() {
         Cost { written: 0, bytes: 0, read: core.store().rows_read(), journals }
     });
 }
+
+mod side_by_side {
+    use super::*;
+    use crate::{
+        input::Arrival,
+        tests::fixtures::Tracked,
+    };
+
+    calls!(HoldsForMany(ctx, keys) {
+        let waits = (0..keys).map(|it| ctx.when::<Tracked>(it.to_string()).forever());
+        ctx.join_all(waits).await.map(drop)
+    });
+    calls!(SleepsForMany(ctx, many) {
+        let sleeps = (1..=many).map(|it| ctx.sleep(DAY * it));
+        ctx.join_all(sleeps).await.map(drop)
+    });
+    fn rig() -> Rig {
+        let mut rig = Rig::new(Limits::default());
+        let mut registry = Registry::new("test");
+        registry.register::<HoldsForMany>(&()).unwrap();
+        registry.register::<SleepsForMany>(&()).unwrap();
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        rig.core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+        rig
+    }
+
+    #[test]
+    fn holds_beside_each_other_cost_as_much_as_there_are() {
+        grows_at_most_n_log_n("waits side by side", 200, |keys| {
+            let mut rig = rig();
+            rig.start("HoldsForMany", json!(keys));
+            rig.begin();
+            for key in 0..keys {
+                let body = json!({ "order": key.to_string(), "status": "sent" });
+                rig.input(Input::Arrived(Arrival {
+                    ticket: 1,
+                    name: "courier.status".to_owned(),
+                    id: format!("e{key}"),
+                    source: "courier".to_owned(),
+                    key: None,
+                    body: Payload::of(&body).unwrap(),
+                    at: Time(1_000),
+                }));
+            }
+            assert_eq!(rig.completed(), 1);
+            rig.cost()
+        });
+    }
+
+    #[test]
+    fn sleeps_beside_each_other_cost_as_much_as_there_are() {
+        grows_at_most_n_log_n("sleeps side by side", 200, |many| {
+            let mut rig = rig();
+            rig.start("SleepsForMany", json!(many));
+            rig.begin();
+            for _ in 0..many {
+                rig.now = rig.core.next_due().unwrap();
+                rig.input(Input::Tick { watermark: rig.now });
+            }
+            assert_eq!(rig.completed(), 1);
+            rig.cost()
+        });
+    }
+}

@@ -253,3 +253,81 @@ fn an_event_whose_reading_ended_two_processes_is_a_dead_letter_until_it_is_offer
     rig.input(Input::Asked { ticket: 1, actor, command });
     assert_eq!(rig.head("o1").status, Status::Running);
 }
+
+mod inputs_by_hand {
+    use super::{MemoryStore, operator};
+    use crate::{
+        abort::Abort,
+        core::{Core, Limits},
+        ctx::Ctx,
+        id::Time,
+        input::{Command, Input},
+        payload::Payload,
+        saga::{Declared, Registry, Saga},
+        watch::{Running, Watch},
+    };
+    use serde::{Deserialize, Deserializer, Serialize};
+    use std::cell::{Cell, RefCell};
+    use uuid::Uuid;
+
+    thread_local! {
+        static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
+        static UNWATCHED: RefCell<usize> = const { RefCell::new(0) };
+    }
+
+    struct Eyes;
+    impl Watch for Eyes {
+        fn enters(&mut self, _: &Running<'_>) {
+            IS_WATCHED.set(true);
+        }
+        fn goes_on(&mut self) {}
+        fn leaves(&mut self) {
+            IS_WATCHED.set(false);
+        }
+    }
+
+    /// Its author reads it with code of their own, which may loop or overflow.
+    #[derive(Clone, Debug, PartialEq, Serialize)]
+    struct Own;
+    impl<'de> Deserialize<'de> for Own {
+        fn deserialize<D: Deserializer<'de>>(of: D) -> Result<Own, D::Error> {
+            if !IS_WATCHED.get() {
+                UNWATCHED.with_borrow_mut(|it| *it += 1);
+            }
+            serde::de::IgnoredAny::deserialize(of).map(|_| Own)
+        }
+    }
+
+    struct Reads;
+    impl Saga for Reads {
+        const NAME: &'static str = "Reads";
+        type Input = Own;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            Vec::new()
+        }
+        async fn run(ctx: Ctx, _: Own) -> Result<(), Abort> {
+            ctx.commit();
+            Ok(())
+        }
+    }
+
+    /// Attack, rule 23: code of an author that nobody watches blocks the engine for ever: the
+    /// watchdog sees nothing, no process ends, no start knows whom to blame.
+    #[test]
+    fn what_reads_the_input_of_a_start_by_hand_is_watched() {
+        let mut registry = Registry::new("test");
+        registry.register::<Reads>(&()).unwrap();
+        let store = MemoryStore::new(Uuid::from_u128(7));
+        let (limits, watch) = (Limits::default(), Box::new(Eyes));
+        let mut core =
+            Core::open_watched(store, registry, limits, Time(9), watch, None).unwrap();
+        let (definition, key) = ("Reads".to_owned(), Some("k".to_owned()));
+        let input = Payload::of(&serde_json::Value::Null).unwrap();
+        let command = Command::Start { definition, key, input };
+        core.handle(Time(10), Input::Asked { ticket: 1, actor: operator(), command }).unwrap();
+        core.commit().unwrap();
+        UNWATCHED.with_borrow(|it| assert_eq!(*it, 0, "author code ran that nobody watched"));
+    }
+}

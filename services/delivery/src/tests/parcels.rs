@@ -216,3 +216,16 @@ async fn what_kept_the_courier_from_answering_is_told() {
     let Err(WorkError::Failed(why)) = silent else { panic!("{silent:?}") };
     assert!(why.contains("refused"), "{why}");
 }
+
+/// Attack: the service was restored from a backup that is older than the parcel; then the order is
+/// cancelled, and its money goes back. Silence of the service's own rows is no proof: the courier
+/// knows.
+#[tokio::test]
+async fn a_parcel_that_a_restored_service_has_forgotten_is_stopped_or_told_to_a_person() {
+    let courier = Courier::start();
+    Play::new(Some(&courier)).create("a").await;
+    let restored = Play::new(Some(&courier));
+    let cancelled = restored.cancel().await;
+    let is_told = cancelled.is_err();
+    assert!(is_told || courier.on_their_way() == 0, "{cancelled:?}: and the parcel is on its way");
+}

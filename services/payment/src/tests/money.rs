@@ -560,3 +560,22 @@ fn a_refund_that_an_older_release_made_is_known_and_its_failure_is_told() {
     });
     serde_json::from_value::<crate::refund::Intent>(begun).unwrap();
 }
+
+/// Attack: the service is restored from a backup of before, and hears of the charge again. Under one
+/// id the runtime takes one body: the second is a conflict, and nobody hears of the money.
+#[test]
+fn what_a_restored_service_tells_of_refunds_without_ids_has_not_been_told_otherwise_before() {
+    let told = |hooks: &[Hook]| {
+        let mut ledger = Ledger::paid();
+        hooks.iter().for_each(|it| drop(ledger.take(it)));
+        let told = events(&ledger.db).into_iter().filter(|it| it["subject"] == REFUNDED);
+        told.map(|it| (it["id"].clone(), it["body"].clone())).collect::<Vec<_>>()
+    };
+    let before = told(&[charge_refunded(4_000)]);
+    // What came after the backup is lost; then 20.00 more are paid back.
+    let restored = told(&[charge_refunded(6_000)]);
+    for (id, body) in restored {
+        let other = before.iter().find(|it| it.0 == id && it.1 != body);
+        assert_eq!(other, None, "{id} has told something else before: {body} is a conflict");
+    }
+}

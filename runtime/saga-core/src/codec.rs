@@ -11,7 +11,10 @@ use crate::{
     text::masked,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 /// The form that this build writes.
 const VERSION: u8 = 1;
@@ -194,6 +197,15 @@ pub(crate) struct DeclaredRow {
     pub(crate) missing_since: Option<Time>,
 }
 
+/// A saga that has ended, and has not handed over all of its lanes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LeavingRow {
+    pub(crate) position: Position,
+    /// Those of these events alone: it has handed over the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) only: Option<BTreeSet<String>>,
+}
+
 /// One name of those.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeclaredEvent {
@@ -203,6 +215,9 @@ pub(crate) struct DeclaredEvent {
     pub(crate) is_decision: bool,
     /// Every open wait takes a copy.
     pub(crate) is_copied: bool,
+    /// It starts sagas; older rows do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) starts: Option<bool>,
     /// When a version was first linked that does not declare it any more, if one is: sagas of an
     /// older one may hold for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

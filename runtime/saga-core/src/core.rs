@@ -17,6 +17,7 @@ mod holders;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
 mod limits;
+mod looks;
 mod offers;
 mod reads;
 mod recovery;
@@ -46,6 +47,7 @@ use crate::{
     store::{Store, StoreError},
     txn::Txn,
 };
+use looks::Looks;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Bounds, each with a default that has a reason.
@@ -137,27 +139,30 @@ pub struct Core<S> {
     /// How much more the input being handled may do for others than itself.
     room: usize,
     /// Waits that have not looked at what their lanes keep.
-    opened: VecDeque<Look>,
+    opened: Looks,
     /// Events of which not all have their copies, by definition, the oldest first.
     copying: BTreeMap<String, VecDeque<copies::Copying>>,
     /// Sagas that have ended and whose lanes are not all handed over; each has a row that says so.
     leaving: VecDeque<Leaving>,
     /// Definitions that have lanes to be swept.
     swept: BTreeSet<String>,
-    /// Those of them for which that may have become possible.
-    sweeping: BTreeSet<String>,
+    /// Those of them for which that may have become possible, each with the row behind which to go
+    /// on: those before it have to wait.
+    sweeping: BTreeMap<String, Vec<u8>>,
     effects: Vec<Effect>,
     /// The requests among them.
     sends: BTreeSet<RequestId>,
     /// Sagas that owe something since before this was opened, of which it was not given out yet.
     owing: BTreeSet<SagaId>,
+    /// Sagas whose code has not been shown all that was held, though it can go on.
+    telling: BTreeSet<SagaId>,
     owed: Owed,
     /// Sagas of which rows cannot be read, and why; for others nothing is kept here.
     aside: BTreeMap<SagaId, String>,
     /// Sagas for which the search index was made anew when this was opened.
     reindexed: u64,
     /// Requests that a start took for too old: not sent, unless the clock was wrong.
-    withheld: Vec<RequestId>,
+    withheld: VecDeque<RequestId>,
     /// Culprits whose code ran when a process ended: a handful, each has cost a restart.
     struck: BTreeMap<[u8; 16], struck::StruckRow>,
 }
@@ -170,20 +175,13 @@ struct KeptLane {
     first: Position,
 }
 
-/// A wait on its way through what its lanes keep.
-#[derive(Clone, Debug)]
-struct Look {
-    saga: SagaId,
-    step: Path,
-    /// It takes nothing of what came up to here.
-    behind: Position,
-}
-
 /// A saga that has ended, and the (event, key) that it still has to hand over.
 #[derive(Debug)]
 struct Leaving {
     saga: SagaId,
     lanes: VecDeque<(String, String)>,
+    /// Events of whose lanes nobody can say now what late means: their declaration is missing.
+    later: BTreeSet<String>,
 }
 
 impl<S: Store> Core<S> {
@@ -216,6 +214,7 @@ impl<S: Store> Core<S> {
     /// Does what earlier inputs and this one have left to do, as far as there is room.
     fn go_on(&mut self, now: Time) -> Result<(), StoreError> {
         self.match_opened(now)?;
+        self.tell_on(now)?;
         self.copy_on(now)?;
         self.hand_over_lanes()?;
         self.sweep(now)?;
@@ -228,8 +227,8 @@ impl<S: Store> Core<S> {
     /// others bring.
     pub fn has_more(&self) -> bool {
         let for_lanes = !(self.opened.is_empty() && self.leaving.is_empty());
-        let for_others = !(self.sweeping.is_empty() && self.owing.is_empty());
-        for_lanes || for_others || !self.copying.is_empty()
+        let for_sagas = !(self.owing.is_empty() && self.telling.is_empty());
+        for_lanes || for_sagas || !(self.sweeping.is_empty() && self.copying.is_empty())
     }
 
     /// Makes everything since the last commit durable, in one append, and gives out what is owed

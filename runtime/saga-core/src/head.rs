@@ -11,7 +11,8 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Requests that the row of a saga lists.
+/// Requests, waits and sleeps that the row of a saga lists, of each so many. Waits that ask a person
+/// it lists all: they are found by it.
 pub(crate) const LISTED_MAX: usize = 32;
 
 /// What is known of a saga without its journal.
@@ -61,6 +62,9 @@ pub struct Head {
     /// How many more there are, in a row that does not list them all.
     #[serde(default, skip_serializing_if = "is_none")]
     pub unlisted: usize,
+    /// How many more waits and sleeps there are, in a row that does not list them all.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unlisted_holds: usize,
     /// Undos registered or owed.
     pub undo_depth: usize,
     /// Everything that time will bring.
@@ -69,6 +73,9 @@ pub struct Head {
     pub asked: Vec<Asked>,
     /// Something has to be sent for it.
     pub owes: bool,
+    /// Its code is being shown what was held; older rows do not tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub telling: bool,
     /// Its code has given up, or was ended; older rows do not tell.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub aborted: bool,
@@ -116,7 +123,8 @@ impl Head {
     }
 
     /// The row of an open saga. It is written with each turn, so that it lists few of many requests
-    /// and of what time brings to them: those first that need a person. The journal tells them all.
+    /// and holds, and of what time brings to them: those first that need a person. The journal tells
+    /// them all.
     pub(crate) fn row(state: &State, position: Position) -> Option<Head> {
         Head::listing(state, position, LISTED_MAX)
     }
@@ -134,7 +142,15 @@ impl Head {
         };
         let steps = listed.iter().map(|it| it.step().clone());
         let timed = if listed.len() == total { Touched::All } else { Touched::steps(steps) };
-        let mut timers = state.timers_of_holds(&Touched::All);
+        let (waits, sleeps) = (listed_waits(state, listed_max), &state.sleeps);
+        let sleeps = &sleeps[..sleeps.len().min(listed_max)];
+        let unlisted_holds = state.waits.len() - waits.len() + state.sleeps.len() - sleeps.len();
+        let steps = waits.iter().map(|it| &it.step).chain(sleeps.iter().map(|it| &it.step));
+        let held = match unlisted_holds {
+            0 => Touched::All,
+            _ => Touched::steps(steps.chain(state.closing.iter().map(|it| &it.scope)).cloned()),
+        };
+        let mut timers = state.timers_of_holds(&held);
         timers.extend(state.timers_of_requests(&timed));
         Some(Head {
             position,
@@ -154,9 +170,11 @@ impl Head {
             updated_at: state.updated_at,
             ended_at: state.ended_at,
             entries: state.entries,
-            waits: state.waits.clone(),
-            sleeps: state.sleeps.clone(),
+            waits: waits.into_iter().cloned().collect(),
+            sleeps: sleeps.to_vec(),
             unlisted: total - listed.len(),
+            unlisted_holds,
+            telling: state.is_being_told(),
             calls: listed.into_iter().map(Request::shown).collect(),
             undo_depth: state.undos.len() + state.owed.len(),
             timers,
@@ -169,6 +187,15 @@ impl Head {
             },
         })
     }
+}
+
+fn listed_waits(state: &State, listed_max: usize) -> Vec<&OpenWait> {
+    let mut others = 0;
+    let is_listed = |it: &&OpenWait| {
+        others += usize::from(it.ask.is_none());
+        it.ask.is_some() || others <= listed_max
+    };
+    state.waits.iter().filter(is_listed).collect()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

@@ -356,7 +356,8 @@ mod tests {
     /// Attack: a clock that was doubted, as it was an hour or 20 days ahead, is as wrong after a
     /// restart of the machine. Time alone proves nothing; after a minute every deadline would fire.
     #[test]
-    fn a_clock_that_is_as_wrong_as_before_a_restart_of_the_machine_is_not_believed_after_a_minute() {
+    fn a_clock_that_is_as_wrong_as_before_a_restart_of_the_machine_is_not_believed_after_a_minute()
+    {
         for ahead in [HOUR, 20 * DAY] {
             let left = Left {
                 believed: NOON,
@@ -372,7 +373,10 @@ mod tests {
             let mut guard = Guard::begin(Some(&left), "b", at(1));
             assert_eq!(guard.doubt(), Some(Doubt::FarAhead), "{ahead}: as wrong as before");
             (2..=300).for_each(|s| drop(guard.look(at(s))));
-            assert!(guard.doubt().is_some(), "{ahead}: nobody has set it right, nobody accepted it");
+            assert!(
+                guard.doubt().is_some(),
+                "{ahead}: nobody has set it right, nobody accepted it"
+            );
             assert!(guard.believed() <= NOON + 300_000, "{ahead}: {}", guard.believed() - NOON);
         }
     }

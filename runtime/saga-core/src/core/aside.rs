@@ -3,13 +3,13 @@
 //! log, or a row that several sagas share, is another matter: nobody could say whose money it was,
 //! so the process ends.
 
-use super::{Core, Look, wanted::wanted};
+use super::Core;
 use crate::{
     codec::decode,
     effect::{Effect, Note},
-    fold::{Attention, Problem, State, Status, Touched, fold},
+    fold::{Attention, Problem, State, Status, fold},
     head::Head,
-    id::{Position, SagaId},
+    id::{Position, SagaId, Time},
     journal::{Entry, Fact, Patience, Start, Turn},
     payload::Payload,
     store::{Store, StoreError, Table},
@@ -44,25 +44,25 @@ impl<S: Store> Core<S> {
 
     /// A person wants the saga to be tried again: what is known of it from outside comes back, if
     /// it can be read now.
-    pub(super) fn take_back(&mut self, saga: SagaId) -> Result<(), StoreError> {
+    pub(super) fn take_back(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         if self.aside.remove(&saga).is_none() {
             return Ok(());
         }
-        self.owing.remove(&saga);
         let Some(state) = self.state(saga)?.cloned() else { return Ok(()) };
         let Some(start) = &state.start else { return Ok(()) };
         if let Some(head) = Head::row(&state, self.txn.next() - 1) {
             self.write_head(&head)?;
         }
-        self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
         for wait in &state.waits {
             self.waits.insert(&start.definition, saga, wait);
+            if wait.ask.is_none() {
+                self.opened.look(saga, &wait.step, 0);
+            }
         }
-        let opened = state.waits.iter().filter(|it| it.ask.is_none());
-        let opened = opened.map(|it| Look { saga, step: it.step.clone(), behind: 0 });
-        self.opened.extend(opened);
-        self.effects.extend(wanted(&state, &Touched::All));
-        Ok(())
+        // As at a start: it may have owed something for long.
+        self.owing.insert(saga);
+        self.give_out(now, saga)?;
+        self.copy_to_those_back(&start.definition)
     }
 
     /// The head of an open saga at the start. One that cannot be read is made anew from the

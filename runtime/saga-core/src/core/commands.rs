@@ -75,7 +75,8 @@ impl<S: Store> Core<S> {
             let why = format!("no definition {name} is in this binary");
             return Ok(Err(refusal(RefusalKind::NotFound, &why)));
         };
-        if let Err(why) = (definition.check_input)(&input) {
+        let check = || (definition.check_input)(&input);
+        if let Err(why) = self.reading_by_hand(&definition, key.as_deref(), check)? {
             return Ok(Err(refusal(RefusalKind::Invalid { pointer: "/input" }, &why)));
         }
         let tree = match input.tree() {
@@ -132,7 +133,7 @@ impl<S: Store> Core<S> {
             return Ok(Err(refusal));
         }
         if action == Action::Retry {
-            self.take_back(saga)?;
+            self.take_back(now, saga)?;
         }
         self.state(saga)?;
         if let Some(why) = self.aside.get(&saga) {
@@ -174,13 +175,10 @@ impl<S: Store> Core<S> {
         self.offer(now, saga, fact)?;
         let goes_on = action == Action::Resume || action == Action::Retry && !paused;
         if held && goes_on {
-            match self.apply_held(now, saga) {
-                Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
-                applied => applied?,
-            }
+            self.tell(now, saga)?;
         }
         if action == Action::Resume {
-            self.exhaust(now, saga)?;
+            self.withhold(now, saga)?;
         }
         Ok(Ok(Reply::Accepted(saga)))
     }

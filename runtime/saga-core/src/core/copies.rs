@@ -73,6 +73,9 @@ impl<S: Store> Core<S> {
                 first.get_or_insert(wait.saga);
             }
         }
+        if self.held_aside(routed, (until, 0)).is_some() {
+            self.note_copying(definition, &Copying { behind: (0, 0), ..copying })?;
+        }
         Ok(first)
     }
 
@@ -81,10 +84,14 @@ impl<S: Store> Core<S> {
         copying.held(next.0).then_some(next)
     }
 
-    fn copy_later(&mut self, definition: &str, copying: Copying) -> Result<(), StoreError> {
+    fn note_copying(&mut self, definition: &str, copying: &Copying) -> Result<(), StoreError> {
         let Copying { position, name, key, until, behind, .. } = copying.clone();
         let row = CopyRow { name, key, until, behind };
-        self.txn.put(Table::Copy, &copy_key(definition, position), &row)?;
+        self.txn.put(Table::Copy, &copy_key(definition, position), &row).map(drop)
+    }
+
+    fn copy_later(&mut self, definition: &str, copying: Copying) -> Result<(), StoreError> {
+        self.note_copying(definition, &copying)?;
         self.copying.entry(definition.to_owned()).or_default().push_back(copying);
         Ok(())
     }
@@ -117,9 +124,7 @@ impl<S: Store> Core<S> {
             let routed = Routed::of(position, &event, key, lane);
             while let Some((opened, wait)) = self.next_copy(&copying, &routed) {
                 if self.room == 0 {
-                    let Copying { name, key, until, behind, .. } = copying.clone();
-                    let row = CopyRow { name, key, until, behind };
-                    self.txn.put(Table::Copy, &copy_key(definition, position), &row)?;
+                    self.note_copying(definition, &copying)?;
                     self.copying.entry(definition.to_owned()).or_default().push_front(copying);
                     return Ok(());
                 }
@@ -129,6 +134,10 @@ impl<S: Store> Core<S> {
                 if self.settle(now, wait.saga, received(&routed, wait.step))? {
                     self.copy_to(now, wait.saga, true)?;
                 }
+            }
+            if self.held_aside(&routed, (copying.until, 0)).is_some() {
+                // Whoever has got theirs holds no more: it begins again when that saga is back.
+                return self.note_copying(definition, &Copying { behind: (0, 0), ..copying });
             }
         }
         self.txn.delete(Table::Copy, &copy_key(definition, position));
@@ -189,6 +198,21 @@ impl<S: Store> Core<S> {
         Ok(waits.into_iter().find(|it| event.as_ref().is_some_and(|by| it.filter.passes(&by.body))))
     }
 
+    /// Copies that a saga has not got while it was set aside.
+    pub(super) fn copy_to_those_back(&mut self, definition: &str) -> Result<(), StoreError> {
+        let kept_max = self.limits.lane_events_max as usize;
+        let rows = self.txn.some(Table::Copy, &short_hash(&[definition]), None, kept_max)?;
+        for (row_key, value) in rows {
+            let Some(copying) = copying_of_row(definition, &row_key, &value)? else { continue };
+            let all = self.copying.entry(definition.to_owned()).or_default();
+            if all.iter().all(|it| it.position != copying.position) {
+                all.push_back(copying);
+                all.make_contiguous().sort_by_key(|it| it.until);
+            }
+        }
+        Ok(())
+    }
+
     /// What an earlier process has not copied to all, also those of definitions that are missing.
     pub(super) fn find_copying(&mut self) -> Result<(), StoreError> {
         let linked = self.registry.all().map(|it| it.name);
@@ -196,14 +220,8 @@ impl<S: Store> Core<S> {
             linked.map(str::to_owned).chain(self.missing.keys().cloned()).collect();
         for definition in &all {
             self.each_of(Table::Copy, &short_hash(&[definition]), |core, (row_key, value)| {
-                let position = row_key.get(16..).and_then(|it| it.first_chunk());
-                let Some(position) = position.map(|it| u64::from_be_bytes(*it)) else {
-                    return Ok(());
-                };
-                let CopyRow { name, key, until, behind } = decode(&value)?;
-                let lane = Lane::of(definition, &name, &key);
-                let copying = Copying { position, lane, name, key, until, behind };
-                core.copying.entry(definition.to_owned()).or_default().push_back(copying);
+                let copying = copying_of_row(definition, &row_key, &value)?;
+                core.copying.entry(definition.to_owned()).or_default().extend(copying);
                 Ok(())
             })?;
         }
@@ -212,6 +230,18 @@ impl<S: Store> Core<S> {
         }
         Ok(())
     }
+}
+
+fn copying_of_row(
+    definition: &str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Option<Copying>, StoreError> {
+    let position = key.get(16..).and_then(|it| it.first_chunk());
+    let Some(position) = position.map(|it| u64::from_be_bytes(*it)) else { return Ok(None) };
+    let CopyRow { name, key, until, behind } = decode(value)?;
+    let lane = Lane::of(definition, &name, &key);
+    Ok(Some(Copying { position, lane, name, key, until, behind }))
 }
 
 fn copy_key(definition: &str, position: Position) -> Vec<u8> {

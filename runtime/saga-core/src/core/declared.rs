@@ -34,6 +34,7 @@ impl DeclaredRow {
             key: Some(it.key.to_owned()),
             is_decision: it.is_decision,
             is_copied: it.route == Route::Each,
+            starts: Some(it.starts),
             former_since: None,
         });
         let (definition, events) = (definition.name.to_owned(), events.collect());
@@ -130,11 +131,8 @@ impl<S: Store> Core<S> {
             if !is_stuck || head.paused || !back.contains(&head.definition) {
                 return Ok(());
             }
-            match core.apply_held(now, saga) {
-                Err(err) if err.is_damage() => core.set_aside(saga, &err)?,
-                applied => applied?,
-            }
             core.room = core.limits.work_at_once;
+            core.tell(now, saga)?;
             core.go_on(now)
         });
         told.map(drop)
@@ -163,6 +161,12 @@ impl<S: Store> Core<S> {
         let linked = self.registry.get(definition).map(DeclaredRow::of);
         let rows = linked.iter().chain(self.missing.get(definition));
         rows.flat_map(|it| &it.events).find(|it| it.name == name).cloned()
+    }
+
+    /// Whether an older version of the definition declared an event that the linked one does not.
+    pub(super) fn is_former(&self, definition: &Definition, name: &str) -> bool {
+        let former = self.missing.get(definition.name).into_iter().flat_map(|it| &it.events);
+        definition.declared(name).is_none() && former.into_iter().any(|it| it.name == name)
     }
 
     /// Whether a definition is missing that has not ruled on an event of this name.
@@ -200,10 +204,17 @@ impl<S: Store> Core<S> {
             };
             let (Ok(key), Ok(_)) = (key, event.body.tree()) else { continue };
             let lane = Lane::of(&definition, &event.name, &key);
-            if self.is_looked_at(&lane) {
-                continue; // It is behind those that came before it.
-            }
             let routed = Routed::of(position, event, key, lane);
+            if self.is_looked_at(&lane) {
+                // It is behind those that came before it.
+                if declared.starts == Some(false) && !declared.is_copied {
+                    let (outcome, saga, detail) = self.keep_unless_full(&routed)?;
+                    self.look_again(&routed);
+                    let definition = Some(definition);
+                    verdicts.push(Verdict { definition, outcome, saga, detail });
+                }
+                continue;
+            }
             let route = if declared.is_copied { Route::Each } else { Route::Oldest };
             if let Some(first) = self.give(now, &definition, &routed, route)? {
                 let (definition, outcome) = (Some(definition), Outcome::Consumed);

@@ -3,10 +3,10 @@
 use super::{
     Core, Leaving,
     holders::{Owner, holder_key},
-    routes::{Fate, KeptRow, Routed},
+    routes::{Fate, Routed},
 };
 use crate::{
-    codec::ClaimRow,
+    codec::{ClaimRow, LeavingRow},
     effect::Outcome,
     fold::State,
     head::Head,
@@ -16,7 +16,7 @@ use crate::{
     store::{Store, StoreError, Table},
     watch::{saga_key, start_key},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 impl<S: Store> Core<S> {
     /// Moves the saga out of everything that is open. What becomes of its lanes is decided with
@@ -32,26 +32,36 @@ impl<S: Store> Core<S> {
         self.txn.delete(Table::Open, saga.as_bytes());
         self.txn.put(Table::Ended, saga.as_bytes(), head)?;
         // With its end, as the process may die before the next batch.
-        let row = KeptRow { position: head.position };
+        let row = LeavingRow { position: head.position, only: None };
         self.txn.put(Table::Leaving, &leaving_key(&head.definition, saga), &row)?;
-        self.leaving.extend(self.leaving_of(head, &state.lanes));
+        self.leaving.extend(self.leaving_of(head, &state.lanes, None));
         Ok(())
     }
 
     /// Those on which it ever held, and those of its key for which its definition says what late
-    /// means, or in which another saga of its key has left something.
+    /// means, or in which something is kept; of these events alone, where it has handed over the
+    /// others.
     pub(super) fn leaving_of(
         &self,
         head: &Head,
         held_on: &BTreeSet<(String, String)>,
+        only: Option<&BTreeSet<String>>,
     ) -> Option<Leaving> {
         let definition = self.registry.get(&head.definition)?;
         let mut lanes: BTreeSet<(String, String)> = held_on.clone();
-        let keeps = |name| self.kept.contains_key(&Lane::of(definition.name, name, &head.key));
-        let of_key = definition.events.iter();
-        let of_key = of_key.filter(|it| it.late != Late::Unclaimed || keeps(it.name));
-        lanes.extend(of_key.map(|it| (it.name.to_owned(), head.key.clone())));
-        Some(Leaving { saga: head.id, lanes: lanes.into_iter().collect() })
+        let keeps =
+            |name: &str| self.kept.contains_key(&Lane::of(definition.name, name, &head.key));
+        let linked = definition.events.iter();
+        let linked = linked.filter(|it| it.late != Late::Unclaimed || keeps(it.name));
+        let former = self.missing.get(definition.name).into_iter().flat_map(|it| &it.events);
+        let former = former.map(|it| it.name.as_str()).filter(|it| keeps(it));
+        let of_key = linked.map(|it| it.name).chain(former);
+        lanes.extend(of_key.map(|it| (it.to_owned(), head.key.clone())));
+        lanes.retain(|it| only.is_none_or(|only| only.contains(&it.0)));
+        let (now, later): (VecDeque<_>, VecDeque<_>) =
+            lanes.into_iter().partition(|it| !self.is_former(definition, &it.0));
+        let later = later.into_iter().map(|it| it.0).collect();
+        Some(Leaving { saga: head.id, lanes: now, later })
     }
 
     /// Hands over the lanes of sagas that have ended, as many as there is room for.
@@ -68,7 +78,7 @@ impl<S: Store> Core<S> {
                 self.hand_over_lane(&head, name, key)?;
             }
             if leaving.lanes.is_empty() {
-                self.has_left(&head)?;
+                self.has_left(&head, leaving.later)?;
             } else {
                 self.leaving.push_front(leaving);
             }
@@ -93,8 +103,15 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    fn has_left(&mut self, head: &Head) -> Result<(), StoreError> {
-        self.txn.take_back(Table::Leaving, &leaving_key(&head.definition, head.id));
+    /// What an older version declared, and the linked one does not, is decided when it is back.
+    fn has_left(&mut self, head: &Head, later: BTreeSet<String>) -> Result<(), StoreError> {
+        let key = leaving_key(&head.definition, head.id);
+        if later.is_empty() {
+            self.txn.take_back(Table::Leaving, &key);
+        } else {
+            let row = LeavingRow { position: head.position, only: Some(later) };
+            self.txn.put(Table::Leaving, &key, &row)?;
+        }
         self.forget_live(Owner::of_head(head))?;
         self.look_at_sweeps(&head.definition);
         Ok(())
@@ -107,15 +124,19 @@ impl<S: Store> Core<S> {
         definition: &Definition,
         routed: &Routed<'_>,
     ) -> Result<Option<Fate>, StoreError> {
-        let Some(claim) = self.txn.get::<ClaimRow>(Table::Claim, &routed.lane.0)? else {
-            return Ok(None);
+        let claim = self.txn.get::<ClaimRow>(Table::Claim, &routed.lane.0)?;
+        let claimed = match claim {
+            Some(claim) => Some(claim.saga),
+            // A start key is used for ever: no saga can hold on a lane of it any more.
+            None => self.started_by(definition.name, &routed.key)?,
         };
+        let Some(saga) = claimed else { return Ok(None) };
         if self.has_owner(definition.name, &routed.lane, &routed.key)? {
             return Ok(None);
         }
-        let head = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes());
-        let Some(head) = self.shown(claim.saga, head)? else {
-            return Ok(Some((Outcome::Unclaimed, Some(claim.saga), None)));
+        let head = self.txn.get::<Head>(Table::Ended, saga.as_bytes());
+        let Some(head) = self.shown(saga, head)? else {
+            return Ok(Some((Outcome::Unclaimed, Some(saga), None)));
         };
         let is_alone = Owner::of_head(&head).is_alone_on(&routed.key);
         if !is_alone && self.oldest_live(definition.name)?.is_some() {
@@ -149,7 +170,8 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// The arm's id depends on the ended saga and the event alone, so it runs once.
+    /// The arm's id depends on the ended saga, the event and the epoch of the store alone, so that it
+    /// runs once; what a restore has lost begins under another id, as any saga.
     fn run_arm(
         &mut self,
         now: Time,
@@ -158,10 +180,17 @@ impl<S: Store> Core<S> {
         routed: &Routed<'_>,
     ) -> Result<Fate, StoreError> {
         let event = routed.event;
-        let saga = SagaId::derived(ended.id, &format!("{}/{}", event.name, event.id));
-        if self.is_known(saga)? {
-            return Ok((Outcome::Late, Some(saga), None));
+        let of = |epoch: u64| match epoch {
+            0 => SagaId::derived(ended.id, &format!("{}/{}", event.name, event.id)),
+            _ => SagaId::derived(ended.id, &format!("{}/{}/{epoch}", event.name, event.id)),
+        };
+        let epoch = self.txn.store().epoch();
+        for saga in (0..=epoch).map(of) {
+            if self.is_known(saga)? {
+                return Ok((Outcome::Late, Some(saga), None));
+            }
         }
+        let saga = of(epoch);
         let Some(definition) = self.registry.get(arm).cloned() else {
             return Ok((Outcome::Unclaimed, Some(ended.id), Some(format!("no arm {arm}"))));
         };

@@ -94,11 +94,21 @@ impl<S: Store> Core<S> {
         if !self.txn.some(Table::Holder, &lane.0, None, 1)?.is_empty() {
             return Ok(true);
         }
-        let start_key = short_hash(&[definition, key]);
-        match self.txn.get::<StartKeyRow>(Table::StartKey, &start_key)? {
-            Some(row) => self.txn.has(Table::Open, row.saga.as_bytes()),
+        match self.started_by(definition, key)? {
+            Some(saga) => self.txn.has(Table::Open, saga.as_bytes()),
             None => Ok(false),
         }
+    }
+
+    /// The saga that has the key as its start key, however it stands.
+    pub(super) fn started_by(
+        &self,
+        definition: &str,
+        key: &str,
+    ) -> Result<Option<SagaId>, StoreError> {
+        let start_key = short_hash(&[definition, key]);
+        let row = self.txn.get::<StartKeyRow>(Table::StartKey, &start_key)?;
+        Ok(row.map(|it| it.saga))
     }
 }
 

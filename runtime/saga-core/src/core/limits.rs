@@ -36,6 +36,10 @@ const STEP_BYTES_MAX: usize = 1_000;
 /// needs more asks in pieces.
 const OPEN_MAX: usize = 2_000;
 
+/// Waits and sleeps of one saga that may be open at once: each has its place in the memory of the
+/// process.
+const HOLDS_MAX: usize = 16_384;
+
 /// What the code may not ask for: it could never come to an end, or never be stored or sent.
 pub(super) fn refused(definition: &Definition, decisions: &[Decision]) -> Option<ReplayError> {
     let refused = |it: &Decision| undeclared(definition, it).or_else(|| too_deep(it));
@@ -47,10 +51,13 @@ pub(super) fn refused(definition: &Definition, decisions: &[Decision]) -> Option
 pub(super) fn too_much_open(state: &State, head_bytes: usize) -> Option<ReplayError> {
     let open = state.calls.len() + state.publishes.len();
     let what = "requests and events that it has open at once";
-    limit(what, open, OPEN_MAX).or_else(|| {
-        let what = "bytes of all that it holds for and has asked";
-        limit(what, head_bytes, HEAD_BYTES_MAX)
-    })
+    let holds = state.waits.len() + state.sleeps.len();
+    limit(what, open, OPEN_MAX)
+        .or_else(|| limit("waits and sleeps that it has open at once", holds, HOLDS_MAX))
+        .or_else(|| {
+            let what = "bytes of all that it holds for and has asked";
+            limit(what, head_bytes, HEAD_BYTES_MAX)
+        })
 }
 
 fn limit(what: impl Into<String>, size: usize, max: usize) -> Option<ReplayError> {

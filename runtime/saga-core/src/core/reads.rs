@@ -85,7 +85,7 @@ impl<S: Store> Core<S> {
     /// The store cannot be read.
     pub fn head(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
         let row = self.head_row(saga)?;
-        let is_whole = row.as_ref().is_none_or(|it| it.unlisted == 0);
+        let is_whole = row.as_ref().is_none_or(|it| it.unlisted + it.unlisted_holds == 0);
         Ok(if is_whole { row } else { self.of_journal(saga, Head::of).or(row) })
     }
 

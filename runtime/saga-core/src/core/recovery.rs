@@ -2,21 +2,16 @@
 //! is the same function of its state as after any turn.
 
 use super::{
-    Core, Limits, Look,
-    reads::saga_of,
-    routes::{KeptRow, lane_of_kept},
-    search::ROWS_AT_ONCE,
-    states::States,
-    turns::Folded,
-    wanted::wanted,
+    Core, Leaving, Limits, looks::Looks, reads::saga_of, routes::lane_of_kept,
+    search::ROWS_AT_ONCE, states::States, turns::Folded, wanted::wanted,
 };
 use crate::{
-    codec::decode,
+    codec::{LeavingRow, decode},
     driver::Driver,
     effect::{Effect, Request, RequestId},
     fold::{OpenWait, Touched, fold},
     head::Head,
-    id::{Lane, Place, Position, SagaId, Time, short_hash},
+    id::{Lane, Path, Place, Position, SagaId, Time, short_hash},
     lanes::Waits,
     saga::{Registry, RegistryError},
     store::{Store, StoreError, Table},
@@ -96,18 +91,19 @@ impl<S: Store> Core<S> {
             kept: BTreeMap::new(),
             missing: BTreeMap::new(),
             room: limits.work_at_once,
-            opened: VecDeque::new(),
+            opened: Looks::default(),
             copying: BTreeMap::new(),
             leaving: VecDeque::new(),
             swept: BTreeSet::new(),
-            sweeping: BTreeSet::new(),
+            sweeping: BTreeMap::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
             owing: BTreeSet::new(),
+            telling: BTreeSet::new(),
             owed: Owed::default(),
             aside: BTreeMap::new(),
             reindexed: 0,
-            withheld: Vec::new(),
+            withheld: VecDeque::new(),
             struck: BTreeMap::new(),
         };
         // Before any author code runs again.
@@ -147,18 +143,18 @@ impl<S: Store> Core<S> {
     /// Hands over the lanes of sagas that ended while their definition was missing, or shortly
     /// before the process did, in the order of their ends: the last one answers for a lane.
     fn find_leaving(&mut self) -> Result<(), StoreError> {
-        let mut left: Vec<(Position, SagaId)> = Vec::new();
+        let mut left: Vec<(Position, SagaId, Option<BTreeSet<String>>)> = Vec::new();
         for name in self.registry.all().map(|it| it.name).collect::<Vec<_>>() {
             self.each_of(Table::Leaving, &short_hash(&[name]), |_, (key, value)| {
-                let KeptRow { position } = decode(&value)?;
-                left.extend(key.get(16..).and_then(saga_of).map(|it| (position, it)));
+                let LeavingRow { position, only } = decode(&value)?;
+                left.extend(key.get(16..).and_then(saga_of).map(|it| (position, it, only)));
                 Ok(())
             })?;
         }
         left.sort_unstable();
         for sagas in left.chunks(ROWS_AT_ONCE) {
-            for (_, saga) in sagas {
-                self.let_leave(*saga)?;
+            for (_, saga, only) in sagas {
+                self.let_leave(*saga, only.as_ref())?;
             }
             self.txn.commit()?;
         }
@@ -166,7 +162,11 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    fn let_leave(&mut self, saga: SagaId) -> Result<(), StoreError> {
+    fn let_leave(
+        &mut self,
+        saga: SagaId,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<(), StoreError> {
         let head = self.txn.get::<Head>(Table::Ended, saga.as_bytes());
         let Some(head) = self.shown(saga, head)? else { return Ok(()) };
         let journal = match self.txn.journal(saga) {
@@ -174,7 +174,9 @@ impl<S: Store> Core<S> {
             Err(err) if err.is_damage() => return Ok(()),
             read => read?,
         };
-        self.leaving.extend(self.leaving_of(&head, &fold(&journal).lanes));
+        let leaving = self.leaving_of(&head, &fold(&journal).lanes, only);
+        let is_as_before = |it: &Leaving| it.lanes.is_empty() && Some(&it.later) == only;
+        self.leaving.extend(leaving.filter(|it| !is_as_before(it)));
         self.room = usize::MAX;
         self.hand_over_lanes()
     }
@@ -186,8 +188,8 @@ impl<S: Store> Core<S> {
             None => Ok(()),
         })?;
         // The oldest wait takes an event.
-        looks.sort_by_key(|it| it.0);
-        self.opened.extend(looks.into_iter().map(|it| it.1));
+        looks.sort();
+        looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step, 0));
         Ok(())
     }
 
@@ -195,17 +197,24 @@ impl<S: Store> Core<S> {
         &mut self,
         saga: SagaId,
         value: &[u8],
-        looks: &mut Vec<(Place, Look)>,
+        looks: &mut Vec<(Place, SagaId, Path)>,
     ) -> Result<(), StoreError> {
-        let head = self.head_at_start(saga, value)?;
+        let mut head = self.head_at_start(saga, value)?;
+        if 0 < head.unlisted_holds
+            && let Some(whole) = self.of_journal(saga, Head::of)
+        {
+            (head.waits, head.timers) = (whole.waits, whole.timers);
+        }
+        if head.telling {
+            self.telling.insert(saga);
+        }
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
         }
         self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
         for wait in head.waits.iter().filter(|it| it.ask.is_none()) {
             if self.keeps_for(&head.definition, wait) {
-                let (saga, step) = (head.id, wait.step.clone());
-                looks.push((wait.opened, Look { saga, step, behind: 0 }));
+                looks.push((wait.opened, head.id, wait.step.clone()));
             }
         }
         if head.owes {
@@ -265,15 +274,42 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// What a start took for too old, by a clock that was ahead, is asked for after all.
+    /// What became too old to be asked for while the saga was paused is not sent even once: it is
+    /// for a person with the ticks that follow.
+    pub(super) fn withhold(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        let Some(state) = self.state(saga)? else { return Ok(()) };
+        let over: BTreeSet<RequestId> = wanted(state, &Touched::All)
+            .into_iter()
+            .filter_map(|it| match it {
+                Effect::Send(it) => Some(it.id),
+                _ => None,
+            })
+            .filter(|id| state.due(&id.step, now).is_some_and(|it| it.ends_asking()))
+            .collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.sends.retain(|it| !over.contains(it));
+        self.effects.retain(|it| !matches!(it, Effect::Send(it) if over.contains(&it.id)));
+        self.withheld.extend(over);
+        Ok(())
+    }
+
+    /// What was taken for too old, by a clock that was ahead, is asked for after all. Journals are
+    /// read for that, so as many are looked at as there is room for, in turn.
     pub(super) fn send_withheld(&mut self, now: Time) -> Result<(), StoreError> {
-        for id in std::mem::take(&mut self.withheld) {
+        for _ in 0..self.withheld.len() {
+            if self.room == 0 {
+                break;
+            }
+            let Some(id) = self.withheld.pop_front() else { break };
+            self.weigh_turn(id.saga)?;
             let Some(state) = self.state(id.saga)? else { continue };
             let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);
             let of_step = wanted(state, &Touched::steps([id.step.clone()]));
             let Some(effect) = of_step.into_iter().find(is_it) else { continue };
             if state.due(&id.step, now).is_some_and(|it| it.ends_asking()) {
-                self.withheld.push(id);
+                self.withheld.push_back(id);
                 continue;
             }
             self.sends.insert(id);

@@ -30,7 +30,7 @@ impl<S: Store> Core<S> {
         let (definition, key) = (start.definition.as_str(), key.to_owned());
         let lane = Lane::of(definition, name, &key);
         let routed = Routed::of(*position, &event, key, lane);
-        self.look_again(&lane);
+        self.look_again(&routed);
         let fate = self.keep(&routed)?;
         self.rule(definition, &event, fate)
     }

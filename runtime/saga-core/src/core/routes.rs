@@ -1,6 +1,6 @@
 //! Who gets an event. A lane is (definition, name, key), first in, first out by arrival.
 
-use super::{Core, KEY_BYTES_MAX, KeptLane, Look, events::identity_key, turns::hex};
+use super::{Core, KEY_BYTES_MAX, KeptLane, events::identity_key, turns::hex};
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
@@ -122,11 +122,17 @@ impl<S: Store> Core<S> {
         let is_kept = declared.route == Route::Oldest && !declared.starts;
         if is_kept && self.is_looked_at(&routed.lane) {
             // Those that came before it go first.
-            self.look_again(&routed.lane);
-            return self.keep_unless_full(&routed);
+            let fate = self.keep_unless_full(&routed)?;
+            if fate.0 == Outcome::Kept {
+                self.look_again(&routed);
+            }
+            return Ok(fate);
         }
         if let Some(first) = self.give(now, definition.name, &routed, declared.route)? {
             return Ok((Outcome::Consumed, Some(first), None));
+        }
+        if let Some(aside) = self.held_aside(&routed, (Position::MAX, 0)) {
+            return self.keep_aside(&routed, declared.route, aside);
         }
         if declared.starts {
             return self.start_by_event(now, definition, &routed);
@@ -142,12 +148,9 @@ impl<S: Store> Core<S> {
 
     /// Whether a wait has not looked at all that the lane keeps.
     pub(super) fn is_looked_at(&self, lane: &Lane) -> bool {
-        let is_looking = |it: &WaitRef| {
-            self.opened.iter().any(|look| look.saga == it.saga && look.step == it.step)
-        };
         !self.opened.is_empty()
             && self.kept.contains_key(lane)
-            && self.waits.of(lane).any(is_looking)
+            && self.waits.of(lane).any(|it| self.opened.has(it.saga, &it.step))
     }
 
     /// Gives an event to whoever holds for it, and says who was the first. A saga that is set aside
@@ -186,6 +189,31 @@ impl<S: Store> Core<S> {
         let may_take = |it: &WaitRef| !it.asks && !self.aside.contains_key(&it.saga);
         let next = self.waits.next(&routed.lane, behind, || routed.tree(), may_take);
         next.map(|(place, wait)| (place, wait.clone()))
+    }
+
+    /// A saga that is set aside and would take the event, by a wait that was opened before this
+    /// place.
+    pub(super) fn held_aside(&self, routed: &Routed<'_>, until: Place) -> Option<SagaId> {
+        if self.aside.is_empty() {
+            return None; // Nearly always.
+        }
+        let is_aside = |it: &WaitRef| !it.asks && self.aside.contains_key(&it.saga);
+        let next = self.waits.next(&routed.lane, (0, 0), || routed.tree(), is_aside);
+        next.filter(|it| it.0 < until).map(|it| it.1.saga)
+    }
+
+    /// What is meant for a saga that is set aside is kept for it: in its lane, or, where all who
+    /// hold get a copy, as one that it has not got.
+    fn keep_aside(
+        &mut self,
+        routed: &Routed<'_>,
+        route: Route,
+        aside: SagaId,
+    ) -> Result<Fate, StoreError> {
+        match route {
+            Route::Each => Ok((Outcome::Kept, Some(aside), None)),
+            Route::Oldest => self.keep_unless_full(routed),
+        }
     }
 
     /// A start key is unique for each definition as long as its row lives.
@@ -294,7 +322,7 @@ impl<S: Store> Core<S> {
     /// no room left.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some(Look { saga, step, behind }) = self.opened.pop_front()
+            && let Some((saga, step, behind)) = self.opened.next()
         {
             let Some(state) = self.state(saga)? else { continue };
             let wait = state.waits.iter().find(|it| it.step == step).cloned();
@@ -304,7 +332,7 @@ impl<S: Store> Core<S> {
                 Kept::Taken(lane, position) => {
                     self.hand_over(now, saga, &definition, &step, lane, position)?;
                 }
-                Kept::Behind(behind) => self.opened.push_front(Look { saga, step, behind }),
+                Kept::Behind(behind) => self.opened.put_back(saga, step, behind),
                 Kept::Nothing => (),
             }
         }
@@ -382,11 +410,14 @@ impl<S: Store> Core<S> {
         Ok(next)
     }
 
-    /// Whoever holds on the lane looks at all that it keeps.
-    pub(super) fn look_again(&mut self, lane: &Lane) {
-        let holding = self.waits.of(lane).filter(|it| !it.asks);
-        let look = |it: &WaitRef| Look { saga: it.saga, step: it.step.clone(), behind: 0 };
-        self.opened.extend(holding.map(look));
+    /// Whoever holds for a kept event looks at what stands in its lane from there on.
+    pub(super) fn look_again(&mut self, routed: &Routed<'_>) {
+        let before = routed.position.saturating_sub(1);
+        let mut place = (0, 0);
+        while let Some((opened, wait)) = self.next_taker(routed, place) {
+            place = opened;
+            self.opened.look(wait.saga, &wait.step, before);
+        }
     }
 
     /// Writes what became of an event for a definition.

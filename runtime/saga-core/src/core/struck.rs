@@ -170,12 +170,37 @@ impl<S: Store> Core<S> {
         event: &EventRecord,
         read: impl FnOnce() -> Result<(), String>,
     ) -> Result<Result<(), String>, StoreError> {
-        let running = reading(definition, event);
-        if let Some(err) = self.quarantined(&running) {
+        self.watched(&reading(definition, event), read)
+    }
+
+    /// The same for an input that a person, or a program, hands over.
+    pub(super) fn reading_by_hand(
+        &mut self,
+        definition: &Definition,
+        key: Option<&str>,
+        read: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Result<(), String>, StoreError> {
+        let running = Running {
+            culprit: Culprit::Start,
+            saga: None,
+            definition: Cow::Borrowed(definition.name),
+            key: Cow::Borrowed(key.unwrap_or_default()),
+            seq: 0,
+            step: Cow::Borrowed(""),
+        };
+        self.watched(&running, read)
+    }
+
+    fn watched(
+        &mut self,
+        running: &Running<'_>,
+        read: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Result<(), String>, StoreError> {
+        if let Some(err) = self.quarantined(running) {
             return Ok(Err(err.to_string()));
         }
-        let res = self.driver.watched(&running, read);
-        self.came_back(&running)?;
+        let res = self.driver.watched(running, read);
+        self.came_back(running)?;
         Ok(res)
     }
 }

@@ -5,11 +5,10 @@
 
 use super::{Core, routes::Routed};
 use crate::{
-    codec::{ClaimRow, EventRecord, NoteRecord, SweepRow, decode},
-    effect::{Outcome, Verdict},
+    codec::{ClaimRow, EventRecord, SweepRow, decode},
     head::Head,
     id::{Lane, Position, Time, short_hash},
-    saga::{Definition, Route},
+    saga::Definition,
     store::{Kind, Store, StoreError, Table},
 };
 
@@ -36,7 +35,7 @@ impl<S: Store> Core<S> {
     /// One of the definition's sagas has ended, and lanes may have waited for that.
     pub(super) fn look_at_sweeps(&mut self, definition: &str) {
         if self.swept.contains(definition) {
-            self.sweeping.insert(definition.to_owned());
+            self.sweeping.insert(definition.to_owned(), Vec::new());
         }
     }
 
@@ -45,7 +44,7 @@ impl<S: Store> Core<S> {
         for name in self.registry.all().map(|it| it.name).collect::<Vec<_>>() {
             if !self.txn.some(Table::Sweep, &short_hash(&[name]), None, 1)?.is_empty() {
                 self.swept.insert(name.to_owned());
-                self.sweeping.insert(name.to_owned());
+                self.sweeping.insert(name.to_owned(), Vec::new());
             }
         }
         Ok(())
@@ -54,37 +53,47 @@ impl<S: Store> Core<S> {
     /// Sweeps the lanes that may be swept, as many as there is room for.
     pub(super) fn sweep(&mut self, now: Time) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some(name) = self.sweeping.first().cloned()
+            && let Some((name, beyond)) = self.sweeping.pop_first()
         {
-            let definition = self.registry.get(&name).cloned();
-            let is_done = match definition {
-                Some(definition) => self.sweep_next(now, &definition)?,
-                None => true,
-            };
-            if is_done {
-                self.sweeping.remove(&name);
+            let Some(definition) = self.registry.get(&name).cloned() else { continue };
+            if let Some(beyond) = self.sweep_next(now, &definition, beyond)? {
+                // To sweep may have made it possible for others, which come first.
+                self.sweeping.entry(name).or_insert(beyond);
             }
         }
         Ok(())
     }
 
-    /// Sweeps one lane of the definition. True when none is left that may be swept.
-    fn sweep_next(&mut self, now: Time, definition: &Definition) -> Result<bool, StoreError> {
+    /// Sweeps one lane of the definition, the first behind this row, and says behind which row to
+    /// go on. Nothing when none is left that may be swept.
+    fn sweep_next(
+        &mut self,
+        now: Time,
+        definition: &Definition,
+        beyond: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let prefix = short_hash(&[definition.name]);
-        let Some((key, value)) = self.txn.some(Table::Sweep, &prefix, None, 1)?.pop() else {
-            self.swept.remove(definition.name);
-            return Ok(true);
+        let behind = Some(&beyond[..]).filter(|it| !it.is_empty());
+        let Some((key, value)) = self.txn.some(Table::Sweep, &prefix, behind, 1)?.pop() else {
+            if behind.is_none() {
+                self.swept.remove(definition.name);
+            }
+            return Ok(None);
         };
-        let behind = behind_of(&key);
-        if self.oldest_live(definition.name)?.is_some_and(|oldest| oldest <= behind) {
-            return Ok(true);
+        let oldest = self.oldest_live(definition.name)?;
+        if oldest.is_some_and(|oldest| oldest <= behind_of(&key)) {
+            return Ok(None);
         }
         self.room -= 1;
         let row: SweepRow = decode(&value)?;
+        if self.is_former(definition, &row.name) {
+            // What late means is decided when its declaration is back.
+            return Ok(Some(key));
+        }
         if self.sweep_lane(now, definition, &row)? {
             self.txn.delete(Table::Sweep, &key);
         }
-        Ok(false)
+        Ok(Some(beyond))
     }
 
     /// True when the lane keeps nothing more that is to be swept.
@@ -126,15 +135,6 @@ impl<S: Store> Core<S> {
             return Ok(());
         };
         let routed = Routed::of(position, &event, row.key.clone(), lane);
-        let is_copied = definition.declared(&row.name).is_some_and(|it| it.route == Route::Each);
-        if is_copied {
-            // It was given back while nobody knew that it was a copy: others have theirs.
-            let (name, saga) = (Some(definition.name.to_owned()), Some(ended.id));
-            let outcome = Outcome::Consumed;
-            let verdict = Verdict { definition: name, outcome, saga, detail: None };
-            self.txn.put_record(Kind::Note, &NoteRecord::Ruled { event: position, verdict })?;
-            return self.rule(definition.name, &event, (outcome, saga, None));
-        }
         let fate = self.late(now, event.at, definition, ended, &routed)?;
         self.rule(definition.name, &event, fate)
     }

@@ -1,7 +1,7 @@
 //! From a fact to an entry of the journal, and to everything that follows from it.
 
 use super::{
-    Core, ENTRIES_OF_ONE, Look,
+    Core, ENTRIES_OF_ONE,
     changes::gone,
     decide::decided_of,
     holders::Owner,
@@ -266,8 +266,38 @@ impl<S: Store> Core<S> {
         self.follow((&before, &after), state, &head, row)
     }
 
-    /// Applies the facts that were held, one turn each, in order, until one cannot be applied.
-    pub(super) fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+    /// Goes on with those whose code has not been shown all that was held.
+    pub(super) fn tell_on(&mut self, now: Time) -> Result<(), StoreError> {
+        while 0 < self.room
+            && let Some(saga) = self.telling.first().copied()
+        {
+            match self.state(saga)?.is_some_and(State::is_being_told) {
+                true => self.tell(now, saga)?,
+                // It was paused, or has ended.
+                false => _ = self.telling.remove(&saga),
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the code of a saga what was held, as much as there is room for.
+    pub(super) fn tell(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        self.room = self.room.saturating_sub(1);
+        match self.apply_held(now, saga) {
+            Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
+            applied => applied?,
+        }
+        if self.state(saga)?.is_some_and(State::is_being_told) {
+            self.telling.insert(saga);
+        } else {
+            self.telling.remove(&saga);
+        }
+        Ok(())
+    }
+
+    /// Applies the facts that were held, one turn each, in order, until one cannot be applied or
+    /// there is no room left.
+    fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         /// What may be decided before it is weighed again what is open: that folds the journal.
         const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
         self.give_out(now, saga)?;
@@ -302,7 +332,8 @@ impl<S: Store> Core<S> {
                 }
             };
             entry.position = self.txn.next();
-            if UNWEIGHED_BYTES_MAX < unweighed || state.held.last() == Some(seq) {
+            let is_last = self.room == 0 || state.held.last() == Some(seq);
+            if UNWEIGHED_BYTES_MAX < unweighed || is_last {
                 unweighed = 0;
                 self.weigh(saga, &mut journal, at)?;
             }
@@ -315,9 +346,10 @@ impl<S: Store> Core<S> {
                 self.give_back(&start, &journal, &entry.fact)?;
             }
             let is_stuck = matches!(entry.turn, Turn::Held(_));
-            if is_stuck {
+            if is_stuck || is_last {
                 break;
             }
+            self.room -= 1;
         }
         let state = fold(&journal);
         let (Some(head), row) = row_of(&state, self.txn.next() - 1)? else { return Ok(()) };
@@ -332,17 +364,6 @@ impl<S: Store> Core<S> {
         if let (Some(err), Some(entry)) = (too_much_open(&state, row.len()), journal.get_mut(at)) {
             entry.turn = stuck(&err);
             self.driver.forget(saga);
-        }
-        Ok(())
-    }
-
-    /// What became too old to be asked for while the saga was paused is for a person: it is not
-    /// sent even once.
-    pub(super) fn exhaust(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
-        while let Some(fact) = self.state(saga)?.and_then(|it| it.exhausted_at(now)) {
-            if !self.offer(now, saga, fact)? {
-                break;
-            }
         }
         Ok(())
     }
@@ -396,8 +417,7 @@ impl<S: Store> Core<S> {
         for wait in gone(&after.waits, &before.waits, place) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
-                let (saga, step) = (head.id, wait.step.clone());
-                self.opened.push_back(Look { saga, step, behind: 0 });
+                self.opened.look(head.id, &wait.step, 0);
             }
         }
     }

@@ -52,6 +52,7 @@ impl<S: Store> Core<S> {
                 key: None,
                 is_decision: false,
                 is_copied: false,
+                starts: None,
                 former_since: None,
             };
             let (key, events) = (short_hash(&[&definition]), names.into_iter().map(event));

@@ -312,6 +312,12 @@ impl State {
             && self.closing.is_empty()
     }
 
+    /// Whether its code is to be shown what was held: nothing holds that up any more.
+    pub(crate) fn is_being_told(&self) -> bool {
+        let may_go_on = !self.paused && self.stuck.is_none() && self.end.is_none();
+        may_go_on && !self.held.is_empty()
+    }
+
     /// The arms that settle.
     pub(super) fn settling(&self) -> BTreeSet<&str> {
         self.closing.iter().map(|it| it.scope.as_str()).collect()

@@ -42,13 +42,6 @@ impl State {
         calls.chain(undos).chain(publishes).collect()
     }
 
-    /// The first request that is too old at this time to be sent again.
-    pub(crate) fn exhausted_at(&self, now: Time) -> Option<Fact> {
-        let owed = self.owed.iter().filter(|it| it.is_asked).map(|it| &it.step);
-        let mut facts = self.calls.keys().chain(owed).filter_map(|step| self.due(step, now));
-        facts.find(Fact::ends_asking)
-    }
-
     /// The fact that the timer of this step makes at this time, if it is due.
     pub fn due(&self, step: &Path, now: Time) -> Option<Fact> {
         let is_due = |due: Option<Time>| due.is_some_and(|it| it <= now);

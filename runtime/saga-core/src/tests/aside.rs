@@ -346,7 +346,11 @@ mod shared_names {
         let told = rig.event("pay.completed", paid());
         let rig = over::<TwoParts>(mended(rig.core.store().clone(), old));
         let status = rig.core.head(bad).unwrap().unwrap().status;
-        assert_eq!((told, status), (Outcome::Kept, Status::Completed), "the money was meant for it");
+        assert_eq!(
+            (told, status),
+            (Outcome::Kept, Status::Completed),
+            "the money was meant for it"
+        );
     }
 
     #[test]

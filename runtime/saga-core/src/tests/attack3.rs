@@ -181,7 +181,12 @@ fn what_a_lane_keeps_is_not_told_to_be_consumed_by_a_saga_that_never_saw_it() {
         .events()
         .iter()
         .filter(|it| it.event.name == "pay.completed")
-        .flat_map(|it| it.identity.iter().flat_map(|it| it.verdicts.iter().map(|it| it.outcome)).collect::<Vec<_>>())
+        .flat_map(|it| {
+            it.identity
+                .iter()
+                .flat_map(|it| it.verdicts.iter().map(|it| it.outcome))
+                .collect::<Vec<_>>()
+        })
         .collect();
     assert!(!verdicts.contains(&Outcome::Consumed), "{verdicts:?}: by a saga that never saw it");
 }

@@ -222,10 +222,7 @@ fn a_start_reads_one_journal_for_each_saga_that_owes_something_and_no_other() {
 
 mod side_by_side {
     use super::*;
-    use crate::{
-        input::Arrival,
-        tests::fixtures::Tracked,
-    };
+    use crate::{input::Arrival, tests::fixtures::Tracked};
 
     calls!(HoldsForMany(ctx, keys) {
         let waits = (0..keys).map(|it| ctx.when::<Tracked>(it.to_string()).forever());

@@ -321,8 +321,7 @@ mod inputs_by_hand {
         registry.register::<Reads>(&()).unwrap();
         let store = MemoryStore::new(Uuid::from_u128(7));
         let (limits, watch) = (Limits::default(), Box::new(Eyes));
-        let mut core =
-            Core::open_watched(store, registry, limits, Time(9), watch, None).unwrap();
+        let mut core = Core::open_watched(store, registry, limits, Time(9), watch, None).unwrap();
         let (definition, key) = ("Reads".to_owned(), Some("k".to_owned()));
         let input = Payload::of(&serde_json::Value::Null).unwrap();
         let command = Command::Start { definition, key, input };

@@ -221,3 +221,38 @@ async fn the_event_stream_is_created_as_asked_and_extended_by_a_prefix() {
     let error = apply_stream(&jetstream, &other).await.expect_err("cannot be changed");
     assert!(matches!(error, NatsError::Stream { .. }), "{error}");
 }
+
+/// Attack, ADR 15: a word is about one taking over. Given once, it must not let the same store take
+/// the place of the same other one again, years later and by mistake.
+#[tokio::test]
+async fn a_word_that_was_used_does_not_let_a_wrong_store_in_again() {
+    use chassis::{
+        claim::{Claim, ClaimError, take_over},
+        db::{Db, DbOptions, WriteBatch},
+    };
+    let server = Server::start();
+    let connected = connect(&server.config("admin", "pw")).await;
+    let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another")];
+    let open = |dir: &TempDir| {
+        let db = Db::open(dir.path(), DbOptions::default()).expect("it opens");
+        db.commit(WriteBatch::new(), db.position() + 1).expect("it commits");
+        db
+    };
+    let [a, b] = [open(&dirs[0]), open(&dirs[1])];
+    let starts = |db: &Db| {
+        let claim = Claim::new(connected.nats.clone(), db.clone(), "fermata");
+        let mut claim = claim.making_the_stream(1);
+        async move { claim.settle().await }
+    };
+    starts(&a).await.expect("the first one");
+    assert!(matches!(starts(&b).await, Err(ClaimError::Another(_))), "a wrong directory");
+    // The disk of a seems to be lost.
+    take_over(dirs[1].path(), a.instance(), "the disk is lost").expect("it is said");
+    starts(&b).await.expect("as told");
+    // It is found, and goes on in the place of b, which an operator says.
+    take_over(dirs[0].path(), b.instance(), "it was found").expect("it is said");
+    starts(&a).await.expect("as told");
+    // Somebody starts the other one by mistake.
+    let again = starts(&b).await;
+    assert!(matches!(again, Err(ClaimError::Another(_))), "{again:?}: nobody has said so");
+}

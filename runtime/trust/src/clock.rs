@@ -380,4 +380,27 @@ mod tests {
             assert!(guard.believed() <= NOON + 300_000, "{ahead}: {}", guard.believed() - NOON);
         }
     }
+
+    /// Attack: a machine wakes without the time, its process dies once before the time is told.
+    #[test]
+    fn a_machine_that_wakes_without_the_time_believes_what_it_is_told_also_when_a_process_died() {
+        let left = Left {
+            believed: NOON,
+            wall: NOON,
+            since_boot: 9,
+            boot: "a".to_owned(),
+            suspect: false,
+        };
+        let guard = Guard::begin(Some(&left), "b", Reading { wall: 0, since_boot: 1_000 });
+        assert_eq!(guard.doubt(), Some(Doubt::Behind));
+        let again = Reading { wall: 10_000, since_boot: 11_000 };
+        let mut guard = Guard::begin(Some(&guard.left("b")), "b", again);
+        assert!(guard.doubt().is_some());
+        // It was off for two days, as the time says that it is told now.
+        let off = NOON + 2 * DAY as u64;
+        for s in 12..=300 {
+            guard.look(Reading { wall: off + s * 1_000, since_boot: s * 1_000 });
+        }
+        assert_eq!(guard.doubt(), None, "as if no process had died: it is plausible for minutes");
+    }
 }

@@ -415,3 +415,55 @@ fn a_tick_after_a_long_outage_looks_at_no_more_sagas_than_other_inputs() {
     let journals = rig.most_journals;
     assert!(journals <= INPUT_JOURNALS_MAX, "{journals} journals read by one tick, of 600 sagas");
 }
+
+mod caught_up {
+    use super::*;
+
+    /// Takes every copy, for ever.
+    struct Listens;
+    impl Saga for Listens {
+        const NAME: &'static str = "Listens";
+        type Input = ();
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().each()])
+        }
+        async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
+            loop {
+                ctx.when::<Paid>("all").forever().await?;
+            }
+        }
+    }
+
+    /// Attack: who gets a copy late gets all that came since as well, however many those are: one
+    /// piece of work makes as many turns as there are sagas in a piece, times the events of a flood.
+    #[test]
+    fn a_piece_of_copying_makes_no_more_turns_when_there_are_more_events_to_copy() {
+        let most = |events: u32| {
+            let mut registry = Registry::new("test");
+            registry.register::<Listens>(&()).unwrap();
+            let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+            let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
+            let (asked, most) = (Vec::new(), (0, 0));
+            let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+            (0..150).for_each(|_| rig.start("Listens", json!(null)));
+            let mut turns = 0;
+            let mut counted = |rig: &mut Rig, act: &mut dyn FnMut(&mut Rig)| {
+                let before = rig.core.store().position();
+                act(rig);
+                turns = turns.max(rig.core.store().position() - before);
+            };
+            for it in 0..events {
+                counted(&mut rig, &mut |rig| rig.pay(&format!("e{it}"), "s"));
+            }
+            while rig.core.has_more() {
+                counted(&mut rig, &mut |rig| rig.input(Input::GoOn));
+            }
+            turns
+        };
+        let (few, many) = (most(10), most(40));
+        eprintln!("{few} and {many} turns");
+        assert!(many <= 2 * WORK_AT_ONCE as u64, "{few} and {many} turns by one input");
+    }
+}

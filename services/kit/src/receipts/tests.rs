@@ -205,3 +205,24 @@ fn an_event_that_cannot_be_read_is_forgotten_with_the_one_behind_it() {
     };
     assert_eq!((left(6), left(8)), (3, 0));
 }
+
+/// Attack: positions of two epochs lie on two branches of the log. A copy that is younger by its
+/// position, and was made before the epoch began, holds nothing of that epoch.
+#[test]
+fn what_an_epoch_receipted_is_owed_again_when_a_copy_of_before_it_is_restored() {
+    let it = Outbox::with(3);
+    let first = run(A, 1, 0);
+    it.hears(&first.receipt(10, &["e1"]));
+    // Backups of the first epoch: one at position 15, a later one at 30.
+    it.hears(&first.receipt(30, &["e2"]));
+    // The earlier one is restored, and goes on for a while.
+    let second = Run { epoch: 1, ..run(A, 2, 15) };
+    it.hears(&second.notice());
+    assert_eq!(it.owed(), [2, 3]);
+    it.hears(&second.receipt(20, &["e2", "e3"]));
+    assert_eq!(it.owed(), [] as [u64; 0]);
+    // Then somebody finds the later one, and restores that. It has never heard of e3.
+    let third = Run { epoch: 2, ..run(A, 3, 30) };
+    it.hears(&third.notice());
+    assert!(it.owed().contains(&3), "{:?} owed: e3 is in no store any more", it.owed());
+}

@@ -112,6 +112,25 @@ impl Driver {
         })
     }
 
+    /// Waits of the saga that took an event at which its code has not looked; nothing is known of
+    /// one that is not in memory.
+    pub(crate) fn unseen(&self, saga: SagaId) -> Option<Vec<Path>> {
+        self.cached.get(&saga).map(|it| it.live.unseen())
+    }
+
+    /// The same, of any saga.
+    ///
+    /// # Errors
+    /// The code cannot say it.
+    pub(crate) fn unseen_in(
+        &mut self,
+        running: &Running<'_>,
+        code: Code,
+        journal: &[Entry],
+    ) -> Result<Vec<Path>, ReplayError> {
+        self.watched(running, || Live::replay(code, journal).map(|it| it.unseen()))
+    }
+
     /// The journal of a cached saga has grown.
     pub(crate) fn grew(&mut self, saga: SagaId, bytes: usize) {
         if let Some(cached) = self.cached.get_mut(&saga) {

@@ -106,6 +106,13 @@ impl Engine {
         reads(body).err()
     }
 
+    /// Waits that took an event at which the code has not looked.
+    pub(crate) fn unseen(&self) -> Vec<Path> {
+        let inner = self.0.borrow();
+        let is_event = |it: &Outcome| matches!(it, Outcome::Received { .. });
+        inner.outcomes.iter().filter(|it| is_event(it.1)).map(|it| it.0.clone()).collect()
+    }
+
     /// Takes a fact that the code does not see.
     pub(crate) fn learn(&self, at: Time, fact: &Fact) {
         self.0.borrow_mut().state.learn(at, fact);

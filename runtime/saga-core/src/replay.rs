@@ -4,7 +4,7 @@ use crate::{
     ctx::Ctx,
     engine::Engine,
     fold::State,
-    id::Time,
+    id::{Path, Time},
     journal::{Decision, Ends, Entry, Fact, Start, Turn},
     message::Request,
     payload::Payload,
@@ -197,6 +197,11 @@ impl Live {
     /// Whether there is a future whose drop would run author code.
     pub(crate) fn has_code(&self) -> bool {
         self.run.is_some()
+    }
+
+    /// Waits that took an event at which the code has not looked.
+    pub(crate) fn unseen(&self) -> Vec<Path> {
+        self.ctx.0.unseen()
     }
 
     /// The state that it keeps beside the future.

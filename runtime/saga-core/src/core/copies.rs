@@ -163,6 +163,8 @@ impl<S: Store> Core<S> {
                 let event = self.txn.record::<EventRecord>(Kind::Event, position)?;
                 let Some(event) = event else { break };
                 let routed = Routed::of(position, &event, key, lane);
+                // All that one saga has not got goes on at once; others wait for that.
+                self.room = self.room.saturating_sub(1);
                 if !self.settle(now, saga, received(&routed, wait.step))? {
                     break;
                 }

@@ -48,7 +48,7 @@ pub(super) fn refused(definition: &Definition, decisions: &[Decision]) -> Option
 }
 
 /// What has become too much with a turn: the head is one row, and is written with each turn.
-pub(super) fn too_much_open(state: &State, head_bytes: usize) -> Option<ReplayError> {
+pub(super) fn too_much_open(state: &State, row_bytes: usize) -> Option<ReplayError> {
     let open = state.calls.len() + state.publishes.len();
     let what = "requests and events that it has open at once";
     let holds = state.waits.len() + state.sleeps.len();
@@ -56,7 +56,7 @@ pub(super) fn too_much_open(state: &State, head_bytes: usize) -> Option<ReplayEr
         .or_else(|| limit("waits and sleeps that it has open at once", holds, HOLDS_MAX))
         .or_else(|| {
             let what = "bytes of all that it holds for and has asked";
-            limit(what, head_bytes, HEAD_BYTES_MAX)
+            limit(what, row_bytes.max(state.holds_bytes()), HEAD_BYTES_MAX)
         })
 }
 

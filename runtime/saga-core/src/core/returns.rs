@@ -1,6 +1,6 @@
 //! Events that a saga has taken, but that its code never sees, go back to their lanes.
 
-use super::{Core, routes::Routed};
+use super::{Core, routes::Routed, turns::running};
 use crate::{
     codec::EventRecord,
     id::{Lane, Path, SagaId},
@@ -33,6 +33,38 @@ impl<S: Store> Core<S> {
         self.look_again(&routed);
         let fate = self.keep(&routed)?;
         self.rule(definition, &event, fate)
+    }
+
+    /// The events that a saga's waits took, and at which its code had not looked when it ended. Of
+    /// code that cannot be run nobody knows at what it has looked: nothing goes back.
+    pub(super) fn give_back_unseen(&mut self, saga: SagaId) -> Result<(), StoreError> {
+        let known = self.driver.unseen(saga);
+        if known.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(()); // Nearly always.
+        }
+        let journal = self.txn.journal(saga)?;
+        let took = journal.iter().any(|it| matches!(it.fact, Fact::Received { .. }));
+        let Some(start) = journal.first().and_then(Entry::start).filter(|_| took) else {
+            return Ok(());
+        };
+        let linked = self.registry.get(&start.definition);
+        let Some(definition) = linked.filter(|it| it.version == start.version) else {
+            return Ok(());
+        };
+        let (code, seq) = (definition.code, u32::try_from(journal.len()).unwrap_or(u32::MAX));
+        let Some(last) = journal.last() else { return Ok(()) };
+        let running = running(start, seq, &last.fact);
+        let unseen = match known {
+            Some(known) => known,
+            None if self.quarantined(&running).is_some() => return Ok(()),
+            None => self.driver.unseen_in(&running, code, &journal).unwrap_or_default(),
+        };
+        for entry in &journal {
+            if unseen.iter().any(|it| entry.fact.settles() == Some(it)) {
+                self.give_back(start, &journal, &entry.fact)?;
+            }
+        }
+        Ok(())
     }
 
     /// The facts that a saga's code will never see: its events go back to their lanes.

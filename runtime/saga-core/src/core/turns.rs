@@ -14,7 +14,7 @@ use crate::{
     codec::{StartKeyRow, encode, encoded_bytes},
     driver::Job,
     effect::{Effect, Note, Request},
-    fold::{OpenWait, State, Touched, fold},
+    fold::{End, OpenWait, State, Touched, fold},
     head::Head,
     id::{Path, Position, SagaId, Time, short_hash},
     journal::{Entry, Fact, Hold, Start, Turn},
@@ -229,6 +229,7 @@ impl<S: Store> Core<S> {
         let touched = Touched::by(&entry, &state);
         let before = Facets::of(&state, stands, &touched);
         let (seq, had_held) = (state.entries, !state.held.is_empty());
+        let had_ended = state.end.is_some();
         let reached: BTreeSet<(String, String)> = entry
             .lanes()
             .map(|(name, key)| (name.to_owned(), key.to_owned()))
@@ -257,6 +258,9 @@ impl<S: Store> Core<S> {
         }
         if had_held && state.held.is_empty() {
             self.give_back_held(saga)?;
+        }
+        if !had_ended && matches!(state.end, Some(End::Completed(_) | End::Aborted(..))) {
+            self.give_back_unseen(saga)?;
         }
         if state.end.is_some() {
             self.driver.forget(saga);

@@ -312,6 +312,19 @@ impl State {
             && self.closing.is_empty()
     }
 
+    /// About what its waits and sleeps come to in its whole head.
+    pub(crate) fn holds_bytes(&self) -> usize {
+        /// Names of fields, times and numbers.
+        const FIELDS_BYTES: usize = 180;
+        let of_wait = |it: &OpenWait| {
+            let events: usize = it.events.iter().map(|it| it.len() + 3).sum();
+            let tests = it.filter.0.iter().map(|it| it.pointer.len() + it.value.text().len() + 40);
+            let asked = it.ask.as_ref().map_or(0, |it| it.facts.text().len());
+            FIELDS_BYTES + events + it.key.len() + tests.sum::<usize>() + asked
+        };
+        self.waits.iter().map(of_wait).sum::<usize>() + FIELDS_BYTES * self.sleeps.len()
+    }
+
     /// Whether its code is to be shown what was held: nothing holds that up any more.
     pub(crate) fn is_being_told(&self) -> bool {
         let may_go_on = !self.paused && self.stuck.is_none() && self.end.is_none();

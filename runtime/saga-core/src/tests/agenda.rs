@@ -298,7 +298,7 @@ impl Saga for Filters {
     }
 }
 
-/// Attack: while a wait looks at its lane, each event that comes has *all* waits of the lane look
+/// While a wait looks at its lane, each event that comes has *all* waits of the lane look
 /// again from the beginning, once more for each event. What is left to do grows with
 /// waits × events × kept, nobody's timers fire meanwhile, and a few events a second keep it so.
 #[test]
@@ -325,7 +325,6 @@ fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_t
         pieces
     };
     let (few, many) = (pieces(5), pieces(10));
-    eprintln!("{few} and {many} pieces");
     // 21 waits that look at 210 events once: 35 pieces.
     assert!(many <= 40, "{few} and {many} pieces of work of {WORK_AT_ONCE} each are left");
 }
@@ -369,7 +368,7 @@ mod resumed {
         rig.input(Input::Asked { ticket: 1, actor: admin(), command });
     }
 
-    /// Attack: one input, an operator's resume (or retry), makes all the turns that a saga was told
+    /// One input, an operator's resume (or retry), makes all the turns that a saga was told
     /// of meanwhile, while everybody else waits.
     #[test]
     fn a_resume_makes_no_more_turns_at_once_than_other_inputs() {
@@ -396,7 +395,7 @@ mod resumed {
     }
 }
 
-/// Attack: what a start withheld, as it is too old to be sent again, is looked at whole with every
+/// What a start withheld, as it is too old to be sent again, is looked at whole with every
 /// tick: after an outage of a month each of N / 256 ticks reads the journals of all N.
 #[test]
 fn a_tick_after_a_long_outage_looks_at_no_more_sagas_than_other_inputs() {
@@ -436,7 +435,7 @@ mod caught_up {
         }
     }
 
-    /// Attack: who gets a copy late gets all that came since as well, however many those are: one
+    /// Who gets a copy late gets all that came since as well, however many those are: one
     /// piece of work makes as many turns as there are sagas in a piece, times the events of a flood.
     #[test]
     fn a_piece_of_copying_makes_no_more_turns_when_there_are_more_events_to_copy() {
@@ -463,7 +462,6 @@ mod caught_up {
             turns
         };
         let (few, many) = (most(10), most(40));
-        eprintln!("{few} and {many} turns");
         assert!(many <= 2 * WORK_AT_ONCE as u64, "{few} and {many} turns by one input");
     }
 }

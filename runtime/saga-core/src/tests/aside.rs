@@ -233,7 +233,7 @@ fn a_shared_row_that_cannot_be_read_stops_the_process_with_its_place() {
     assert!(err.is_damage() && err.reason.starts_with("a row of StartKey, key "), "{err}");
 }
 
-/// Attack, rule 9: "the runtime never resends a call first sent longer than 30 days ago". A saga that
+/// "the runtime never resends a call first sent longer than 30 days ago". A saga that
 /// was set aside is no exception: its services may have forgotten its key.
 #[test]
 fn what_is_older_than_thirty_days_is_not_sent_when_a_saga_that_was_set_aside_is_tried_again() {
@@ -360,8 +360,12 @@ mod shared_names {
         let input = Payload::of(&Value::Null).unwrap();
         rig.asks(Command::Start { definition, key, input }).unwrap();
         let bad = saga(&rig);
+        for action in [Action::Pause, Action::Resume] {
+            let reason = "why".to_owned();
+            rig.asks(Command::Move { saga: bad, action, reason }).unwrap();
+        }
         let mut store = rig.core.store().clone();
-        let old = spoil_entry(&mut store, bad, 0);
+        let old = spoil_entry(&mut store, bad, 2);
         let mut rig = over::<Copied>(store);
         let told = rig.event("pay.completed", json!({ "order": "o1" }));
         let rig = over::<Copied>(mended(rig.core.store().clone(), old));

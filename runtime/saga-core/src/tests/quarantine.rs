@@ -313,7 +313,7 @@ mod inputs_by_hand {
         }
     }
 
-    /// Attack, rule 23: code of an author that nobody watches blocks the engine for ever: the
+    /// Code of an author that nobody watches blocks the engine for ever: the
     /// watchdog sees nothing, no process ends, no start knows whom to blame.
     #[test]
     fn what_reads_the_input_of_a_start_by_hand_is_watched() {

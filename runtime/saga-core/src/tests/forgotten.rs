@@ -1,4 +1,5 @@
-//! Third attack: what should hold and does not.
+//! Events that could be forgotten: of a declaration that goes and comes back, never looked at by the
+//! code, or late on a lane on which nobody can hold any more.
 
 use super::fixtures::{Paid, Refund, Tracked};
 use crate::{
@@ -59,8 +60,7 @@ fn arms(desk: &Desk) -> usize {
     heads.iter().filter(|it| it.definition == "Back").count()
 }
 
-/// ADR 11: "What an older version declared, and the one that is linked does not, is missing in the
-/// same way." The money came while it was declared, its saga ends while it is not.
+/// The money came while it was declared, its saga ends while it is not.
 #[test]
 fn what_a_lane_keeps_of_an_event_that_is_declared_no_more_goes_to_its_arm_when_it_is_again() {
     let mut desk = Desk::new(sells::<true>());
@@ -116,32 +116,6 @@ fn what_a_lane_keeps_on_which_it_had_held_goes_to_its_arm_when_it_is_declared_ag
     assert_eq!(arms(&desk), 1, "the customer's money goes back");
 }
 
-/// A broker may be set to take messages of 8 MiB (the server's own page recommends up to that). One
-/// that is no event must not end the process, again at each delivery.
-#[test]
-fn a_message_that_is_larger_than_a_row_is_a_dead_letter_and_ends_nothing() {
-    use crate::{
-        core::{Core, Limits},
-        id::Time,
-        input::{Input, Unreadable},
-        store::MemoryStore,
-    };
-    let store = MemoryStore::new(uuid::Uuid::from_u128(7));
-    let mut core = Core::open(store, sells::<true>(), Limits::default(), Time(1)).unwrap();
-    let unreadable = Unreadable {
-        ticket: 1,
-        name: "pay.completed".to_owned(),
-        id: "e1".to_owned(),
-        body: "x".repeat(8 << 20),
-        is_base64: false,
-        headers: Default::default(),
-        published_at: Time(1),
-        reason: "the body has 8388608 bytes, more than 786432".to_owned(),
-    };
-    core.handle(Time(1), Input::Unreadable(unreadable)).unwrap();
-    assert_eq!(core.commit().err(), None, "it would come again, and end each process that starts");
-}
-
 /// A deploy makes copies of an event that was for one: what the lane keeps of before nobody has got.
 struct Hears<const EACH: bool>;
 impl<const EACH: bool> Saga for Hears<EACH> {
@@ -191,8 +165,7 @@ fn what_a_lane_keeps_is_not_told_to_be_consumed_by_a_saga_that_never_saw_it() {
     assert!(!verdicts.contains(&Outcome::Consumed), "{verdicts:?}: by a saga that never saw it");
 }
 
-/// Looks at its payment after something else, as `the_first_fact_of_a_wait_wins_whenever_the_code_looks`
-/// allows.
+/// Looks at its payment after something else.
 struct LooksLater;
 impl Saga for LooksLater {
     const NAME: &'static str = "Sells";
@@ -213,7 +186,6 @@ impl Saga for LooksLater {
     }
 }
 
-/// Promise 5: an event that was taken, and never seen by the code, is not consumed in silence.
 #[test]
 fn money_that_the_code_never_looked_at_goes_back_when_its_saga_gives_up() {
     let mut registry = Registry::new("test");
@@ -244,9 +216,8 @@ impl Saga for PaysInTime {
     }
 }
 
-/// ADR 11: "A saga of a missing definition that holds for an event gets it at once […], and deadlines
-/// pass meanwhile, so that what came in time has to be first." Also when its wait has not looked yet
-/// at what the lane keeps, as after each start with a backlog.
+/// Its deadline passes while its definition is missing, and its wait has not looked yet at all that
+/// the lane keeps, as after each start with a backlog.
 #[test]
 fn what_came_in_time_for_a_missing_definition_is_first_though_its_wait_still_looks() {
     let mut registry = Registry::new("test");
@@ -267,58 +238,7 @@ fn what_came_in_time_for_a_missing_definition_is_first_though_its_wait_still_loo
     assert_eq!(output, Some(json!(true)), "{:?}: paid in time", verdicts[0].outcome);
 }
 
-/// Two definitions ask for the same decision under the same key, one after the other.
-struct AsksAs<const SECOND: bool>;
-impl<const SECOND: bool> Saga for AsksAs<SECOND> {
-    const NAME: &'static str = if SECOND { "Second" } else { "First" };
-    type Input = ();
-    type Output = ();
-    type Settings = ();
-    fn events() -> Vec<Declared> {
-        events([event::<super::fixtures::Approved>()])
-    }
-    async fn run(ctx: Ctx, (): ()) -> Result<(), Abort> {
-        let asks = ctx.when::<super::fixtures::Approved>("o1");
-        asks.ask(Self::NAME, &json!({ "question": Self::NAME })).forever().await?;
-        ctx.when_done().await
-    }
-}
-
-trait WhenDone {
-    fn when_done(&self) -> impl Future<Output = Result<(), Abort>>;
-}
-impl WhenDone for Ctx {
-    async fn when_done(&self) -> Result<(), Abort> {
-        self.sleep(std::time::Duration::from_secs(1_000_000)).await
-    }
-}
-
-/// Faults-2, 15: a repeat of an approval, whose answer got lost, approves nothing else.
-#[test]
-fn a_repeated_approval_does_not_answer_the_question_of_another_definition() {
-    use crate::{
-        effect::Reply,
-        input::{Command, Decide, Target},
-        testing::admin,
-    };
-    let mut registry = Registry::new("test");
-    registry.register::<AsksAs<false>>(&()).unwrap();
-    registry.register::<AsksAs<true>>(&()).unwrap();
-    let mut desk = Desk::new(registry);
-    let first = desk.start("First", "o1", Value::Null);
-    let decide = |desk: &mut Desk| {
-        let target = Target::Event { name: "shop.approved".to_owned(), key: "o1".to_owned() };
-        let decide = Decide { target, approved: true, reason: None, seen: None };
-        desk.ask(admin(), Command::Decide(decide))
-    };
-    assert_eq!(decide(&mut desk), Ok(Reply::Accepted(first)));
-    let second = desk.start("Second", "o1", Value::Null);
-    let again = decide(&mut desk);
-    assert_ne!(again, Ok(Reply::Accepted(second)), "nobody has looked at that question");
-}
-
-/// Promise 4: "One that comes late goes to the definition's late arm or is shown as unclaimed." The
-/// start key is used for ever, so no saga can ever hold on this lane again.
+/// The start key is used for ever, so that no saga can hold on this lane again.
 #[test]
 fn what_comes_after_the_end_on_a_lane_that_nobody_can_ever_hold_on_is_unclaimed() {
     let mut desk = Desk::new(super::fixtures::shop());

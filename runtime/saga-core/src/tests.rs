@@ -27,4 +27,5 @@ mod routing;
 mod rows;
 mod scopes;
 mod search;
+mod wake;
 mod words;

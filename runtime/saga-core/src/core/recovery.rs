@@ -95,6 +95,11 @@ impl<S: Store> Core<S> {
             timers: BTreeSet::new(),
             kept: BTreeMap::new(),
             missing: BTreeMap::new(),
+            long: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            sleepers: BTreeSet::new(),
+            waking: None,
+            passed: Time::default(),
             room: limits.work_at_once,
             opened: VecDeque::new(),
             copying: BTreeMap::new(),
@@ -198,6 +203,7 @@ impl<S: Store> Core<S> {
         looks: &mut Vec<(Place, Look)>,
     ) -> Result<(), StoreError> {
         let head = self.head_at_start(saga, value)?;
+        self.has_grown(saga, head.entries);
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
         }
@@ -225,6 +231,7 @@ impl<S: Store> Core<S> {
     pub(super) fn give_out_owed(&mut self, now: Time) -> Result<(), StoreError> {
         while 0 < self.room
             && let Some(saga) = self.owing.first().copied()
+            && !self.must_sleep(saga)
         {
             self.give_out(now, saga)?;
             self.weigh_turn(saga)?;
@@ -268,6 +275,10 @@ impl<S: Store> Core<S> {
     /// What a start took for too old, by a clock that was ahead, is asked for after all.
     pub(super) fn send_withheld(&mut self, now: Time) -> Result<(), StoreError> {
         for id in std::mem::take(&mut self.withheld) {
+            if self.must_sleep(id.saga) {
+                self.withheld.push(id);
+                continue;
+            }
             let Some(state) = self.state(id.saga)? else { continue };
             let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);
             let Some(effect) = wanted(state).into_iter().find(is_it) else { continue };

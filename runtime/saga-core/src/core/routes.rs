@@ -296,6 +296,10 @@ impl<S: Store> Core<S> {
         while 0 < self.room
             && let Some(Look { saga, step, behind }) = self.opened.pop_front()
         {
+            if self.must_sleep(saga) {
+                self.opened.push_front(Look { saga, step, behind });
+                break;
+            }
             let Some(state) = self.state(saga)? else { continue };
             let wait = state.waits.iter().find(|it| it.step == step).cloned();
             let definition = state.start.as_ref().map(|it| it.definition.clone());

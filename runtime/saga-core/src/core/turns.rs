@@ -25,7 +25,7 @@ use crate::{
 use std::{borrow::Cow, collections::BTreeSet};
 
 /// What of a state is found from outside; compared before and after an entry.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Facets {
     /// None of a saga that has not started.
     head: Option<Head>,
@@ -56,10 +56,17 @@ impl Facets {
 
 /// An open saga in memory, with what its last entry made of it: that is not worked out again when
 /// the next one is compared with it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Folded {
     pub(super) state: State,
     facets: Facets,
+}
+
+impl Folded {
+    pub(super) fn of(state: State, position: Position) -> Folded {
+        let facets = Facets::of(&state, position);
+        Folded { state, facets }
+    }
 }
 
 impl<S: Store> Core<S> {
@@ -78,8 +85,7 @@ impl<S: Store> Core<S> {
                 read => read?,
             };
             let (state, position) = (fold(&journal), journal.last().map_or(0, |it| it.position));
-            let facets = Facets::of(&state, position);
-            self.states.insert(saga, Folded { state, facets });
+            self.states.insert(saga, Folded::of(state, position));
         }
         Ok(self.states.get(&saga).map(|it| &it.state))
     }
@@ -359,6 +365,7 @@ impl<S: Store> Core<S> {
         row: Vec<u8>,
     ) -> Result<(), StoreError> {
         let Some(head) = &after.head else { return Ok(()) };
+        self.has_grown(saga, state.entries);
         self.follow_waits(head, before, &after);
         fn place((due, step): &(Time, Path)) -> (Time, &str) {
             (*due, step.as_str())

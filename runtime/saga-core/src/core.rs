@@ -29,11 +29,13 @@ mod struck;
 mod sweeps;
 mod turns;
 mod upgrade;
+mod wake;
 mod wanted;
 
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;
+pub use wake::Concern;
 
 use crate::{
     codec::DeclaredRow,
@@ -48,7 +50,10 @@ use crate::{
     txn::Txn,
 };
 use looks::Looks;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 /// Bounds, each with a default that has a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub struct Limits {
     pub patience: Patience,
     /// What one input does for others than itself.
     pub work_at_once: usize,
+    /// Entries of a journal that are read at once.
+    pub wake_at_once: u32,
 }
 
 impl Default for Limits {
@@ -83,6 +90,7 @@ impl Default for Limits {
             late_for_ms: 120 * 24 * 3600 * 1000,
             patience: Patience::default(),
             work_at_once: WORK_AT_ONCE,
+            wake_at_once: WAKE_AT_ONCE,
         }
     }
 }
@@ -115,6 +123,11 @@ pub(crate) const WORK_BESIDE: usize = 8;
 /// have to be read. Whether it is, is not asked, so that the log does not depend on what is cached.
 const ENTRIES_OF_ONE: usize = 32;
 
+/// Entries of a journal that are read at once: what is longer is read in pieces behind others'
+/// turns. So many take about as long as a batch goes on taking inputs, a few milliseconds; most
+/// sagas never have so many.
+pub const WAKE_AT_ONCE: u32 = 1024;
+
 /// Timers that one tick fires. After a night in which nothing ran there may be as many as there are
 /// sagas: those that are left fire with the ticks that follow, and others have their turn between.
 const TIMERS_AT_ONCE: usize = 256;
@@ -136,6 +149,16 @@ pub struct Core<S> {
     kept: BTreeMap<Lane, KeptLane>,
     /// What definitions declared that are not in this binary, and may be back.
     missing: BTreeMap<String, DeclaredRow>,
+    /// Open sagas with journals that are not read at once.
+    long: BTreeSet<SagaId>,
+    /// Those of them that the input being handled has in memory.
+    touched: BTreeSet<SagaId>,
+    /// Those of them that work done in pieces has come to.
+    sleepers: BTreeSet<SagaId>,
+    /// The one that is being read.
+    waking: Option<wake::Waking>,
+    /// How far intake had come at the last tick.
+    passed: Time,
     /// How much more the input being handled may do for others than itself.
     room: usize,
     /// Waits that have not looked at what their lanes keep.
@@ -191,9 +214,10 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read: stop, and open it again.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
-        let is_beside = self.has_more() && !matches!(input, Input::GoOn);
+        let is_beside = self.has_more() && !matches!(input, Input::GoOn | Input::Woken { .. });
         let beside = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
         self.room = beside.min(self.limits.work_at_once);
+        self.touched.clear();
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,
@@ -206,6 +230,7 @@ impl<S: Store> Core<S> {
             }
             Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
             Input::Tick { watermark } => self.tick(now, watermark)?,
+            Input::Woken { saga } => self.woken(now, saga)?,
             Input::GoOn => (),
         }
         self.go_on(now)
@@ -286,25 +311,44 @@ impl<S: Store> Core<S> {
     }
 
     /// Fires what is due, by the clock and by intake; what is too much for one batch stays due, and
-    /// so does everything while waits have not seen what came before.
+    /// so does everything while waits have not seen what came before. What is due of a saga that
+    /// has to be read fires when it was.
     fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
+        self.passed = watermark;
         self.match_opened(now)?;
         let until = now.min(watermark);
+        let mut asleep = None;
         for _ in 0..TIMERS_AT_ONCE {
-            let Some((due, saga, step)) = self.timers.first().cloned() else { break };
-            if until < due || !self.opened.is_empty() {
+            let behind = asleep.clone().map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(timer) = self.timers.range((behind, Bound::Unbounded)).next().cloned() else {
+                break;
+            };
+            if until < timer.0 || !self.opened.is_empty() {
                 break;
             }
-            let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
-            let taken = match fact {
-                Some(fact) => self.offer(now, saga, fact)?,
-                None => false,
-            };
-            if !taken {
-                self.timers.remove(&(due, saga, step));
+            if self.must_sleep(timer.1) {
+                asleep = Some(timer);
+                continue;
             }
-            self.match_opened(now)?;
+            self.fire(now, until, timer)?;
         }
         self.send_withheld(now)
+    }
+
+    fn fire(
+        &mut self,
+        now: Time,
+        until: Time,
+        (due, saga, step): (Time, SagaId, Path),
+    ) -> Result<(), StoreError> {
+        let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
+        let taken = match fact {
+            Some(fact) => self.offer(now, saga, fact)?,
+            None => false,
+        };
+        if !taken {
+            self.timers.remove(&(due, saga, step));
+        }
+        self.match_opened(now)
     }
 }

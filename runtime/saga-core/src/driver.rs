@@ -18,6 +18,8 @@ pub(crate) struct Driver {
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
+    /// Sagas that were woken and whose code does not fit their journal: their next turn says so.
+    misfits: BTreeMap<SagaId, ReplayError>,
     watch: Box<dyn Watch + Send>,
 }
 
@@ -40,8 +42,8 @@ pub(crate) struct Job<'a> {
 
 impl Driver {
     pub(crate) fn new(count_max: usize, bytes_max: usize, watch: Box<dyn Watch + Send>) -> Driver {
-        let (cached, order) = (BTreeMap::new(), BTreeMap::new());
-        Driver { cached, order, uses: 0, bytes: 0, count_max, bytes_max, watch }
+        let (cached, order, misfits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Driver { cached, order, uses: 0, bytes: 0, count_max, bytes_max, misfits, watch }
     }
 
     /// Lets author code run that is in no turn: what reads an event, say.
@@ -60,6 +62,9 @@ impl Driver {
         job: &Job<'_>,
         journal: impl FnOnce() -> Result<Vec<(Entry, usize)>, E>,
     ) -> Result<Result<Applied, ReplayError>, E> {
+        if let Some(misfit) = self.misfits.remove(&job.saga) {
+            return Ok(Err(misfit));
+        }
         let (cached, journal) = match self.take(job.saga) {
             Some(cached) => (Some(cached), Vec::new()),
             None => (None, journal()?),
@@ -90,6 +95,46 @@ impl Driver {
         };
         let applied = live.turn(job.at, job.turn_at, job.fact)?;
         Ok((live, bytes, applied))
+    }
+
+    /// Whether the next turn of the saga can be made without its journal.
+    pub(crate) fn has(&self, saga: SagaId) -> bool {
+        self.cached.contains_key(&saga) || self.misfits.contains_key(&saga)
+    }
+
+    /// Replays a piece of a journal that is too long for one turn; `from` is the number of its
+    /// first entry. Of such a saga nothing is held, and its code has not ended.
+    ///
+    /// # Errors
+    /// The code does not fit the journal.
+    pub(crate) fn replay_piece(
+        &mut self,
+        running: &Running<'_>,
+        mut live: Live,
+        from: usize,
+        piece: &[(Entry, usize)],
+    ) -> Result<Live, ReplayError> {
+        const END: usize = 0;
+        self.watch.enters(running);
+        let replayed = piece.iter().enumerate().try_for_each(|(idx, (entry, _))| {
+            live.replay_entry(from + idx, entry, END)?;
+            self.watch.goes_on();
+            Ok(())
+        });
+        // Dropping it may run code of its author.
+        let live = replayed.map(|()| live);
+        self.watch.leaves();
+        live
+    }
+
+    /// Keeps a saga that was woken, also when there is no room: until its turn.
+    pub(crate) fn keep(&mut self, saga: SagaId, live: Live, bytes: usize) {
+        self.insert(saga, live, bytes);
+    }
+
+    /// The next turn of the saga will end so.
+    pub(crate) fn keep_misfit(&mut self, saga: SagaId, misfit: ReplayError) {
+        self.misfits.insert(saga, misfit);
     }
 
     /// What the saga would hold for if its code saw what is held. Nothing of it stays.
@@ -142,14 +187,15 @@ impl Driver {
 
     /// Forgets a saga: it has ended, or its future can no longer be believed.
     pub(crate) fn forget(&mut self, saga: SagaId) {
+        self.misfits.remove(&saga);
         if let Some(cached) = self.take(saga) {
-            self.discard(saga, cached);
+            self.discard(saga, cached.live);
         }
     }
 
     /// Drops a future, which may run code of its author.
-    fn discard(&mut self, saga: SagaId, cached: Cached) {
-        if !cached.live.has_code() {
+    pub(crate) fn discard(&mut self, saga: SagaId, live: Live) {
+        if !live.has_code() {
             return;
         }
         let running = Running {
@@ -160,7 +206,7 @@ impl Driver {
             seq: 0,
             step: Cow::Borrowed("drop"),
         };
-        self.watched(&running, || drop(cached));
+        self.watched(&running, || drop(live));
     }
 
     fn take(&mut self, saga: SagaId) -> Option<Cached> {
@@ -171,11 +217,15 @@ impl Driver {
     }
 
     fn put(&mut self, saga: SagaId, live: Live, bytes: usize) {
+        self.insert(saga, live, bytes);
+        self.evict();
+    }
+
+    fn insert(&mut self, saga: SagaId, live: Live, bytes: usize) {
         self.uses += 1;
         self.order.insert(self.uses, saga);
         self.bytes += bytes;
         self.cached.insert(saga, Cached { live, used: self.uses, bytes });
-        self.evict();
     }
 
     fn evict(&mut self) {

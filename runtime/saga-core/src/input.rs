@@ -50,6 +50,13 @@ pub enum Input {
         /// The intake watermark.
         watermark: Time,
     },
+    /// A saga with a long journal was read into memory, see [`Core::sleepers`].
+    ///
+    /// [`Core::sleepers`]: crate::core::Core::sleepers
+    Woken {
+        /// The saga.
+        saga: SagaId,
+    },
     /// Go on with what earlier inputs left to do, see [`Core::has_more`].
     ///
     /// [`Core::has_more`]: crate::core::Core::has_more

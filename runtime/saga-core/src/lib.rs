@@ -38,6 +38,7 @@ pub mod id;
 pub mod input;
 pub mod journal;
 mod lanes;
+pub mod line;
 pub mod message;
 pub mod moves;
 pub mod payload;

@@ -161,26 +161,43 @@ impl Live {
         journal: &[Entry],
         mut goes_on: impl FnMut(),
     ) -> Result<Live, ReplayError> {
-        let probe = Arc::new(WakerProbe::default());
-        let waker = Waker::from(probe.clone());
-        let mut live = Live { ctx: CodeCtx::default(), code, run: None, probe, waker };
         // Nothing behind it is for the code; what is held before it, the code will never see.
         let end = journal.iter().position(ends_without_code).unwrap_or_default();
+        let mut live = Live::asleep(code);
         for (number, entry) in journal.iter().enumerate() {
-            if (number == 0) != matches!(entry.fact, Fact::Started(_)) {
-                return Err(ReplayError::Torn { entry: number });
-            }
-            match &entry.turn {
-                Turn::Done { at, decisions } => {
-                    live.apply(entry.at, *at, &entry.fact, Some(decisions))?;
-                }
-                // It has settled its step, where it stands: later facts may tell of what it opened.
-                Turn::Held(_) if number < end => live.ctx.0.learn(entry.at, &entry.fact),
-                Turn::Held(_) => (),
-            }
+            live.replay_entry(number, entry, end)?;
             goes_on();
         }
         Ok(live)
+    }
+
+    /// One that has seen nothing of its journal.
+    pub(crate) fn asleep(code: Code) -> Live {
+        let probe = Arc::new(WakerProbe::default());
+        let waker = Waker::from(probe.clone());
+        Live { ctx: CodeCtx::default(), code, run: None, probe, waker }
+    }
+
+    /// Takes the next entry of the journal; `end` is the number of the one behind which nothing is
+    /// for the code.
+    pub(crate) fn replay_entry(
+        &mut self,
+        number: usize,
+        entry: &Entry,
+        end: usize,
+    ) -> Result<(), ReplayError> {
+        if (number == 0) != matches!(entry.fact, Fact::Started(_)) {
+            return Err(ReplayError::Torn { entry: number });
+        }
+        match &entry.turn {
+            Turn::Done { at, decisions } => {
+                self.apply(entry.at, *at, &entry.fact, Some(decisions))?;
+            }
+            // It has settled its step, where it stands: later facts may tell of what it opened.
+            Turn::Held(_) if number < end => self.ctx.0.learn(entry.at, &entry.fact),
+            Turn::Held(_) => (),
+        }
+        Ok(())
     }
 
     /// A fact in, its decisions out: to be appended before anything of them is sent.

@@ -38,12 +38,12 @@ pub trait Store {
     /// Nothing of the batch may be believed to be durable: stop.
     fn append(&mut self, batch: Batch) -> Result<(), StoreError>;
 
-    /// A saga's journal from this entry on, in order. Where an entry was written twice, the last
-    /// one.
+    /// A saga's journal from this entry on, in order: at most `limit` entries. Where an entry was
+    /// written twice, the last one.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError>;
+    fn slice(&self, saga: SagaId, from: u32, limit: usize) -> Result<Vec<Stored>, StoreError>;
 
     /// One entry of a saga's journal.
     ///

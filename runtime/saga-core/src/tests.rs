@@ -28,4 +28,5 @@ mod routing;
 mod rows;
 mod scopes;
 mod search;
+mod wake;
 mod words;

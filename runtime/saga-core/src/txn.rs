@@ -226,20 +226,32 @@ impl<S: Store> Txn<S> {
 
     /// The same, with the size of each entry in bytes.
     pub(crate) fn sized_journal(&self, saga: SagaId) -> Result<Vec<(Entry, usize)>, StoreError> {
-        let stored = self.store.slice(saga, 0)?;
-        let mut journal = Vec::with_capacity(stored.len() + 1);
+        self.piece(saga, 0, usize::MAX)
+    }
+
+    /// The journal of a saga from this entry on, at most so many entries.
+    pub(crate) fn piece(
+        &self,
+        saga: SagaId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<(Entry, usize)>, StoreError> {
+        let stored = self.store.slice(saga, from, limit)?;
+        let mut piece = Vec::with_capacity(stored.len() + 1);
         for it in &stored {
-            let place = || format!("entry {} at position {}", journal.len(), it.position);
+            let number = from as usize + piece.len();
+            let place = || format!("entry {number} at position {}", it.position);
             let entry = crate::codec::decode_entry(it).map_err(|err| err.at(place))?;
-            journal.push((entry, it.bytes.len()));
+            piece.push((entry, it.bytes.len()));
         }
-        for ((_, seq), entry) in self.entries.range((saga, 0)..=(saga, u32::MAX)) {
-            match journal.get_mut(*seq as usize) {
+        let last = from.saturating_add(u32::try_from(limit.saturating_sub(1)).unwrap_or(u32::MAX));
+        for ((_, seq), entry) in self.entries.range((saga, from)..=(saga, last)) {
+            match piece.get_mut((seq - from) as usize) {
                 Some(old) => *old = entry.clone(),
-                None => journal.push(entry.clone()),
+                None => piece.push(entry.clone()),
             }
         }
-        Ok(journal)
+        Ok(piece)
     }
 
     /// Makes everything durable, and begins anew.

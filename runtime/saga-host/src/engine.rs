@@ -24,6 +24,7 @@ use saga_core::{
     effect::{Effect, Refusal, Reply, Request, RequestId, Verdict},
     id::{Path, SagaId, Time},
     input::{Actor, Command, Input, Ticket},
+    line::Line,
     saga::Registry,
     store::StoreError,
     watch::{Interrupted, Watch},
@@ -205,9 +206,9 @@ pub(crate) async fn start(
                 tracing::info!(sagas = core.reindexed(), "the search index was made anew");
             }
             let _gone = opened.send(Ok(()));
-            let (waiters, reads) = (BTreeMap::new(), VecDeque::new());
+            let (waiters, line, reads) = (BTreeMap::new(), Line::default(), VecDeque::new());
             let beats = beating;
-            Loop { core, work, due, outlets, waiters, reads, tickets: 0, beats, clock }.run()
+            Loop { core, work, due, outlets, waiters, line, reads, tickets: 0, beats, clock }.run()
         });
         let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
         // The server may have gone first.
@@ -258,6 +259,9 @@ struct Loop {
     outlets: Outlets,
     /// Written when a batch is gathered, emptied when its effects are released.
     waiters: BTreeMap<Ticket, Waiter>,
+    /// Inputs that wait until their saga was read. They keep their places, so that no more come
+    /// than there is room for.
+    line: Line<Option<Place>>,
     /// Questions that are not answered yet: at most about [`DOOR_WORK_MAX`].
     reads: VecDeque<Query>,
     /// The last ticket that was given out.
@@ -300,7 +304,7 @@ impl Loop {
             }
             match self.reads.pop_front() {
                 Some(read) => self.read(read),
-                None if self.core.has_more() => return Some(Work::GoOn),
+                None if self.line.has_more(&self.core) => return Some(Work::GoOn),
                 None => return self.work.blocking_recv(),
             }
         }
@@ -329,7 +333,7 @@ impl Loop {
                 || BATCH_TIME_MAX <= started.elapsed();
             next = if is_full { None } else { self.work.try_recv().ok() };
         }
-        if self.core.has_more() {
+        if self.line.has_more(&self.core) {
             // However much others bring, it gets done.
             self.apply(Work::GoOn, &mut after)?;
         }
@@ -338,9 +342,14 @@ impl Loop {
 
     fn apply(&mut self, work: Work, after: &mut After) -> Result<(), StoreError> {
         self.beats.fetch_add(1, Ordering::Relaxed);
+        let mut place = None;
         let input = match work {
-            Work::Told(input, _place) => input,
-            Work::Event(mut input, settled, _place) => {
+            Work::Told(input, its_place) => {
+                place = Some(its_place);
+                input
+            }
+            Work::Event(mut input, settled, its_place) => {
+                place = Some(its_place);
                 let ticket = self.ticket(Waiter::Event(settled));
                 match &mut input {
                     Input::Arrived(arrival) => arrival.ticket = ticket,
@@ -362,14 +371,35 @@ impl Loop {
                 self.reads.push_back(query);
                 return Ok(());
             }
-            Work::GoOn => Input::GoOn,
+            Work::GoOn => return self.go_on(after),
             Work::Stop => {
                 after.stop = true;
                 return Ok(());
             }
         };
+        match self.line.give(&self.core, input, place)? {
+            Some((input, _place)) => self.handle(input, after),
+            None => Ok(()),
+        }
+    }
+
+    fn handle(&mut self, input: Input, after: &mut After) -> Result<(), StoreError> {
         after.inputs += 1;
         self.core.handle(clock::believed(&self.clock), input)
+    }
+
+    /// One piece of what is left to do: of a journal that is read, of what waited for it, and of
+    /// what inputs have left.
+    fn go_on(&mut self, after: &mut After) -> Result<(), StoreError> {
+        let started = Instant::now();
+        self.line.wake(&mut self.core)?;
+        while let Some((input, _place)) = self.line.next(&self.core)? {
+            self.handle(input, after)?;
+            if BATCH_TIME_MAX <= started.elapsed() {
+                break;
+            }
+        }
+        self.handle(Input::GoOn, after)
     }
 
     /// Commits, releases, and answers those who only wanted to know.

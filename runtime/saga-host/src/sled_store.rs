@@ -139,10 +139,10 @@ impl Store for SledStore {
         self.db.commit(writes, position).map_err(|err| failed("append to", &err))
     }
 
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
+    fn slice(&self, saga: SagaId, from: u32, limit: usize) -> Result<Vec<Stored>, StoreError> {
         let before = from.checked_sub(1).map(|seq| entry_key(saga, seq));
         let prefix = &entry_key(saga, 0)[..1 + saga.as_bytes().len()];
-        let rows = self.db.scan(prefix, before.as_deref(), usize::MAX).map_err(read)?;
+        let rows = self.db.scan(prefix, before.as_deref(), limit).map_err(read)?;
         rows.into_iter().map(|(_, value)| stored(value)).collect()
     }
 

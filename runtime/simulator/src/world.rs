@@ -16,7 +16,7 @@ pub(crate) use people::Decided;
 use crate::{kinds::Kind, steps::Step};
 use clocks::Clocks;
 use saga_core::{
-    core::HeadQuery,
+    core::{HeadQuery, Limits},
     effect::Request,
     head::Head,
     id::{Path, Position, SagaId},
@@ -57,10 +57,15 @@ pub(crate) struct World {
     pub(crate) decided: Vec<Decided>,
 }
 
+/// So little that sagas are read anew again and again, in pieces.
+fn little_memory() -> Limits {
+    Limits { wake_at_once: 3, states_max: 2, futures_max: 2, ..Limits::default() }
+}
+
 impl World {
     pub(crate) fn new(kind: &'static Kind) -> World {
         let whole = (kind.registries)().swap_remove(0);
-        let desk = Desk::new(whole);
+        let desk = Desk::with_limits(whole, little_memory());
         World {
             kind,
             clocks: Clocks::new(desk.now()),

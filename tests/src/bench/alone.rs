@@ -8,6 +8,7 @@ use saga_core::{
     effect::{Effect, RequestId},
     id::{Position, SagaId, Time},
     input::{Answer, Answered, Arrival, Input},
+    line::Line,
     payload::Payload,
     saga::Registry,
     search::SearchKey,
@@ -48,6 +49,10 @@ pub struct Written {
     pub rows_read: usize,
     /// Journals that were read.
     pub journals_read: usize,
+    /// Entries of them.
+    pub entries_read: usize,
+    /// Of those, the most that one piece of work has read.
+    pub entries_at_once: usize,
 }
 
 /// Runs so many sagas of four calls and two awaited events, so many at a time, from their start
@@ -70,6 +75,7 @@ pub fn orders(sagas: u32, in_flight: u32) -> Result<Written, Failure> {
 /// Who plays the host and the services.
 pub(super) struct Desk {
     core: Core<Metered>,
+    line: Line<()>,
     asked: Vec<RequestId>,
     now: u64,
 }
@@ -95,7 +101,7 @@ impl Desk {
         let mut registry = Registry::new("bench");
         definitions::register(&mut registry).map_err(|err| err.to_string())?;
         let core = Core::open(store, registry, limits, Time(now)).map_err(|err| err.to_string())?;
-        Ok(Desk { core, asked: Vec::new(), now })
+        Ok(Desk { core, line: Line::default(), asked: Vec::new(), now })
     }
 
     fn orders(&mut self, keys: &[String]) -> Result<(), Failure> {
@@ -163,8 +169,16 @@ impl Desk {
 
     /// Does what inputs have left to do.
     pub(super) fn go_on(&mut self) -> Result<(), Failure> {
-        while self.core.has_more() {
-            self.handle(Input::GoOn)?;
+        while self.line.has_more(&self.core) {
+            let before = self.core.store().written.get().entries_read;
+            self.line.wake(&mut self.core).map_err(|err| err.to_string())?;
+            self.note_read(before);
+            while let Some((input, _)) =
+                self.line.next(&self.core).map_err(|err| err.to_string())?
+            {
+                self.apply(input)?;
+            }
+            self.apply(Input::GoOn)?;
             self.commit()?;
         }
         Ok(())
@@ -175,8 +189,25 @@ impl Desk {
     }
 
     fn handle(&mut self, input: Input) -> Result<(), Failure> {
+        match self.line.give(&self.core, input, ()).map_err(|err| err.to_string())? {
+            Some((input, ())) => self.apply(input),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, input: Input) -> Result<(), Failure> {
         self.now += 1;
-        self.core.handle(Time(self.now), input).map_err(|err| err.to_string())
+        let before = self.core.store().written.get().entries_read;
+        self.core.handle(Time(self.now), input).map_err(|err| err.to_string())?;
+        self.note_read(before);
+        Ok(())
+    }
+
+    /// How many entries were read since there were so many.
+    fn note_read(&self, before: usize) {
+        self.core.store().count(|it| {
+            it.entries_at_once = it.entries_at_once.max(it.entries_read - before);
+        });
     }
 
     pub(super) fn commit(&mut self) -> Result<(), Failure> {
@@ -254,9 +285,13 @@ impl Store for Metered {
         self.store.append(batch)
     }
 
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
-        self.count(|it| it.journals_read += 1);
-        self.store.slice(saga, from)
+    fn slice(&self, saga: SagaId, from: u32, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        let entries = self.store.slice(saga, from, limit)?;
+        self.count(|it| {
+            it.journals_read += usize::from(from == 0);
+            it.entries_read += entries.len();
+        });
+        Ok(entries)
     }
 
     fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {

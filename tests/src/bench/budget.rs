@@ -60,11 +60,12 @@ pub const STEPS: Load =
     Load { name: "steps", what: "calls of a saga, one after the other", run: shapes::steps };
 
 /// Shapes in which there is much of something.
-pub const SHAPES: [Load; 9] = [
+pub const SHAPES: [Load; 10] = [
     STEPS,
     Load { name: "fan", what: "calls of a saga beside each other", run: shapes::fan },
     Load { name: "keys", what: "keys that a saga waits for in turn", run: shapes::keys },
     Load { name: "repeats", what: "repeats of an answer", run: shapes::repeats },
+    Load { name: "wake", what: "entries of a saga that has to be read", run: shapes::wake },
     Load { name: "busy", what: "calls of a saga beside parked ones", run: shapes::busy },
     Load { name: "lane", what: "sagas that hold on one lane", run: shapes::lane },
     Load { name: "copies", what: "sagas that get a copy of one event", run: shapes::copies },

@@ -68,6 +68,22 @@ pub fn repeats(count: u32) -> Result<Written, Failure> {
     desk.written(0)
 }
 
+/// A saga with so many entries is not in memory, and its last answer comes.
+///
+/// # Errors
+/// The saga does not end.
+pub fn wake(count: u32) -> Result<Written, Failure> {
+    const PIECE: u32 = 64;
+    let mut desk = Desk::new()?;
+    desk.events(&names("alone", 1), StepsBegin::SUBJECT, begin(count))?;
+    answer_all(&mut desk, count - 1)?;
+    let last = desk.asked().last().cloned().ok_or("nothing is asked")?;
+    let mut desk = desk.reopened(Limits { wake_at_once: PIECE, ..Limits::default() })?;
+    desk.answer_to(&last)?;
+    desk.go_on()?;
+    desk.written(1)
+}
+
 /// A saga of so many calls while as many others, which came later, are parked, and few states have
 /// room in memory.
 ///

@@ -292,14 +292,16 @@ impl Bench {
             let (once, twice) = (load.written(count)?, load.written(count * 2)?);
             self.say(&format!(
                 "{count} and twice as many {}: {growth:.2} times the instructions; {} and {} rows \
-                 read, {} and {} written, {} and {} journals read",
+                 read, {} and {} written, {} and {} journals read, at most {} and {} entries at once",
                 load.what,
                 once.rows_read,
                 twice.rows_read,
                 once.rows,
                 twice.rows,
                 once.journals_read,
-                twice.journals_read
+                twice.journals_read,
+                once.entries_at_once,
+                twice.entries_at_once
             ));
             let figure = json!({ "instructions": round(growth), "once": once, "twice": twice });
             figures.insert(load.name.to_owned(), figure);

@@ -29,7 +29,7 @@ impl<S: Store> Core<S> {
 
     /// Whether the saga waits for this answer. A repeated one costs a look at the head row of a
     /// saga that is not in memory, not its journal.
-    fn asks(
+    pub(super) fn asks(
         &self,
         saga: SagaId,
         epoch: u32,

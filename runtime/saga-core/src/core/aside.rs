@@ -23,6 +23,7 @@ impl<S: Store> Core<S> {
     pub(super) fn set_aside(&mut self, saga: SagaId, err: &StoreError) -> Result<(), StoreError> {
         self.driver.forget(saga);
         self.states.remove(&saga);
+        self.has_changed(saga);
         let is_open = self.txn.has(Table::Open, saga.as_bytes())?;
         if !is_open || self.aside.contains_key(&saga) {
             return Ok(());

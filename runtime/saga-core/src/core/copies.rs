@@ -63,7 +63,7 @@ impl<S: Store> Core<S> {
         }
         let mut first = None;
         while let Some((opened, wait)) = self.next_copy(&copying, routed) {
-            if self.room == 0 {
+            if self.room == 0 || self.must_sleep(wait.saga) {
                 self.copy_later(definition, copying)?;
                 return Ok(Some(first.unwrap_or(wait.saga)));
             }
@@ -103,30 +103,36 @@ impl<S: Store> Core<S> {
             let oldest = self.copying.iter().min_by_key(|it| first(it.1));
             let Some(definition) = oldest.map(|it| it.0.clone()) else { break };
             let next = self.copying.get_mut(&definition).and_then(VecDeque::pop_front);
-            if let Some(copying) = next {
-                self.copy_some(now, &definition, copying)?;
-            }
+            let goes_on = match next {
+                Some(copying) => self.copy_some(now, &definition, copying)?,
+                None => true,
+            };
             if self.copying.get(&definition).is_some_and(VecDeque::is_empty) {
                 self.copying.remove(&definition);
+            }
+            if !goes_on {
+                break;
             }
         }
         Ok(())
     }
 
+    /// False when the next one has to be read first.
     fn copy_some(
         &mut self,
         now: Time,
         definition: &str,
         mut copying: Copying,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (position, lane, key) = (copying.position, copying.lane, copying.key.clone());
         if let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? {
             let routed = Routed::of(position, &event, key, lane);
             while let Some((opened, wait)) = self.next_copy(&copying, &routed) {
-                if self.room == 0 {
+                let is_asleep = self.must_sleep(wait.saga);
+                if self.room == 0 || is_asleep {
                     self.note_copying(definition, &copying)?;
                     self.copying.entry(definition.to_owned()).or_default().push_front(copying);
-                    return Ok(());
+                    return Ok(!is_asleep);
                 }
                 self.weigh_turn(wait.saga)?;
                 copying.behind = opened;
@@ -137,11 +143,12 @@ impl<S: Store> Core<S> {
             }
             if self.held_aside(&routed, (copying.until, 0)).is_some() {
                 // Whoever has got theirs holds no more: it begins again when that saga is back.
-                return self.note_copying(definition, &Copying { behind: (0, 0), ..copying });
+                self.note_copying(definition, &Copying { behind: (0, 0), ..copying })?;
+                return Ok(true);
             }
         }
         self.txn.delete(Table::Copy, &copy_key(definition, position));
-        Ok(())
+        Ok(true)
     }
 
     /// Gives a saga the copies that it has not got, before anything that came after them.

@@ -122,8 +122,9 @@ impl<S: Store> Core<S> {
         matches!(target, Target::Task(task) if self.aside.contains_key(&task.saga))
     }
 
-    fn open_questions(&mut self, target: &Target) -> Result<Vec<Question>, StoreError> {
-        let steps: Vec<(SagaId, Path)> = match target {
+    /// The steps that may ask for such a decision.
+    pub(super) fn asking(&self, target: &Target) -> Vec<(SagaId, Path)> {
+        match target {
             Target::Task(task) => vec![(task.saga, task.step.clone())],
             Target::Event { name, key } => {
                 let linked = self.registry.declaring(name).into_iter().map(|it| it.name);
@@ -134,9 +135,12 @@ impl<S: Store> Core<S> {
                 let asks = asks.filter(|it| it.asks).take(QUESTIONS_MAX);
                 asks.map(|it| (it.saga, it.step.clone())).collect()
             }
-        };
+        }
+    }
+
+    fn open_questions(&mut self, target: &Target) -> Result<Vec<Question>, StoreError> {
         let mut open = Vec::new();
-        for (saga, step) in steps {
+        for (saga, step) in self.asking(target) {
             let Some(state) = self.state(saga)? else { continue };
             open.extend(question_of(state, saga, &step));
         }

@@ -26,6 +26,7 @@ impl<S: Store> Core<S> {
         let saga = head.id;
         self.driver.forget(saga);
         self.states.remove(&saga);
+        self.long.remove(&saga);
         if !self.struck.is_empty() {
             self.lift(&[saga_key(saga), start_key(&head.definition, &head.key)]);
         }

@@ -90,6 +90,11 @@ impl<S: Store> Core<S> {
             timers: BTreeSet::new(),
             kept: BTreeMap::new(),
             missing: BTreeMap::new(),
+            long: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            sleepers: BTreeSet::new(),
+            waking: None,
+            passed: Time::default(),
             room: limits.work_at_once,
             opened: Looks::default(),
             copying: BTreeMap::new(),
@@ -200,6 +205,7 @@ impl<S: Store> Core<S> {
         looks: &mut Vec<(Place, SagaId, Path)>,
     ) -> Result<(), StoreError> {
         let mut head = self.head_at_start(saga, value)?;
+        self.has_grown(saga, head.entries);
         if 0 < head.unlisted_holds
             && let Some(whole) = self.of_journal(saga, Head::of)
         {
@@ -234,6 +240,7 @@ impl<S: Store> Core<S> {
     pub(super) fn give_out_owed(&mut self, now: Time) -> Result<(), StoreError> {
         while 0 < self.room
             && let Some(saga) = self.owing.first().copied()
+            && !self.must_sleep(saga)
         {
             self.give_out(now, saga)?;
             self.weigh_turn(saga)?;
@@ -303,6 +310,10 @@ impl<S: Store> Core<S> {
                 break;
             }
             let Some(id) = self.withheld.pop_front() else { break };
+            if self.must_sleep(id.saga) {
+                self.withheld.push_back(id);
+                continue;
+            }
             self.weigh_turn(id.saga)?;
             let Some(state) = self.state(id.saga)? else { continue };
             let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);

@@ -324,6 +324,10 @@ impl<S: Store> Core<S> {
         while 0 < self.room
             && let Some((saga, step, behind)) = self.opened.next()
         {
+            if self.must_sleep(saga) {
+                self.opened.put_back(saga, step, behind);
+                break;
+            }
             let Some(state) = self.state(saga)? else { continue };
             let wait = state.waits.iter().find(|it| it.step == step).cloned();
             let definition = state.start.as_ref().map(|it| it.definition.clone());

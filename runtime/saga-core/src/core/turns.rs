@@ -44,7 +44,7 @@ impl Facets {
 }
 
 /// An open saga in memory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Folded {
     pub(super) state: State,
     /// That is not worked out again for the next entry.
@@ -52,7 +52,7 @@ pub(super) struct Folded {
 }
 
 impl Folded {
-    fn of(state: State) -> Folded {
+    pub(super) fn of(state: State) -> Folded {
         let stands = Head::row(&state, 0).map(|it| Standing::of(&it));
         Folded { state, stands }
     }
@@ -274,6 +274,7 @@ impl<S: Store> Core<S> {
     pub(super) fn tell_on(&mut self, now: Time) -> Result<(), StoreError> {
         while 0 < self.room
             && let Some(saga) = self.telling.first().copied()
+            && !self.must_sleep(saga)
         {
             match self.state(saga)?.is_some_and(State::is_being_told) {
                 true => self.tell(now, saga)?,
@@ -381,6 +382,7 @@ impl<S: Store> Core<S> {
         row: Vec<u8>,
     ) -> Result<(), StoreError> {
         let saga = head.id;
+        self.has_grown(saga, state.entries);
         self.follow_waits(head, before, after);
         fn place((due, step): &(Time, Path)) -> (Time, &str) {
             (*due, step.as_str())

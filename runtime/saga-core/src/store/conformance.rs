@@ -52,14 +52,15 @@ fn records_are_found_again<S: Store>(mut store: S) -> S {
     ];
     let at = append(&mut store, &slots, Vec::new());
     let journal = |store: &S, from| -> Vec<Vec<u8>> {
-        store.slice(a, from).expect("a slice").into_iter().map(|it| it.bytes).collect()
+        store.slice(a, from, usize::MAX).expect("a slice").into_iter().map(|it| it.bytes).collect()
     };
     assert_eq!(journal(&store, 0), [b"a0", b"a1"], "a journal is its slice");
     assert_eq!(journal(&store, 1), [b"a1"], "a slice begins where it is asked to");
+    assert_eq!(store.slice(a, 0, 1).expect("a slice").len(), 1, "and ends where it is asked to");
     let entry = |seq| store.entry(a, seq).expect("an entry").map(|it| it.bytes);
     assert_eq!(entry(1).as_deref(), Some(&b"a1"[..]), "an entry is found by its number");
     assert_eq!(entry(2), None, "no entry, nothing found");
-    assert_eq!(store.slice(saga(9), 0).expect("a slice"), [], "no journal, no slice");
+    assert_eq!(store.slice(saga(9), 0, usize::MAX).expect("a slice"), [], "no journal, no slice");
     let read = store.read(at[1], 3).expect("records");
     let read: Vec<Position> = read.iter().map(|it| it.position).collect();
     assert_eq!(read, at[1..4], "the log is read in order");
@@ -75,7 +76,7 @@ fn entries_are_replaced<S: Store>(mut store: S) -> S {
     let (first, second) = (Slot::Entry { saga, seq: 0 }, Slot::Entry { saga, seq: 1 });
     append(&mut store, &[(first, b"held"), (second, b"next")], Vec::new());
     let at = append(&mut store, &[(first, b"done")], Vec::new());
-    let slice = store.slice(saga, 0).expect("a slice");
+    let slice = store.slice(saga, 0, usize::MAX).expect("a slice");
     assert_eq!((slice[0].position, slice[0].bytes.as_slice()), (at[0], &b"done"[..]));
     assert_eq!(slice.len(), 2);
     store
@@ -130,7 +131,7 @@ fn large_values_are_there<S: Store>(store: &S) {
     let large = large();
     let row = store.row(Table::Claim, b"large").expect("a row");
     assert!(row.as_ref() == Some(&large), "a large row comes back whole");
-    let slice = store.slice(saga(4), 0).expect("a slice");
+    let slice = store.slice(saga(4), 0, usize::MAX).expect("a slice");
     assert!(slice.len() == 1 && slice[0].bytes == large, "a large entry comes back whole");
     let event = store.record(Kind::Event, slice[0].position + 1).expect("a record");
     assert!(event == Some(large), "a large record comes back whole");

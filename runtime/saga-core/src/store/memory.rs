@@ -103,13 +103,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
+    fn slice(&self, saga: SagaId, from: u32, limit: usize) -> Result<Vec<Stored>, StoreError> {
         let entries = self.entries.range((saga, from)..=(saga, u32::MAX));
         let stored = |position: &Position| Stored {
             position: *position,
             bytes: self.records[position].bytes.clone(),
         };
-        Ok(entries.map(|(_, position)| stored(position)).collect())
+        Ok(entries.take(limit).map(|(_, position)| stored(position)).collect())
     }
 
     fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {

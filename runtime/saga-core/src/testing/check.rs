@@ -99,7 +99,7 @@ fn seen_by_code(state: State) -> State {
 }
 
 fn reopened_is_equal(desk: &Desk) {
-    let limits = Limits { work_at_once: usize::MAX, ..desk.limits() };
+    let limits = Limits { work_at_once: usize::MAX, wake_at_once: u32::MAX, ..desk.limits() };
     let core = Core::open(desk.store().clone(), desk.registry().clone(), limits, desk.now);
     let mut core = core.expect("a core opens");
     let indexes = core.indexes();

@@ -11,6 +11,7 @@ use crate::{
     input::{
         Action, Actor, Answer, Answered, Arrival, Command, Decide, Input, Role, Target, Ticket,
     },
+    line::Line,
     payload::Payload,
     saga::{Registry, Saga},
     store::{MemoryStore, Store},
@@ -40,6 +41,8 @@ pub struct Desk {
     pub(super) cores: [Core<MemoryStore>; 2],
     registry: Registry,
     limits: Limits,
+    /// Inputs that wait for a saga with a long journal.
+    line: Line<()>,
     pub(super) now: Time,
     /// Set while intake is behind.
     watermark: Option<Time>,
@@ -90,6 +93,7 @@ impl Desk {
             cores,
             registry,
             limits,
+            line: Line::default(),
             now: OPENS_AT,
             watermark: None,
             is_busy: false,
@@ -108,20 +112,40 @@ impl Desk {
         desk
     }
 
-    /// Gives an input to the cores, commits, and checks.
+    /// Gives an input to the cores, commits, and checks. One that has to wait until the warm core
+    /// has read its saga is handled with the rest.
     pub fn input(&mut self, input: Input) -> &[Effect] {
-        for core in &mut self.cores {
-            core.handle(self.now, input.clone()).expect("a memory store can be read");
+        let given = self.line.give(&self.cores[0], input, ());
+        if let Some((input, ())) = given.expect("a memory store can be read") {
+            self.handle(input);
         }
-        self.inputs.push((self.now, input));
+        self.hand_over();
         self.commit();
         self.do_the_rest();
         &self.effects
     }
 
+    fn handle(&mut self, input: Input) {
+        if let Input::Published { saga, step } = &input {
+            self.published.remove(&(*saga, step.clone()));
+        }
+        for core in &mut self.cores {
+            core.handle(self.now, input.clone()).expect("a memory store can be read");
+        }
+        self.inputs.push((self.now, input));
+    }
+
+    /// What has waited, and need not wait any longer.
+    fn hand_over(&mut self) {
+        let next = |desk: &mut Desk| desk.line.next(&desk.cores[0]);
+        while let Some((input, _)) = next(self).expect("a memory store can be read") {
+            self.handle(input);
+        }
+    }
+
     /// What is too much for one input follows at once, as if nobody brought anything else.
     fn do_the_rest(&mut self) {
-        while !self.is_busy && self.cores[0].has_more() {
+        while !self.is_busy && self.line.has_more(&self.cores[0]) {
             self.go_on();
         }
     }
@@ -129,10 +153,9 @@ impl Desk {
     /// One piece of what inputs have left to do.
     pub fn go_on(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
-        for core in &mut self.cores {
-            core.handle(self.now, Input::GoOn).expect("a memory store can be read");
-        }
-        self.inputs.push((self.now, Input::GoOn));
+        self.line.wake(&mut self.cores[0]).expect("a memory store can be read");
+        self.hand_over();
+        self.handle(Input::GoOn);
         self.commit();
         effects.append(&mut self.effects);
         self.effects = effects;
@@ -268,6 +291,7 @@ impl Desk {
         change(&mut store);
         self.asked.clear();
         self.published.clear();
+        self.line = Line::default();
         self.cores = open(&store, &self.registry, self.limits, self.now);
         let heads = check::open_heads(&self.cores[0]);
         let fits = |saga: &SagaId| {
@@ -373,7 +397,6 @@ impl Desk {
 
     /// The broker has this event.
     pub fn broker_has(&mut self, saga: SagaId, step: Path) {
-        self.published.remove(&(saga, step.clone()));
         self.input(Input::Published { saga, step });
     }
 

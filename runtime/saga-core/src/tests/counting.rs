@@ -17,6 +17,7 @@ pub(super) struct Counting {
     /// Records and rows of the largest batch.
     pub(super) largest: usize,
     journals_read: Cell<usize>,
+    entries_read: Cell<usize>,
     rows_read: Cell<usize>,
     rows_at_once: Cell<usize>,
 }
@@ -30,6 +31,7 @@ impl Counting {
             bytes: 0,
             largest: 0,
             journals_read: Cell::new(0),
+            entries_read: Cell::new(0),
             rows_read: Cell::new(0),
             rows_at_once: Cell::new(0),
         }
@@ -37,6 +39,7 @@ impl Counting {
 
     pub(super) fn forget_reads(&self) {
         self.journals_read.set(0);
+        self.entries_read.set(0);
         self.rows_read.set(0);
         self.rows_at_once.set(0);
     }
@@ -44,6 +47,11 @@ impl Counting {
     /// How often a journal was read.
     pub(super) fn journals_read(&self) -> usize {
         self.journals_read.get()
+    }
+
+    /// Entries of journals that were read.
+    pub(super) fn entries_read(&self) -> usize {
+        self.entries_read.get()
     }
 
     /// Rows that were read.
@@ -78,9 +86,11 @@ impl Store for Counting {
         self.bytes = of_records + of_rows.sum::<usize>();
         self.store.append(batch)
     }
-    fn slice(&self, saga: SagaId, from: u32) -> Result<Vec<Stored>, StoreError> {
+    fn slice(&self, saga: SagaId, from: u32, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        let entries = self.store.slice(saga, from, limit)?;
         self.journals_read.set(self.journals_read.get() + 1);
-        self.store.slice(saga, from)
+        self.entries_read.set(self.entries_read.get() + entries.len());
+        Ok(entries)
     }
     fn entry(&self, saga: SagaId, seq: u32) -> Result<Option<Stored>, StoreError> {
         self.store.entry(saga, seq)

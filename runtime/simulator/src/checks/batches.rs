@@ -11,7 +11,10 @@ pub(crate) fn make_no_difference(world: &World, size: usize) {
     let store = MemoryStore::new(world.desk.store().instance());
     let opened_at = inputs.first().map_or(world.desk.now(), |it| it.0);
     let registry = world.desk.registry().clone();
-    let core = Core::open(store, registry, Limits::default(), opened_at);
+    // Enough memory for all of them: what is cached makes no difference either.
+    let wake_at_once = world.desk.limits().wake_at_once;
+    let limits = Limits { wake_at_once, ..Limits::default() };
+    let core = Core::open(store, registry, limits, opened_at);
     let mut core = core.expect("a core opens");
     core.commit().expect("a memory store takes a batch");
     for batch in inputs.chunks(size) {

@@ -152,7 +152,8 @@ impl Desk {
         &self.registry
     }
 
-    pub(in crate::testing) fn limits(&self) -> Limits {
+    /// The bounds.
+    pub fn limits(&self) -> Limits {
         self.limits
     }
 

@@ -1,0 +1,348 @@
+//! Sagas with long journals. One that is not in memory would cost each input that is about it all
+//! of its journal: so it is read in pieces first, behind others' turns. That changes nothing but
+//! what is in memory. Who has to wait for it is told here, and waits in a [`Line`]; what the core
+//! itself does in pieces leaves a long saga alone until it is told that the saga was read.
+//!
+//! What is left alone depends on how long journals are, never on what is in memory: the log is a
+//! function of the inputs.
+//!
+//! [`Line`]: crate::line::Line
+
+use super::{Core, TIMERS_AT_ONCE, routes::Routed, turns::Folded};
+use crate::{
+    codec::{EventRecord, IdentityRow},
+    fold::State,
+    id::{Lane, Path, SagaId, Time},
+    input::{Answered, Arrival, Command, Input, Role},
+    replay::{Code, Live},
+    saga::Route,
+    store::{Kind, Store, StoreError, Table},
+    watch::{Culprit, Running},
+};
+use std::{borrow::Cow, collections::BTreeSet};
+
+/// What an input is about, as far as it may have to wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Concern {
+    /// Sagas with long journals.
+    pub sagas: BTreeSet<SagaId>,
+    /// The lanes of an event: no other one may overtake it there.
+    pub lanes: BTreeSet<Lane>,
+}
+
+/// A saga that is being read.
+pub(super) struct Waking {
+    saga: SagaId,
+    part: Part,
+}
+
+/// How far it has come.
+enum Part {
+    /// What its journal leads to, up to here.
+    State(Box<State>),
+    /// All of that; and its future, of which so many entries and bytes are replayed.
+    Code { folded: Box<Folded>, live: Live, from: usize, bytes: usize },
+}
+
+impl<S: Store> Core<S> {
+    /// What has to be in memory before the input is handled, so that it costs no journal longer
+    /// than [`Limits::wake_at_once`]. Nothing while no journal is: most often.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    ///
+    /// [`Limits::wake_at_once`]: super::Limits::wake_at_once
+    pub fn concern(&self, input: &Input) -> Result<Concern, StoreError> {
+        let mut concern = Concern::default();
+        if self.long.is_empty() {
+            return Ok(concern);
+        }
+        match input {
+            Input::Arrived(arrival) => concern = self.concern_of_event(event_of(arrival))?,
+            Input::Answered(Answered { saga, epoch, step, is_undo, .. }) => {
+                // A repeat is not worth a journal.
+                if self.is_long(*saga) && self.asks(*saga, *epoch, step, *is_undo)? {
+                    concern.sagas.insert(*saga);
+                }
+            }
+            Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
+                concern.sagas.insert(*saga);
+            }
+            Input::Asked { actor, command, .. } if Role::Approver <= actor.role => {
+                concern = self.concern_of_command(command)?;
+            }
+            Input::Asked { .. }
+            | Input::Unreadable(_)
+            | Input::Tick { .. }
+            | Input::GoOn
+            | Input::Woken { .. } => (),
+        }
+        concern.sagas.retain(|it| self.is_long(*it));
+        Ok(concern)
+    }
+
+    fn concern_of_command(&self, command: &Command) -> Result<Concern, StoreError> {
+        let mut concern = Concern::default();
+        match command {
+            Command::Move { saga, .. } | Command::Waive { saga, .. } => {
+                concern.sagas.insert(*saga);
+            }
+            Command::Decide(decide) => {
+                concern.sagas.extend(self.asking(&decide.target).into_iter().map(|it| it.0));
+            }
+            Command::Offer { position, reread, .. } => {
+                let event = match reread.as_deref() {
+                    Some(Ok(arrival)) => Some(event_of(arrival)),
+                    Some(Err(_)) => None,
+                    None => self.txn.record::<EventRecord>(Kind::Event, *position)?,
+                };
+                if let Some(event) = event {
+                    concern = self.concern_of_routing(&event);
+                }
+            }
+            Command::Start { .. } | Command::AcceptClock { .. } => (),
+        }
+        Ok(concern)
+    }
+
+    fn concern_of_event(&self, event: EventRecord) -> Result<Concern, StoreError> {
+        let identity = super::events::identity_key(&event.name, &event.source, &event.id);
+        // What came before is given to nobody.
+        let is_known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?.is_some();
+        Ok(if is_known { Concern::default() } else { self.concern_of_routing(&event) })
+    }
+
+    /// Its lanes, and the oldest taker of each. Copies for all who hold for an event are made in
+    /// pieces anyway.
+    fn concern_of_routing(&self, event: &EventRecord) -> Concern {
+        let mut concern = Concern::default();
+        let linked = self.hearing(&event.name);
+        let linked = linked.iter().filter_map(|it| {
+            let declared = it.declared(&event.name).filter(|it| it.route == Route::Oldest)?;
+            Some((it.name, declared.key))
+        });
+        let missing = self.missing.values().filter_map(|it| {
+            let mut events = it.events.iter().filter(|it| !it.is_decision && !it.is_copied);
+            let declared = events.find(|it| it.name == event.name)?;
+            Some((it.definition.as_str(), declared.key.as_deref()?))
+        });
+        for (definition, pointer) in linked.chain(missing) {
+            // What has no key has no taker.
+            let Ok(key) = super::routes::key_at(event, pointer) else { continue };
+            let lane = Lane::of(definition, &event.name, &key);
+            let routed = Routed::of(0, event, key, lane);
+            concern.sagas.extend(self.next_taker(&routed, (0, 0)).map(|it| it.1.saga));
+            concern.lanes.insert(lane);
+        }
+        concern
+    }
+
+    /// Whether inputs that are about the saga cost no long journal.
+    pub fn is_awake(&self, saga: SagaId) -> bool {
+        if !self.is_long(saga) || self.aside.contains_key(&saga) {
+            return true;
+        }
+        let folded = self.states.get(&saga);
+        folded.is_some_and(|it| self.driver.has(saga) || self.code_of(&it.state).is_none())
+    }
+
+    /// Reads one more piece of the journal of a saga: for its state, then for its code. True when
+    /// it is in memory, which it is at least until the next commit.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn wake(&mut self, saga: SagaId) -> Result<bool, StoreError> {
+        if self.is_awake(saga) {
+            return Ok(true);
+        }
+        let part = match self.waking.take() {
+            Some(waking) if waking.saga == saga => waking.part,
+            other => {
+                self.waking = other;
+                self.stop_waking();
+                self.begin_waking(saga)
+            }
+        };
+        let woken = match part {
+            Part::State(state) => self.wake_state(saga, state),
+            Part::Code { folded, live, from, bytes } => {
+                self.wake_code(saga, folded, live, (from, bytes))
+            }
+        };
+        match woken {
+            Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
+            woken => self.waking = woken?.map(|part| Waking { saga, part }),
+        }
+        Ok(self.is_awake(saga))
+    }
+
+    fn begin_waking(&self, saga: SagaId) -> Part {
+        let folded = self.states.get(&saga);
+        let known = folded.and_then(|it| Some((it, self.code_of(&it.state)?.0)));
+        known.map_or_else(
+            || Part::State(Box::default()),
+            |(folded, code)| code_part(Box::new(folded.clone()), code),
+        )
+    }
+
+    fn wake_state(
+        &mut self,
+        saga: SagaId,
+        mut state: Box<State>,
+    ) -> Result<Option<Part>, StoreError> {
+        let limit = self.piece_max();
+        let piece = self.txn.piece(saga, state.entries, limit)?;
+        for (entry, _) in &piece {
+            let seq = state.entries;
+            state.append(seq, entry);
+        }
+        if limit <= piece.len() {
+            return Ok(Some(Part::State(state)));
+        }
+        let folded = Folded::of(*state);
+        match self.code_of(&folded.state) {
+            Some((code, _)) if !self.driver.has(saga) => {
+                Ok(Some(code_part(Box::new(folded), code)))
+            }
+            _ => {
+                self.states.insert(saga, folded);
+                Ok(None)
+            }
+        }
+    }
+
+    fn wake_code(
+        &mut self,
+        saga: SagaId,
+        folded: Box<Folded>,
+        live: Live,
+        (from, bytes): (usize, usize),
+    ) -> Result<Option<Part>, StoreError> {
+        let limit = self.piece_max();
+        let Some((_, running)) = self.code_of(&folded.state) else {
+            self.driver.discard(saga, live);
+            return Ok(None);
+        };
+        let seq = u32::try_from(from).unwrap_or(u32::MAX);
+        let piece = match self.txn.piece(saga, seq, limit) {
+            Ok(piece) => piece,
+            Err(err) => {
+                self.driver.discard(saga, live);
+                return Err(err);
+            }
+        };
+        let running = Running { seq, ..running };
+        let bytes = bytes + piece.iter().map(|it| it.1).sum::<usize>();
+        match self.driver.replay_piece(&running, live, from, &piece) {
+            Ok(live) if limit <= piece.len() => {
+                return Ok(Some(Part::Code { folded, live, from: from + limit, bytes }));
+            }
+            Ok(live) => self.driver.keep(saga, live, bytes),
+            Err(misfit) => self.driver.keep_misfit(saga, misfit),
+        }
+        self.came_back(&running)?;
+        if self.states.get(&saga).is_none() {
+            self.states.insert(saga, *folded);
+        }
+        Ok(None)
+    }
+
+    /// The code that the next fact of the saga may be for, and how it is named while it is
+    /// replayed.
+    fn code_of(&self, state: &State) -> Option<(Code, Running<'static>)> {
+        let start = state.start.as_ref()?;
+        let is_for_code = state.end.is_none()
+            && !state.paused
+            && state.held.is_empty()
+            && state.entries < self.limits.entries_max;
+        let linked = self.registry.get(&start.definition);
+        let linked = linked.filter(|it| is_for_code && it.version == start.version)?;
+        let running = Running {
+            culprit: Culprit::Saga(start.saga),
+            saga: Some(start.saga),
+            definition: Cow::Owned(start.definition.clone()),
+            key: Cow::Owned(start.key.clone()),
+            seq: 0,
+            step: Cow::Borrowed("replay"),
+        };
+        let is_quarantined = self.quarantined(&running).is_some();
+        (!is_quarantined).then_some((linked.code, running))
+    }
+
+    /// However few are read at once, it goes on.
+    fn piece_max(&self) -> usize {
+        self.limits.wake_at_once.max(1) as usize
+    }
+
+    /// Forgets what was read of a saga that is being read.
+    fn stop_waking(&mut self) {
+        let Some(Waking { saga, part }) = self.waking.take() else { return };
+        if let Part::Code { live, .. } = part {
+            self.driver.discard(saga, live);
+        }
+    }
+
+    /// The journal of the saga has so many entries now.
+    pub(super) fn has_grown(&mut self, saga: SagaId, entries: u32) {
+        if self.limits.wake_at_once < entries {
+            self.long.insert(saga);
+            self.touched.insert(saga);
+        }
+        self.has_changed(saga);
+    }
+
+    /// What was read of the saga is no longer all.
+    pub(super) fn has_changed(&mut self, saga: SagaId) {
+        if self.waking.as_ref().is_some_and(|it| it.saga == saga) {
+            self.stop_waking();
+        }
+    }
+
+    fn is_long(&self, saga: SagaId) -> bool {
+        self.long.contains(&saga)
+    }
+
+    /// Whether work that is done in pieces has to leave the saga alone until it was read.
+    pub(super) fn must_sleep(&mut self, saga: SagaId) -> bool {
+        let must_sleep = self.is_long(saga) && !self.touched.contains(&saga);
+        if must_sleep {
+            self.sleepers.insert(saga);
+        }
+        must_sleep
+    }
+
+    /// Sagas that work done in pieces has come to, and that have to be read: [`Input::Woken`]
+    /// should follow for each when it is.
+    pub fn sleepers(&self) -> impl Iterator<Item = SagaId> + '_ {
+        self.sleepers.iter().copied()
+    }
+
+    /// Goes on with a saga that was left alone. What is due of it fires, by the last tick.
+    pub(super) fn woken(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+        self.sleepers.remove(&saga);
+        self.touched.insert(saga);
+        self.match_opened(now)?;
+        let until = now.min(self.passed);
+        let timers = self.state(saga)?.map(State::timers).unwrap_or_default();
+        let mut due: Vec<(Time, Path)> = timers.into_iter().filter(|it| it.0 <= until).collect();
+        due.sort();
+        for (due, step) in due.into_iter().take(TIMERS_AT_ONCE) {
+            if !self.opened.is_empty() {
+                break;
+            }
+            self.fire(now, until, (due, saga, step))?;
+        }
+        Ok(())
+    }
+}
+
+fn code_part(folded: Box<Folded>, code: Code) -> Part {
+    Part::Code { folded, live: Live::asleep(code), from: 0, bytes: 0 }
+}
+
+/// The event as it will be recorded.
+fn event_of(arrival: &Arrival) -> EventRecord {
+    let Arrival { name, id, source, key, body, at, .. } = arrival.clone();
+    let (made_from, verdicts) = (None, Vec::new());
+    EventRecord { at, name, id, source, key, published_at: at, body, made_from, verdicts }
+}

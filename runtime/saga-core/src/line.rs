@@ -1,0 +1,208 @@
+//! Inputs that wait until the sagas that they are about are in memory. Whoever drives a core gives
+//! its inputs here first, and hands over what comes out: so a saga with a long journal is read in
+//! pieces, others have their turns between, and nothing that is about one saga, or about one lane,
+//! overtakes what came before.
+//!
+//! Nothing of it is durable: what waits has not been acknowledged.
+
+use crate::{
+    core::{Concern, Core},
+    id::{Lane, SagaId, Time},
+    input::Input,
+    store::{Store, StoreError},
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What is waited for, or stood behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Matter {
+    Saga(SagaId),
+    Lane(Lane),
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    input: Input,
+    with: T,
+    concern: Concern,
+    /// Sagas that were read again for it. When all were, it waits no longer: with little memory
+    /// they may drive each other out.
+    woken: BTreeSet<SagaId>,
+}
+
+impl<T> Held<T> {
+    fn matters(&self) -> impl Iterator<Item = Matter> + '_ {
+        let sagas = self.concern.sagas.iter().copied().map(Matter::Saga);
+        sagas.chain(self.concern.lanes.iter().copied().map(Matter::Lane))
+    }
+}
+
+/// The inputs of one core that wait, each with what its host keeps with it.
+#[derive(Debug)]
+pub struct Line<T> {
+    held: BTreeMap<u64, Held<T>>,
+    /// The last number that was given out.
+    last: u64,
+    /// Who waits for it, or is about it, in order: the first one may go.
+    matters: BTreeMap<Matter, BTreeSet<u64>>,
+    /// Of which it is to be seen whether they may go now.
+    candidates: BTreeSet<u64>,
+    /// Sagas to be read, one after the other.
+    asleep: VecDeque<SagaId>,
+    /// The same.
+    called: BTreeSet<SagaId>,
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Line<T> {
+        let (held, matters) = (BTreeMap::new(), BTreeMap::new());
+        let (candidates, asleep, called) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
+        Line { held, last: 0, matters, candidates, asleep, called }
+    }
+}
+
+impl<T> Line<T> {
+    /// Takes an input. What comes back is to be handled now.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn give<S: Store>(
+        &mut self,
+        core: &Core<S>,
+        input: Input,
+        with: T,
+    ) -> Result<Option<(Input, T)>, StoreError> {
+        if let Input::Tick { watermark } = input {
+            return Ok(Some((Input::Tick { watermark: self.passed(watermark) }, with)));
+        }
+        let (concern, woken) = (core.concern(&input)?, BTreeSet::new());
+        let held = Held { input, with, concern, woken };
+        let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
+        let asleep: Vec<SagaId> = asleep.collect();
+        if asleep.is_empty() && !held.matters().any(|it| self.matters.contains_key(&it)) {
+            return Ok(Some((held.input, held.with)));
+        }
+        self.last += 1;
+        self.held.insert(self.last, held);
+        self.stand(self.last);
+        asleep.into_iter().for_each(|it| self.call(it));
+        Ok(None)
+    }
+
+    /// What is to be handled now of what has waited.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn next<S: Store>(
+        &mut self,
+        core: &Core<S>,
+    ) -> Result<Option<(Input, Option<T>)>, StoreError> {
+        // What the core itself has left undone came before.
+        let woken = core.sleepers().find(|it| core.is_awake(*it));
+        if let Some(saga) = woken {
+            return Ok(Some((Input::Woken { saga }, None)));
+        }
+        while let Some(number) = self.candidates.pop_first() {
+            if self.may_go(core, number)? {
+                self.leave(number);
+                let held = self.held.remove(&number);
+                return Ok(held.map(|it| (it.input, Some(it.with))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads one piece of a journal for those who wait.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn wake<S: Store>(&mut self, core: &mut Core<S>) -> Result<(), StoreError> {
+        let sleepers: Vec<SagaId> = core.sleepers().collect();
+        sleepers.into_iter().for_each(|it| self.call(it));
+        let Some(saga) = self.asleep.front().copied() else { return Ok(()) };
+        if core.wake(saga)? {
+            self.asleep.pop_front();
+            self.called.remove(&saga);
+            self.look_at(Matter::Saga(saga));
+        }
+        Ok(())
+    }
+
+    /// Whether something waits, here or in the core: then a piece of it should be done, after what
+    /// others bring.
+    pub fn has_more<S: Store>(&self, core: &Core<S>) -> bool {
+        core.has_more() || !self.held.is_empty() || core.sleepers().next().is_some()
+    }
+
+    /// Intake has not passed an event that waits.
+    fn passed(&self, watermark: Time) -> Time {
+        let events = self.held.values().filter_map(|it| match &it.input {
+            Input::Arrived(arrival) => Some(Time(arrival.at.0.saturating_sub(1))),
+            _ => None,
+        });
+        events.min().map_or(watermark, |it| it.min(watermark))
+    }
+
+    /// Whether it stands first wherever it stands, and its sagas are in memory.
+    fn may_go<S: Store>(&mut self, core: &Core<S>, number: u64) -> Result<bool, StoreError> {
+        if !self.is_first(number) {
+            return Ok(false);
+        }
+        let Some(held) = self.held.get(&number) else { return Ok(false) };
+        // Those before it may have made it another saga's.
+        let concern = core.concern(&held.input)?;
+        if concern != held.concern {
+            self.leave(number);
+            if let Some(held) = self.held.get_mut(&number) {
+                held.concern = concern;
+            }
+            self.stand(number);
+            if !self.is_first(number) {
+                return Ok(false);
+            }
+        }
+        let Some(held) = self.held.get_mut(&number) else { return Ok(false) };
+        let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
+        let asleep: Vec<SagaId> = asleep.filter(|it| !held.woken.contains(it)).collect();
+        held.woken.extend(&asleep);
+        let may_go = asleep.is_empty();
+        asleep.into_iter().for_each(|it| self.call(it));
+        Ok(may_go)
+    }
+
+    fn is_first(&self, number: u64) -> bool {
+        let is_first =
+            |it: Matter| self.matters.get(&it).and_then(BTreeSet::first) == Some(&number);
+        self.held.get(&number).is_some_and(|it| it.matters().all(is_first))
+    }
+
+    fn stand(&mut self, number: u64) {
+        let Some(held) = self.held.get(&number) else { return };
+        for matter in held.matters() {
+            self.matters.entry(matter).or_default().insert(number);
+        }
+    }
+
+    /// Whoever stood behind it may be the first now.
+    fn leave(&mut self, number: u64) {
+        let Some(held) = self.held.get(&number) else { return };
+        for matter in held.matters() {
+            let Some(numbers) = self.matters.get_mut(&matter) else { continue };
+            numbers.remove(&number);
+            self.candidates.extend(numbers.first());
+            if numbers.is_empty() {
+                self.matters.remove(&matter);
+            }
+        }
+    }
+
+    fn look_at(&mut self, matter: Matter) {
+        self.candidates.extend(self.matters.get(&matter).and_then(BTreeSet::first));
+    }
+
+    fn call(&mut self, saga: SagaId) {
+        if self.called.insert(saga) {
+            self.asleep.push_back(saga);
+        }
+    }
+}

@@ -13,7 +13,10 @@ use proto_schemas::{
         CalculateRisk, OpenTicket, OrderApproved, OrderCreated, OrderStatus, Risk, Shipment,
         UpdateStatus,
     },
-    payments::{CreateSession, Payment, PaymentDetails, RefundPayment, Session, VoidSession},
+    payments::{
+        CreateSession, Payment, PaymentDetails, ProcessPayment, RefundPayment, Session,
+        SessionStatus, VoidSession,
+    },
 };
 use saga_core::{
     abort::{Abort, Rejection},
@@ -35,6 +38,9 @@ pub struct Limits {
     pub approval_ms: u64,
     /// For the customer's money.
     pub payment_ms: u64,
+    /// Once more after that, for money that is on its way by then: bank transfers and debits take
+    /// days.
+    pub processing_ms: u64,
     /// For the courier, from the moment when the goods leave.
     pub delivery_ms: u64,
     /// How often the courier may fail to deliver before nothing more is awaited.
@@ -47,6 +53,7 @@ impl Default for Limits {
         Limits {
             approval_ms: DAY_MS,
             payment_ms: DAY_MS,
+            processing_ms: 14 * DAY_MS,
             delivery_ms: 14 * DAY_MS,
             delivery_attempts: const { NonZeroU32::new(3).unwrap() },
         }
@@ -182,11 +189,11 @@ async fn pay(
         ..UpdateStatus::of(order, OrderStatus::AwaitingPayment)
     };
     ctx.call(awaiting).await?;
-    let payment = ctx
-        .when::<Payment>(&order.order_id)
-        .filter(Payment::session_id().eq(&session.session_id))
-        .within(Duration::from_millis(ctx.settings().payment_ms));
-    match payment.await? {
+    let payment = match told(ctx, order, session, ctx.settings().payment_ms).await? {
+        None if ctx.patched(ASKED_AT_LAST) => ask_at_last(ctx, order, session).await?,
+        payment => payment,
+    };
+    match payment {
         Some(Payment::Completed(paid)) => Ok(paid),
         Some(Payment::Failed(failed)) => {
             let reason = failed.reason.unwrap_or_else(|| "no reason given".to_owned());
@@ -194,6 +201,46 @@ async fn pay(
         }
         None => Err(Abort::deadline("the payment did not come in time")),
     }
+}
+
+/// Marks the runs in which the provider is asked before an order is given up for want of money.
+const ASKED_AT_LAST: &str = "the provider is asked before an order is given up";
+/// For the word of money of which the payment service knows: its outbox has it.
+const WORD_MS: u64 = 3600 * 1000;
+
+/// Holds until something is told of this very session.
+async fn told(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    session: &Session,
+    limit_ms: u64,
+) -> Result<Option<Payment>, Abort> {
+    let payment = ctx
+        .when::<Payment>(&order.order_id)
+        .filter(Payment::session_id().eq(&session.session_id))
+        .within(Duration::from_millis(limit_ms));
+    Ok(payment.await?)
+}
+
+/// Nothing was told in time: the customer may have paid all the same, as the word of it is late, or
+/// the money is on its way. What the provider says becomes the word that was awaited.
+async fn ask_at_last(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    session: &Session,
+) -> Result<Option<Payment>, Abort> {
+    let mut known = ctx.call(ProcessPayment::of(order)).await?;
+    if known.status == SessionStatus::Processing {
+        let payment = told(ctx, order, session, ctx.settings().processing_ms).await?;
+        if payment.is_some() {
+            return Ok(payment);
+        }
+        known = ctx.call(ProcessPayment::of(order)).await?;
+    }
+    if known.status == SessionStatus::Paid && known.session_id == session.session_id {
+        return told(ctx, order, session, WORD_MS).await;
+    }
+    Ok(None)
 }
 
 /// Marks the runs in which money that is not the order's is held for a person.

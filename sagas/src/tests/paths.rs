@@ -18,6 +18,9 @@ pub(super) const WAYS: &[Way] = &[
     ("approval_deadline", approval_deadline),
     ("payment_failed", payment_failed),
     ("payment_deadline", payment_deadline),
+    ("paid_in_time_told_late", paid_in_time_told_late),
+    ("paid_slowly", paid_slowly),
+    ("paid_too_slowly", paid_too_slowly),
     ("out_of_stock", out_of_stock),
     ("session_rejected", session_rejected),
     ("session_rejected_before_mail", session_rejected_before_mail),
@@ -83,6 +86,28 @@ fn payment_failed() -> World {
 
 fn payment_deadline() -> World {
     World::awaiting_payment().waited_h(24)
+}
+
+/// The provider's word is lost, and the payment service hears of the payment when it asks.
+fn paid_in_time_told_late() -> World {
+    let mut world = World::awaiting_payment().provider_says("paid").waited_h(24);
+    world.pay(SESSION);
+    world.tracked("delivered")
+}
+
+/// By a method that takes days.
+fn paid_slowly() -> World {
+    let mut world = World::awaiting_payment().provider_says("processing").waited_h(24);
+    world.desk.wait_s(4 * 24 * 3600);
+    world.pay(SESSION);
+    world.tracked("delivered")
+}
+
+fn paid_too_slowly() -> World {
+    let mut world = World::awaiting_payment().provider_says("processing").waited_h(24);
+    world.desk.wait_s(14 * 24 * 3600);
+    world.settle();
+    world
 }
 
 fn out_of_stock() -> World {

@@ -341,6 +341,21 @@ fn an_order_that_was_shipped_for_other_money_without_a_word_still_replays() {
     assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }
 
+/// What was given up at its deadline before the provider was asked stays as it is recorded.
+#[test]
+fn an_order_that_was_given_up_unasked_still_replays() {
+    let world = World::awaiting_payment().waited_h(24);
+    let mut journal = world.journal(world.order().id);
+    let is_mark = |it: &Decision| matches!(it, Decision::Patch { .. });
+    let asked = journal.iter().position(|it| decisions(it).iter().any(is_mark)).unwrap();
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    // Its deadline passed, and the code gave up in the same turn.
+    let gave_up = decisions(&journal[asked + 1]).to_vec();
+    journal = with_decisions(&journal, asked, gave_up);
+    journal.truncate(asked + 1);
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
 /// So does a refund that had failed before anybody was told.
 #[test]
 fn a_failed_refund_that_was_only_recorded_still_replays() {

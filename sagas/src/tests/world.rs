@@ -1,6 +1,6 @@
 //! A desk with the shop behind it.
 
-use super::shop::{SESSION, Shop, services};
+use super::shop::{SESSION, Shop, services, session};
 use crate::{Settings, register};
 use saga_core::{
     core::HeadQuery,
@@ -108,6 +108,13 @@ impl World {
     /// The session was paid.
     pub(super) fn paid(mut self) -> World {
         self.pay(SESSION);
+        self
+    }
+
+    /// From now on the provider says this of the session, when it is asked.
+    pub(super) fn provider_says(mut self, status: &'static str) -> World {
+        let services = std::mem::take(&mut self.services);
+        self.services = services.on("payments.process", move |_| Ok(session(status)));
         self
     }
 

@@ -2,7 +2,7 @@
 //! courier; whatever goes wrong before the goods leave is undone.
 
 use proto_schemas::{
-    OrderId,
+    Amount, OrderId,
     delivery::{
         CancelShipment, CreateShipment, DeliveryStatus, DeliveryUpdated, ShipmentCreated,
         ShipmentStatus,
@@ -14,8 +14,8 @@ use proto_schemas::{
         UpdateStatus,
     },
     payments::{
-        CreateSession, Payment, PaymentDetails, ProcessPayment, RefundPayment, Session,
-        SessionStatus, VoidSession,
+        CreateSession, Payment, PaymentDetails, PaymentState, ProcessPayment, RefundPayment,
+        Session, SessionStatus, VoidSession,
     },
 };
 use saga_core::{
@@ -125,6 +125,9 @@ impl Saga for ProcessOrder {
 
         let shipment =
             ctx.call(CreateShipment::of(&order)).undo(CancelShipment::of(&order)).await?;
+        if ctx.patched(MONEY_BACK) {
+            keep_for_money(&ctx, &order, &paid).await?;
+        }
         ctx.call(Ship::of(&order)).undo(Release::of(&order)).await?;
         ctx.commit();
 
@@ -292,6 +295,56 @@ async fn accept_other_money(
             Err(Abort::rejected(format!("{money} was not accepted by {by}: {reason}")))
         }
         None => Err(Abort::deadline(format!("nobody accepted {money} in time"))),
+    }
+}
+
+/// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
+const MONEY_BACK: &str = "money that went back sends no goods";
+
+/// What a manager sees of an order whose money is not here any more.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MoneyBack<'a> {
+    order_id: &'a OrderId,
+    paid: String,
+    currency: String,
+    session_id: &'a str,
+    payment_id: Option<&'a str>,
+}
+
+/// Somebody may have given all the money back, or the customer's bank has taken it, while the order
+/// was held up. Then the goods stay, unless a manager has them sent all the same. What was given back
+/// in part is a matter between the customer and whoever did so.
+async fn keep_for_money(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    paid: &PaymentDetails,
+) -> Result<(), Abort> {
+    let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
+    // One that knows nothing of the payment says nothing against it.
+    let stays = known.ok().filter(|it| it.session_id == paid.session_id).and_then(|it| it.stays);
+    if paid.amount.is_zero() || !stays.is_some_and(Amount::is_zero) {
+        return Ok(());
+    }
+    let OrderCreated { order_id, .. } = order;
+    let money = format!("{} {}", paid.amount, paid.currency);
+    let facts = MoneyBack {
+        order_id,
+        paid: paid.amount.to_string(),
+        currency: paid.currency.to_string(),
+        session_id: &paid.session_id,
+        payment_id: paid.payment_id.as_deref(),
+    };
+    let title = format!("All of {money} for order {order_id} went back: ship it all the same?");
+    let limit = Duration::from_millis(ctx.settings().approval_ms);
+    let asked = ctx.when::<OrderApproved>(order_id).ask(title, &facts).within(limit);
+    match asked.await? {
+        Some(it) if it.approved => Ok(()),
+        Some(OrderApproved { by, reason, .. }) => {
+            let reason = reason.unwrap_or_default();
+            Err(Abort::rejected(format!("{money} went back, and {by} keeps the goods: {reason}")))
+        }
+        None => Err(Abort::deadline(format!("{money} went back, and nobody had the goods sent"))),
     }
 }
 

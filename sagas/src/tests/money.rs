@@ -283,6 +283,34 @@ fn money_that_the_broker_took_in_time_buys_the_goods_however_late_we_look() {
     assert_eq!((shop.shipped, shop.refunds.len()), (2, 0));
 }
 
+/// Whoever gave it back, and however: goods for which nobody has paid leave by a person's word only.
+#[test]
+fn goods_whose_money_went_back_wait_for_a_person() {
+    let held = World::paid_and_left("0.00");
+    assert_eq!(held.order().status, Status::Waiting, "{}", held.text());
+    assert_eq!((held.shop().shipped, held.shop().status()), (0, "paid"));
+    let shop = held.decided(true).tracked("delivered").ends(Status::Completed);
+    assert_eq!((shop.shipped, shop.refunds.len()), (PIECES, 0));
+
+    for end in [|it: World| it.decided(false), |it: World| it.waited_h(24), World::cancelled] {
+        let world = end(World::paid_and_left("0.00"));
+        let shop = world.ends(Status::Cancelled);
+        assert_eq!((shop.shipped, shop.reserved, shop.has_parcel), (0, 0, false));
+        // What the payment service gives back is the rest of it, and there is none.
+        assert_eq!(shop.refunds, once(SESSION), "{}", world.text());
+    }
+    // A part that was given back is between the customer and whoever did so.
+    let shop = World::paid_and_left("0.01").tracked("delivered").ends(Status::Completed);
+    assert_eq!(shop.shipped, PIECES);
+}
+
+#[test]
+fn a_payment_service_that_knows_nothing_of_the_money_holds_no_goods_back() {
+    let services = services(10).on("payments.process", |_| Err("unknown_session"));
+    let world = World::new(services).placed().paid().tracked("delivered");
+    assert_eq!(world.ends(Status::Completed).shipped, PIECES);
+}
+
 /// An order that was paid in time is not given up because nobody has heard of it.
 #[test]
 fn money_that_the_provider_has_at_the_deadline_buys_the_goods_when_its_word_comes() {

@@ -46,6 +46,9 @@ pub(super) const WAYS: &[Way] = &[
     ("other_money_accepted", other_money_accepted),
     ("other_money_given_back", other_money_given_back),
     ("other_money_left_lying", other_money_left_lying),
+    ("money_back_shipped", money_back_shipped),
+    ("money_back_kept", money_back_kept),
+    ("money_back_left_lying", money_back_left_lying),
     ("paid_while_unwinding", paid_while_unwinding),
     ("paid_while_paused_then_cancelled", paid_while_paused_then_cancelled),
     ("cancelled_then_paid", cancelled_then_paid),
@@ -260,6 +263,18 @@ fn other_money_given_back() -> World {
 
 fn other_money_left_lying() -> World {
     World::holding_other_money("10000", "JPY").waited_h(24)
+}
+
+fn money_back_shipped() -> World {
+    World::paid_and_left("0.00").decided(true).tracked("delivered")
+}
+
+fn money_back_kept() -> World {
+    World::paid_and_left("0.00").decided(false)
+}
+
+fn money_back_left_lying() -> World {
+    World::paid_and_left("0.00").waited_h(24)
 }
 
 fn paid_while_unwinding() -> World {

@@ -93,6 +93,16 @@ impl World {
         world
     }
 
+    /// The order was paid, and by now only this much of the money has not gone back.
+    pub(super) fn paid_and_left(stays: &'static str) -> World {
+        let services = services(10).on("payments.process", move |_| {
+            let mut known = session("paid");
+            known["stays"] = json!(stays);
+            Ok(known)
+        });
+        World::new(services).placed().paid()
+    }
+
     /// The order was paid and sent, and waits for the courier.
     pub(super) fn awaiting_delivery() -> World {
         World::awaiting_payment().paid()

@@ -222,7 +222,7 @@ async fn told(
         .when::<Payment>(&order.order_id)
         .filter(Payment::session_id().eq(&session.session_id))
         .within(Duration::from_millis(limit_ms));
-    Ok(payment.await?)
+    payment.await
 }
 
 /// Nothing was told in time: the customer may have paid all the same, as the word of it is late, or
@@ -313,8 +313,8 @@ struct MoneyBack<'a> {
 }
 
 /// Somebody may have given all the money back, or the customer's bank has taken it, while the order
-/// was held up. Then the goods stay, unless a manager has them sent all the same. What was given back
-/// in part is a matter between the customer and whoever did so.
+/// was held up. Then the goods stay, unless a manager has them sent all the same. What was given
+/// back in part is a matter between the customer and whoever did so.
 async fn keep_for_money(
     ctx: &Ctx<Limits>,
     order: &OrderCreated,

@@ -234,7 +234,8 @@ async fn other_money_is_held_until_a_person_accepts_it_or_has_it_paid_back() -> 
     Ok(())
 }
 
-/// By the shop's own door: the second question is refused until it is named, and the refusal says how.
+/// By the shop's own door: the second question is not answered until it is named, and the refusal
+/// says how.
 #[tokio::test]
 async fn goods_whose_money_went_back_by_hand_stay_until_a_person_has_seen_that()
 -> Result<(), Failure> {

@@ -64,7 +64,8 @@ async fn the_store_is_not_the_one_that_is_known() -> Result<(), Failure> {
     let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
     for part in [
         "another fermata (process ",
-        "is at work at this broker: only one may be, and nothing was taken or sent by this one; stop",
+        "is at work at this broker: only one may be",
+        "and nothing was taken or sent by this one; stop that one, or give this one a broker of",
     ] {
         assert!(said.contains(part) && page.contains(part), "{part} is not in {said}");
     }

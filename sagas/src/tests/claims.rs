@@ -285,7 +285,7 @@ fn each_refund_is_recorded_once() {
     assert_eq!(shop.history.last().unwrap(), "cancelled", "the status does not move");
 }
 
-/// Their keys are the provider's: whoever has an order in hand finds what was told of its money too.
+/// Their keys are the provider's: whoever has an order in hand finds what was told of its money.
 #[test]
 fn refunds_and_disputes_are_found_by_their_order() {
     let world = World::awaiting_delivery().refunded("re_1", "failed").disputed("du_1", "lost");

@@ -283,7 +283,7 @@ fn money_that_the_broker_took_in_time_buys_the_goods_however_late_we_look() {
     assert_eq!((shop.shipped, shop.refunds.len()), (2, 0));
 }
 
-/// Whoever gave it back, and however: goods for which nobody has paid leave by a person's word only.
+/// Whoever gave it back, and however: goods for which nobody has paid leave by a person's word.
 #[test]
 fn goods_whose_money_went_back_wait_for_a_person() {
     let held = World::paid_and_left("0.00");

@@ -1,6 +1,6 @@
 //! `payments.process`: asks the provider now what became of an order's session, for when a webhook
-//! is missed. What is final becomes the event that the webhook would have become. Of a session that is
-//! paid the ledger tells what stays of that.
+//! is missed. What is final becomes the event that the webhook would have become. Of a session that
+//! is paid the ledger tells what stays of that.
 
 use crate::{
     ledger::{self, Said, SessionRow, Settled, view},

@@ -74,8 +74,8 @@ pub enum ClaimError {
     /// Another process of this name is at work.
     #[error(
         "another {process} (process {id} of its machine, store {instance}) is at work at this \
-         broker: only one may be, and nothing was taken or sent by this one; stop that one, or give \
-         this one a broker of its own"
+         broker: only one may be, and nothing was taken or sent by this one; stop that one, or \
+         give this one a broker of its own"
     )]
     AtWork {
         /// The process's name.
@@ -290,8 +290,8 @@ impl Claim {
     }
 
     /// Looks at the record, and whether another process is there. Who finds none, neither at work
-    /// nor of the run that has written the record, and is not overtaken when the claim is made, is the
-    /// only one: any other has made its own before, or is overtaken.
+    /// nor of the run that has written the record, and is not overtaken when the claim is made, is
+    /// the only one: any other has made its own before, or is overtaken.
     ///
     /// # Errors
     /// Another one is at work, or the broker does not answer.
@@ -323,8 +323,8 @@ impl Claim {
         if is_another { self.presence.nobody_of(known.run).await } else { Ok(()) }
     }
 
-    /// What the record says of the store, as it was looked at last. A new epoch begins when the store
-    /// is an old copy.
+    /// What the record says of the store, as it was looked at last. A new epoch begins when the
+    /// store is an old copy.
     ///
     /// # Errors
     /// It names another store.

@@ -144,8 +144,8 @@ impl<S: Store> Core<S> {
     }
 
     /// One that does not say what its maker has seen may be a repeat of what was decided before
-    /// under this event and key, or mean a question that is closed: then it answers no other one. Its
-    /// maker is told which one is open now, and how to answer that.
+    /// under this event and key, or mean a question that is closed: then it answers no other one.
+    /// Its maker is told which one is open now, and how to answer that.
     fn may_be_a_repeat(
         &self,
         question: &Question,

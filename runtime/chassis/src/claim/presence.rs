@@ -1,8 +1,8 @@
 //! Whether another process of this name is there.
 //!
 //! A record says who was there, not who is. So each process answers for itself, on subjects that
-//! its user alone may use: on `fermata.owner.PROCESS` as soon as it has made its claim, and with its
-//! run behind that from before it makes it, so that one that comes in the same moment finds it.
+//! its user alone may use: on `fermata.owner.PROCESS` as soon as it has made its claim, and with
+//! its run behind that from before, so that one that comes in the same moment finds it.
 //!
 //! One that does not answer is dead or stopped, and is replaced. The question waits in its socket:
 //! when it wakes up, it looks at once whether that has happened.

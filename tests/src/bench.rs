@@ -6,11 +6,13 @@
 //! - [`shapes`]: sagas and stores in which there is much of something.
 //! - [`world`]: a broker and a runtime of their own, and services that answer in this process.
 //! - [`loads`]: what is done to them, and what is read off.
+//! - [`flood`]: one definition that is flooded, and another one beside it.
 //! - [`floor`]: the disk alone, at the same pace.
 
 pub mod alone;
 pub mod budget;
 pub mod definitions;
+pub mod flood;
 pub mod floor;
 pub mod loads;
 pub mod shapes;

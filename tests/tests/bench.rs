@@ -42,6 +42,9 @@ fn a_brief_run_prints_one_json_object_with_every_figure() {
         "/w2/first_resume_s",
         "/w3/steps_per_s",
         "/process_order/orders_per_s",
+        "/flood/alone/p99_ms",
+        "/flood/beside/p99_ms",
+        "/flood/p99_ratio",
     ] {
         let number = figures.pointer(figure).and_then(Value::as_f64);
         assert!(number.is_some_and(|it| it >= 0.0), "{figure} is {number:?} in {figures}");
@@ -54,7 +57,7 @@ fn a_brief_run_prints_one_json_object_with_every_figure() {
 #[test]
 fn what_it_does_not_know_is_named_and_nothing_runs() {
     for (args, why) in [
-        (&["w9"][..], "there is no load w9: w1, w2, w3, orders, budget"),
+        (&["w9"][..], "there is no load w9: w1, w2, w3, orders, flood, budget"),
         (&["w2", "--parked", "many"], "--parked needs a number of sagas, such as 100000"),
     ] {
         let output = bench(args);

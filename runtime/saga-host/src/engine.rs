@@ -2,23 +2,34 @@
 //! and only then lets anything out.
 //!
 //! ```text
-//! Handle ──▶ bounded channel ──▶ drain ≤ 256 or 2 ms ──▶ handle each ──▶ commit ──▶ release
+//! Handle ──▶ bounded lines ──▶ take in turn ≤ 256 or 2 ms ──▶ handle each ──▶ commit ──▶ release
 //!                                         └── questions are answered between two batches ──┘
 //! ```
+//!
+//! Definitions that share no event have lines of their own ([`Groups`](crate::groups::Groups)): a
+//! flood for some holds up no others.
 //!
 //! What is released goes into channels without bounds, so that the thread never waits for somebody
 //! who waits for it. What is in them is bounded all the same: by the open calls and publishes of
 //! the store, and by the events that the broker lets be un-acknowledged.
 
 mod handle;
+mod inbox;
 mod pulse;
 
 pub(crate) use handle::{Busy, Handle, Room};
 pub(crate) use pulse::watch_pulse;
 
-use crate::{clock, feed::Feed, sled_store::SledStore, telemetry::Telemetry};
+use crate::{
+    clock,
+    feed::Feed,
+    groups::{Group, Groups},
+    sled_store::SledStore,
+    telemetry::Telemetry,
+};
 use chassis::{clock::Clock, crash};
-use handle::Place;
+use handle::{Place, Places};
+use inbox::Inbox;
 use saga_core::{
     core::{Core, Limits, OpenError, STRIKES_MAX},
     effect::{Effect, Refusal, Reply, Request, RequestId, Verdict},
@@ -39,13 +50,19 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// Events and answers that wait for the engine; beyond it whoever brings them waits too.
-const BUS_WORK_MAX: usize = 768;
+/// Events that wait for the engine: as many as a batch takes. Whoever brings them waits beyond it,
+/// and gives those of others in their turn.
+const EVENTS_MAX: usize = BATCH_INPUTS_MAX;
+/// Answers that wait for the engine, and what the broker says of our own events. They have places
+/// of their own, so that a flood of events does not keep them out.
+const ANSWERS_MAX: usize = 768;
 /// Questions and commands that wait for the engine; beyond it they are refused. They have places of
 /// their own, so that a flood of events does not turn people away.
 const DOOR_WORK_MAX: usize = 256;
+/// Ticks and the stop.
+const CLOCK_WORK_MAX: usize = 8;
 /// Inputs of one batch: one more would make the first wait too long for its fsync.
 const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
@@ -70,7 +87,7 @@ enum Work {
     Told(Input, Place),
     /// Its ticket is the engine's affair.
     Event(Input, Settled, Place),
-    Asked(Actor, Command, oneshot::Sender<Answer>),
+    Asked(Actor, Command, oneshot::Sender<Answer>, Place),
     /// Time has passed, and intake has passed this time.
     Tick(Time, oneshot::Sender<Ticked>),
     Read(Query),
@@ -92,9 +109,9 @@ pub(crate) struct Ticked {
 #[derive(Debug)]
 pub(crate) enum Owed {
     /// What a restart left open: these leave one by one.
-    Recovered(Request),
+    Recovered(Group, Request),
     /// Ask until it answers.
-    Send(Request),
+    Send(Group, Request),
     /// Ask no more.
     Forget(RequestId),
     /// Ask now what waits to be asked again for this saga.
@@ -116,6 +133,8 @@ pub(crate) enum OwedEvent {
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) saga: SagaId,
+    /// That of its saga.
+    pub(crate) group: Group,
     pub(crate) step: Path,
     pub(crate) id: String,
     pub(crate) subject: String,
@@ -184,8 +203,8 @@ pub(crate) async fn start(
     outlets: Outlets,
     oversight: Oversight,
 ) -> Result<Engine, EngineError> {
-    let (inbox, work) = mpsc::channel(BUS_WORK_MAX + DOOR_WORK_MAX);
-    let places = Arc::new(Semaphore::new(BUS_WORK_MAX));
+    let places = Places::new(EVENTS_MAX, ANSWERS_MAX, DOOR_WORK_MAX);
+    let (inbox, work) = mpsc::channel(EVENTS_MAX + ANSWERS_MAX + DOOR_WORK_MAX + CLOCK_WORK_MAX);
     let (due, next_due) = watch::channel(None);
     let (opened, is_open) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -205,17 +224,22 @@ pub(crate) async fn start(
             if core.reindexed() > 0 {
                 tracing::info!(sagas = core.reindexed(), "the search index was made anew");
             }
-            let _gone = opened.send(Ok(()));
+            let groups = Arc::new(Groups::of(core.declarations()));
+            let inbox = Inbox::new(work, groups.clone());
+            let _gone = opened.send(Ok(groups));
             let (waiters, line, reads) = (BTreeMap::new(), Line::default(), VecDeque::new());
             let beats = beating;
-            Loop { core, work, due, outlets, waiters, line, reads, tickets: 0, beats, clock }.run()
+            Loop { core, inbox, due, outlets, waiters, line, reads, tickets: 0, beats, clock }.run()
         });
         let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
         // The server may have gone first.
         let _gone = end.send(result);
     })?;
     match is_open.await {
-        Ok(Ok(())) => Ok(Engine { handle: Handle { inbox, places, next_due, beats }, ended }),
+        Ok(Ok(groups)) => {
+            let handle = Handle { inbox, places, groups, next_due, beats };
+            Ok(Engine { handle, ended })
+        }
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(EngineError::Panicked),
     }
@@ -254,7 +278,7 @@ enum Waiter {
 /// What the thread owns.
 struct Loop {
     core: Core<SledStore>,
-    work: mpsc::Receiver<Work>,
+    inbox: Inbox,
     due: watch::Sender<Option<Time>>,
     outlets: Outlets,
     /// Written when a batch is gathered, emptied when its effects are released.
@@ -297,15 +321,17 @@ impl Loop {
     /// Waits for work; what is left of the questions is answered while there is none.
     fn next(&mut self) -> Option<Work> {
         loop {
-            match self.work.try_recv() {
-                Ok(work) => return Some(work),
-                Err(mpsc::error::TryRecvError::Disconnected) => return None,
-                Err(mpsc::error::TryRecvError::Empty) => (),
+            if let Some(work) = self.inbox.take(&self.core) {
+                return Some(work);
+            }
+            if self.inbox.is_closed() {
+                return None;
             }
             match self.reads.pop_front() {
                 Some(read) => self.read(read),
                 None if self.line.has_more(&self.core) => return Some(Work::GoOn),
-                None => return self.work.blocking_recv(),
+                None if self.inbox.wait(&self.core) => (),
+                None => return None,
             }
         }
     }
@@ -331,7 +357,7 @@ impl Loop {
                 || BATCH_INPUTS_MAX <= after.inputs
                 || DOOR_WORK_MAX <= self.reads.len()
                 || BATCH_TIME_MAX <= started.elapsed();
-            next = if is_full { None } else { self.work.try_recv().ok() };
+            next = if is_full { None } else { self.inbox.take(&self.core) };
         }
         if self.line.has_more(&self.core) {
             // However much others bring, it gets done.
@@ -359,7 +385,7 @@ impl Loop {
                 }
                 input
             }
-            Work::Asked(actor, command, answer) => {
+            Work::Asked(actor, command, answer, _place) => {
                 let ticket = self.ticket(Waiter::Command(answer));
                 Input::Asked { ticket, actor, command }
             }
@@ -447,15 +473,16 @@ impl Loop {
         match effect {
             Effect::Send(request) => {
                 let owed = if request.is_recovered { Owed::Recovered } else { Owed::Send };
+                let group = self.inbox.group_of(request.id.saga, &self.core);
                 // The courier ends after the engine.
-                let _gone = self.outlets.requests.send(owed(request));
+                let _gone = self.outlets.requests.send(owed(group, request));
             }
             Effect::Forget(request) => {
                 let _gone = self.outlets.requests.send(Owed::Forget(request));
             }
             Effect::Publish { saga, step, id, subject, key, body } => {
-                let body = body.text().to_owned();
-                let publication = Publication { saga, step, id, subject, key, body };
+                let (body, group) = (body.text().to_owned(), self.inbox.group_of(saga, &self.core));
+                let publication = Publication { saga, group, step, id, subject, key, body };
                 let _gone = self.outlets.publications.send(OwedEvent::Publish(publication));
             }
             Effect::Withdraw { saga, step } => {

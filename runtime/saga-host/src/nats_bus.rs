@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `owner` | claims the stream for our store, before anything is taken or sent |
 //! | `stream` | makes the stream and the consumer, and compares them with what was asked for |
-//! | `intake`, `event` | pulls messages and reads them as events, for the core |
+//! | `intake`, `window`, `event` | pulls messages and reads them as events, for the core |
 //! | `illegible` | makes dead letters of messages that the client cannot take |
 //! | `acks` | acknowledges and receipts what is durable |
 //! | `tide`, `timers` | how far intake has come; fires timers when it has passed them |
@@ -33,6 +33,7 @@ mod tide;
 mod timers;
 mod told;
 mod waiting;
+mod window;
 
 pub(crate) use decide::procedure;
 pub(crate) use event::{KEY, Kept};
@@ -59,7 +60,7 @@ use owner::Begun;
 use publisher::Publisher;
 use rand::Rng as _;
 use saga_core::id::Time;
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 use tide::Tide;
 use timers::Timers;
 use tokio::{
@@ -181,6 +182,7 @@ impl Bus {
             flow,
             acks: told,
             came: 0,
+            taken: BTreeSet::new(),
         };
         let tokens = Arc::new(parts.tokens);
         let decisions = Decisions { nats: nats.clone(), engine: engine.clone(), tokens };

@@ -116,6 +116,15 @@ event_of!(
     Delivered: GoOn = "delivery.trigger.bench"
 );
 
+event_of!(
+    /// Starts a light saga.
+    LightBegins: Begin = "orders.trigger.bench-light"
+);
+event_of!(
+    /// A light saga may go on.
+    LightGoesOn: GoOn = "payments.trigger.bench-light"
+);
+
 /// Four calls and two awaited events.
 pub struct Order;
 
@@ -248,6 +257,28 @@ impl Saga for Copied {
     }
 }
 
+/// A call, an awaited event, and another call to the service that all others call: it shares no
+/// event with them.
+pub struct Light;
+
+impl Saga for Light {
+    const NAME: &'static str = "bench-light";
+    type Input = LightBegins;
+    type Output = ();
+    type Settings = ();
+
+    fn events() -> Vec<Declared> {
+        events([event::<LightBegins>().starts(), event::<LightGoesOn>()])
+    }
+
+    async fn run(ctx: Ctx, LightBegins(Begin { key, .. }): LightBegins) -> Result<(), Abort> {
+        ctx.call(Step { key: key.clone(), number: 1 }).await?;
+        ctx.when::<LightGoesOn>(&key).within(DAY).await?;
+        ctx.call(Step { key, number: 2 }).await?;
+        Ok(())
+    }
+}
+
 /// All of them.
 ///
 /// # Errors
@@ -258,5 +289,6 @@ pub fn register(registry: &mut Registry) -> Result<(), RegistryError> {
     registry.register::<Fan>(&())?;
     registry.register::<Keys>(&())?;
     registry.register::<Seat>(&())?;
-    registry.register::<Copied>(&())
+    registry.register::<Copied>(&())?;
+    registry.register::<Light>(&())
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Longer than any load takes on a machine that is worth measuring.
-const LOAD_WITHIN: Duration = Duration::from_secs(300);
+pub(super) const LOAD_WITHIN: Duration = Duration::from_secs(300);
 /// Slower than this, a saga is not parked on such a machine.
 const PARKED_PER_S_MIN: u32 = 100;
 
@@ -274,7 +274,9 @@ pub async fn steps(world: &World, count: u32) -> Result<f64, Failure> {
     Ok(f64::from(count - 1) / last.duration_since(first).as_secs_f64())
 }
 
-async fn asked(step: tokio::sync::oneshot::Receiver<Instant>) -> Result<Instant, Failure> {
+pub(super) async fn asked(
+    step: tokio::sync::oneshot::Receiver<Instant>,
+) -> Result<Instant, Failure> {
     let asked = tokio::time::timeout(LOAD_WITHIN, step).await;
     asked.map_err(|_| "a step was never asked for".to_owned())?.map_err(|err| err.to_string())
 }

@@ -204,11 +204,16 @@ impl World {
         id: String,
         body: &impl Serialize,
     ) -> Result<PublishAckFuture, Failure> {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", id);
-        let body = serde_json::to_vec(body).map_err(|err| err.to_string())?;
-        let sent = self.events.publish_with_headers(subject, headers, body.into()).await;
-        sent.map_err(|err| format!("failed to publish: {err}"))
+        publish(&self.events, subject, id, body).await
+    }
+
+    /// Somebody else who publishes: what they have on the way delays nobody in this process.
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub async fn publisher(&self) -> Result<Publisher, Failure> {
+        let client = async_nats::connect(format!("nats://{}", self.nats_addr)).await;
+        Ok(Publisher(jetstream::new(client.map_err(|err| err.to_string())?)))
     }
 
     /// A sample of the runtime's metrics whose line begins so and contains all of these; 0 when
@@ -265,6 +270,37 @@ impl World {
     pub fn disk_bytes(&self) -> u64 {
         bytes_below(&self.store())
     }
+}
+
+/// A connection of its own.
+pub struct Publisher(jetstream::Context);
+
+impl Publisher {
+    /// As [`World::publish`].
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub async fn publish(
+        &self,
+        subject: &'static str,
+        id: String,
+        body: &impl Serialize,
+    ) -> Result<PublishAckFuture, Failure> {
+        publish(&self.0, subject, id, body).await
+    }
+}
+
+async fn publish(
+    events: &jetstream::Context,
+    subject: &'static str,
+    id: String,
+    body: &impl Serialize,
+) -> Result<PublishAckFuture, Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", id);
+    let body = serde_json::to_vec(body).map_err(|err| err.to_string())?;
+    let sent = events.publish_with_headers(subject, headers, body.into()).await;
+    sent.map_err(|err| format!("failed to publish: {err}"))
 }
 
 impl Drop for World {

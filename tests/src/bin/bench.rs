@@ -1,6 +1,7 @@
-//! `bench [w1|w2|w3|orders|budget …] [--json] [--parked SAGAS] [--brief]`: prints what the runtime
-//! does on this machine. It asserts nothing: a figure means something beside the others of the same
-//! run. `--brief` makes every load so small that its figures mean nothing: it shows that all runs.
+//! `bench [w1|w2|w3|orders|flood|budget …] [--json] [--parked SAGAS] [--brief]`: prints what the
+//! runtime does on this machine. It asserts nothing: a figure means something beside the others of
+//! the same run. `--brief` makes every load so small that its figures mean nothing: it shows that
+//! all runs.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark is there to be read")]
 
 use serde_json::{Map, Value, json};
@@ -14,6 +15,7 @@ use system_tests::{
     Failure, asked_to_stop,
     bench::{
         budget::{self, Share},
+        flood::{self, Beside, Fared},
         floor::Floor,
         loads::{self, Latency, Throughput},
         world::World,
@@ -25,9 +27,11 @@ use system_tests::{
 use tokio::task::JoinSet;
 
 /// What there is to measure; the last one only when it is asked for, as it needs instruments.
-const LOADS: [&str; 5] = ["w1", "w2", "w3", "orders", "budget"];
+const LOADS: [&str; 6] = ["w1", "w2", "w3", "orders", "flood", "budget"];
 /// Sagas per second under which latency is measured.
 const PACE: u32 = 50;
+/// Light sagas per second, alone and beside a flood.
+const LIGHT_PACE: u32 = 30;
 /// Of a batch: sled's file, and the sidecar that witnesses it.
 const FSYNCS: f64 = 2.0;
 /// Real orders at a time.
@@ -51,6 +55,8 @@ struct Sizes {
     floor_s: u32,
     /// Real orders through all services.
     orders: u32,
+    /// Events of one definition at once.
+    flood: u32,
     /// Sagas under each instrument.
     counted: u32,
 }
@@ -62,10 +68,19 @@ const FULL: Sizes = Sizes {
     pace_s: 20,
     floor_s: 5,
     orders: 600,
+    flood: 20_000,
     counted: 500,
 };
-const BRIEF: Sizes =
-    Sizes { w1_sagas: 20, parked: 20, steps: 10, pace_s: 1, floor_s: 1, orders: 2, counted: 20 };
+const BRIEF: Sizes = Sizes {
+    w1_sagas: 20,
+    parked: 20,
+    steps: 10,
+    pace_s: 1,
+    floor_s: 1,
+    orders: 2,
+    flood: 20,
+    counted: 20,
+};
 
 struct Bench {
     dir: PathBuf,
@@ -152,6 +167,7 @@ async fn run(dir: PathBuf, asked: Asked) -> Result<Map<String, Value>, Failure> 
             "w2" => bench.w2().await?,
             "w3" => bench.w3().await?,
             "orders" => bench.orders().await?,
+            "flood" => bench.flood().await?,
             _ => bench.budget().await?,
         }
     }
@@ -239,6 +255,34 @@ impl Bench {
         let steps_per_s = loads::steps(&world, steps).await?;
         self.say(&format!("w3, {steps} calls one after the other: {steps_per_s:.0} steps/s"));
         self.out.insert("w3".to_owned(), json!({ "steps_per_s": round(steps_per_s) }));
+        Ok(())
+    }
+
+    async fn flood(&mut self) -> Result<(), Failure> {
+        let world = Arc::new(World::start(&self.dir, &[]).await?);
+        let Sizes { flood: events, pace_s, .. } = self.sizes;
+        let it = flood::flood(world, LIGHT_PACE, pace_s, events).await?;
+        let Beside { alone, beside, flood_s, rss_bytes } = it;
+        let (p50, p99) = (beside.p50_ms / alone.p50_ms, beside.p99_ms / alone.p99_ms);
+        let told = |it: Fared| format!("p50 {:.2} ms, p99 {:.2} ms", it.p50_ms, it.p99_ms);
+        self.say(&format!(
+            "flood: a light saga's event to its next step, {LIGHT_PACE} sagas/s, alone {}; beside \
+             {events} events of another definition, handled in {flood_s:.1} s, {}: {p50:.2} and \
+             {p99:.2} times as long; at most {} MiB of memory",
+            told(alone),
+            told(beside),
+            rss_bytes >> 20
+        ));
+        let figure = |it: Fared| {
+            let Fared { events, p50_ms, p99_ms } = it;
+            json!({ "events": events, "p50_ms": round(p50_ms), "p99_ms": round(p99_ms) })
+        };
+        self.out.insert(
+            "flood".to_owned(),
+            json!({ "events": events, "alone": figure(alone), "beside": figure(beside),
+                "flood_s": round(flood_s), "rss_bytes": rss_bytes,
+                "p50_ratio": round(p50), "p99_ratio": round(p99) }),
+        );
         Ok(())
     }
 

@@ -151,6 +151,14 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
+    /// Each definition with the events that it declares: those that are linked, and what is
+    /// missing, which may name one that is linked again.
+    pub fn declarations(&self) -> impl Iterator<Item = (String, Vec<String>)> + '_ {
+        let linked = self.registry.all().map(DeclaredRow::of);
+        let rows = linked.chain(self.missing.values().cloned());
+        rows.map(|it| (it.definition, it.events.into_iter().map(|it| it.name).collect()))
+    }
+
     /// The declarations of this name by definitions that are missing.
     pub(super) fn missing_declared(&self, name: &str) -> impl Iterator<Item = &DeclaredEvent> {
         self.missing.values().flat_map(|it| &it.events).filter(move |it| it.name == name)

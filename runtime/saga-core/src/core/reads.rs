@@ -89,7 +89,18 @@ impl<S: Store> Core<S> {
         Ok(if is_whole { row } else { self.of_journal(saga, Head::of).or(row) })
     }
 
-    /// The same, with as many requests as its row lists.
+    /// The definition that a saga follows, open or ended; nothing when nobody can say. Reads its
+    /// head at most, and nothing while its state is in memory.
+    pub fn definition_of(&self, saga: SagaId) -> Option<String> {
+        let state = self.states.get(&saga).and_then(|it| it.state.start.as_ref());
+        if let Some(start) = state {
+            return Some(start.definition.clone());
+        }
+        // What cannot be read is somebody else's affair.
+        self.head_row(saga).ok().flatten().map(|it| it.definition)
+    }
+
+    /// The head of a saga, with as many requests as its row lists.
     fn head_row(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
         match self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))? {
             Some(head) => Ok(Some(head)),

@@ -1,7 +1,7 @@
 //! The way to the engine's thread.
 
 use super::{Answer, Query, Settled, Ticked, Work};
-use crate::sled_store::SledStore;
+use crate::{groups::Groups, sled_store::SledStore};
 use saga_core::{
     core::Core,
     id::Time,
@@ -24,8 +24,25 @@ const PLACE_BYTES: usize = 64 << 10;
 /// However large one input is, there is room for it.
 const PLACES_OF_ONE_MAX: u32 = 64;
 
-/// Some of [`BUS_WORK_MAX`](super::BUS_WORK_MAX); given back when the engine takes the work.
+/// Given back when the engine begins with the work, or has answered the question.
 pub(super) type Place = OwnedSemaphorePermit;
+
+/// How much may wait for the engine of each kind, so that none keeps out another one. Closed never:
+/// a sender that is too late hears of it from the inbox.
+#[derive(Clone)]
+pub(super) struct Places {
+    events: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+    door: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(super) fn new(events: usize, answers: usize, door: usize) -> Places {
+        let [events, answers, door] =
+            [events, answers, door].map(|places| Arc::new(Semaphore::new(places)));
+        Places { events, answers, door }
+    }
+}
 
 /// Why the engine takes nothing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,30 +62,39 @@ pub(crate) enum Busy {
 #[derive(Clone)]
 pub(crate) struct Handle {
     pub(super) inbox: mpsc::Sender<Work>,
-    /// Closed never: a sender that is too late hears of it from the inbox.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Places,
+    /// Made when the core was opened.
+    pub(super) groups: Arc<Groups>,
     pub(super) next_due: watch::Receiver<Option<Time>>,
     /// Inputs that the engine has begun, and questions that it has answered.
     pub(super) beats: Arc<AtomicU64>,
 }
 
 impl Handle {
+    /// Which definitions and events stand in one line.
+    pub(crate) fn groups(&self) -> Arc<Groups> {
+        self.groups.clone()
+    }
+
     /// Gives an input that nobody waits for; waits while the engine is busy.
     pub(crate) async fn tell(&self, input: Input) -> Result<(), Busy> {
-        let place = self.place().await?;
-        self.inbox.send(Work::Told(input, place)).await.map_err(|_| Busy::Stopped)
+        self.room_for(0).await?.tell(input);
+        Ok(())
     }
 
-    /// Room for one input; waits while the engine is busy.
+    /// Room for one event; waits while the engine is busy.
     pub(crate) async fn room(&self) -> Result<Room, Busy> {
-        self.room_for(0).await
+        self.room_in(&self.places.events, 1).await
     }
 
-    /// Room for an input of so many bytes: a large one takes the places of several.
+    /// Room for an answer of so many bytes: a large one takes the places of several.
     pub(crate) async fn room_for(&self, bytes: usize) -> Result<Room, Busy> {
         let places = 1 + u32::try_from(bytes / PLACE_BYTES).unwrap_or(PLACES_OF_ONE_MAX);
-        let places = places.min(PLACES_OF_ONE_MAX);
-        let place = self.places.clone().acquire_many_owned(places).await;
+        self.room_in(&self.places.answers, places.min(PLACES_OF_ONE_MAX)).await
+    }
+
+    async fn room_in(&self, places: &Arc<Semaphore>, count: u32) -> Result<Room, Busy> {
+        let place = places.clone().acquire_many_owned(count).await;
         let place = place.map_err(|_| Busy::Stopped)?;
         let permit = self.inbox.clone().reserve_owned().await;
         permit.map(|it| Room(it, place)).map_err(|_| Busy::Stopped)
@@ -77,17 +103,20 @@ impl Handle {
     /// Gives a command; the answer comes when it is durable.
     pub(crate) async fn ask(&self, actor: Actor, command: Command) -> Result<Answer, Busy> {
         let (answer, answered) = oneshot::channel();
-        self.try_send(Work::Asked(actor, command, answer))?;
+        let place = self.door_place()?;
+        self.try_send(Work::Asked(actor, command, answer, place))?;
         answered.await.map_err(|_| Busy::Stopped)
     }
 
-    /// Reads what is durable, after everything that was given before.
+    /// Reads what is durable. What was given before stands in other lines, and may come later.
     pub(crate) async fn read<R: Send + 'static>(
         &self,
         read: impl FnOnce(&Core<SledStore>) -> R + Send + 'static,
     ) -> Result<R, Busy> {
         let (answer, answered) = oneshot::channel();
+        let place = self.door_place()?;
         let query: Query = Box::new(move |core| {
+            let _place = place;
             // The asker may have lost patience, before or meanwhile.
             if !answer.is_closed() {
                 let _gone = answer.send(read(core));
@@ -126,9 +155,11 @@ impl Handle {
 
     /// How much the engine has done; the question gives it something to do.
     pub(super) fn beats(&self) -> u64 {
-        let nothing: Query = Box::new(|_| ());
         // A full inbox is work enough.
-        let _full = self.try_send(Work::Read(nothing));
+        if let Ok(place) = self.door_place() {
+            let nothing: Query = Box::new(move |_| drop(place));
+            let _gone = self.try_send(Work::Read(nothing));
+        }
         self.beats.load(Ordering::Relaxed)
     }
 
@@ -138,8 +169,8 @@ impl Handle {
         let _gone = self.inbox.send(Work::Stop).await;
     }
 
-    async fn place(&self) -> Result<Place, Busy> {
-        self.places.clone().acquire_owned().await.map_err(|_| Busy::Stopped)
+    fn door_place(&self) -> Result<Place, Busy> {
+        self.places.door.clone().try_acquire_owned().map_err(|_| Busy::Full)
     }
 
     fn try_send(&self, work: Work) -> Result<(), Busy> {

@@ -122,7 +122,7 @@ async fn a_flood_of_events_leaves_room_for_questions_which_are_refused_beyond_th
     let is_full = loop {
         match tokio::time::timeout(Duration::from_millis(200), rig.engine.handle.room()).await {
             Ok(room) => rooms.push(room.expect("there is room")),
-            Err(_) => break rooms.len() == BUS_WORK_MAX,
+            Err(_) => break rooms.len() == EVENTS_MAX,
         }
     };
     assert!(is_full, "{} places", rooms.len());
@@ -150,6 +150,46 @@ async fn a_stop_finishes_what_was_given_before() {
     settled.await.expect("it is settled");
     let ended = (&mut rig.engine.ended).await.expect("the thread says how it ends");
     assert!(ended.is_ok());
+}
+
+#[tokio::test]
+async fn an_event_of_one_group_waits_for_one_of_another_however_many_wait() {
+    let rig = rig_with(races()).await;
+    let handle = &rig.engine.handle;
+    let (let_go, holding) = hold(handle).await;
+    let handled = Arc::new(AtomicU64::new(0));
+    let mut settled = Vec::new();
+    let count = |number: usize| {
+        let (settle, is_settled) = oneshot::channel();
+        let handled = handled.clone();
+        let count = move |_| {
+            let _gone = settle.send(handled.fetch_add(1, Ordering::Relaxed));
+        };
+        let input = match number {
+            0 => Input::Arrived(off("e1")),
+            _ => message(&format!("m{number}")),
+        };
+        (input, Box::new(count) as Settled, is_settled)
+    };
+    for number in (0..EVENTS_MAX).rev() {
+        let (input, settle, is_settled) = count(number);
+        handle.room().await.expect("there is room").event(input, settle);
+        settled.push(is_settled);
+    }
+    drop(let_go);
+    let last = settled.pop().expect("it was given").await.expect("it is settled");
+    assert_eq!(last, 1, "it came last, and one went before it");
+    for (number, it) in settled.into_iter().enumerate() {
+        let before = if number == 0 { 0 } else { number as u64 + 1 };
+        assert_eq!(it.await, Ok(before), "the others in their order");
+    }
+    holding.await.expect("no panic").expect("it is read");
+}
+
+fn off(id: &str) -> Arrival {
+    let (name, source) = ("parcels.trigger.off".into(), "parcels".into());
+    let body = Payload::from_text(r#"{"key":"k1"}"#).expect("JSON");
+    Arrival { ticket: 0, name, id: id.into(), source, key: None, body, at: Time(1) }
 }
 
 /// Holds the engine in a question until the sender is dropped.
@@ -331,12 +371,8 @@ async fn a_call_that_a_start_abandons_is_not_asked_beside_its_undo() {
     // Without the definition the event is kept; the start that has it again abandons the call.
     process(dir.path(), Registry::new("other"), async |handle| {
         let (settle, settled) = oneshot::channel();
-        let (name, source) = ("parcels.trigger.off".into(), "parcels".into());
-        let body = Payload::from_text(r#"{"key":"k1"}"#).expect("JSON");
-        let (ticket, id, at) = (0, "e1".into(), Time(1));
-        let arrival = Arrival { ticket, name, id, source, key: None, body, at };
         let room = handle.room().await.expect("there is room");
-        room.event(Input::Arrived(arrival), Box::new(|it| drop(settle.send(it))));
+        room.event(Input::Arrived(off("e1")), Box::new(|it| drop(settle.send(it))));
         settled.await.expect("it is durable");
     })
     .await;
@@ -344,7 +380,7 @@ async fn a_call_that_a_start_abandons_is_not_asked_beside_its_undo() {
     let mut asked = std::collections::BTreeSet::new();
     while let Ok(it) = owed.try_recv() {
         match it {
-            Owed::Recovered(request) | Owed::Send(request) => drop(asked.insert(request.id)),
+            Owed::Recovered(_, request) | Owed::Send(_, request) => drop(asked.insert(request.id)),
             Owed::Forget(id) => drop(asked.remove(&id)),
             Owed::Hurry(_) => (),
         }

@@ -20,7 +20,10 @@ const RECEIPT_IDS_MAX: usize = 256;
 
 /// Well within the time after which the broker gives an event again.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// An event that is not durable by then got lost between us and the engine: it may come again.
+/// One slice of them after the other, so that requests that leave meanwhile do not stand behind a
+/// word for each of thousands.
+const SLICES: u32 = 10;
+/// An event that the engine got and that is not durable by then is lost: it may come again.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(120);
 
 /// An acknowledgement that was not confirmed says nothing any more after this time: what is not
@@ -31,6 +34,11 @@ const DOUBT_MAX: Duration = Duration::from_secs(15);
 pub(super) enum Told {
     /// One was delivered.
     Came(Box<Delivery>),
+    /// The engine got one.
+    Given {
+        /// The number of its delivery.
+        number: u64,
+    },
     /// One is dealt with.
     Over {
         /// The number of its delivery.
@@ -55,6 +63,8 @@ pub(super) struct Delivery {
     /// Counts the deliveries of this process.
     pub(super) number: u64,
     pub(super) came: Instant,
+    /// When the engine got it; until then it waits in its line, for as long as that is.
+    pub(super) given: Option<Instant>,
     pub(super) acker: Acker,
     pub(super) receipt: Option<Receipt>,
     /// Its sequence in the stream.
@@ -80,11 +90,12 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) async fn run(self, mut told: UnboundedReceiver<Told>) {
-        let mut under_way: BTreeMap<u64, Box<Delivery>> = BTreeMap::new();
+        let mut under_way = UnderWay::new();
         let mut failed: Option<Instant> = None;
         self.confirmed.open();
         let mut acks = FuturesUnordered::new();
-        let mut looks = tokio::time::interval(PROGRESS_EVERY);
+        let mut looks = tokio::time::interval(PROGRESS_EVERY / SLICES);
+        let mut slices = (0..SLICES).cycle();
         let mut is_open = true;
         while is_open || !acks.is_empty() {
             let has_room = is_open && acks.len() < ACKS_MAX;
@@ -96,14 +107,8 @@ impl Acks {
                         let mut receipts = Receipts::default();
                         let rest = std::iter::from_fn(|| told.try_recv().ok());
                         for it in std::iter::once(first).chain(rest.take(RECEIPT_IDS_MAX - 1)) {
-                            let (number, end) = match it {
-                                Told::Came(delivery) => {
-                                    under_way.insert(delivery.number, delivery);
-                                    continue;
-                                }
-                                Told::Over { number, end } => (number, end),
-                            };
-                            let Some(delivery) = under_way.remove(&number) else { continue };
+                            let over = hear(it, &mut under_way);
+                            let Some((delivery, end)) = over else { continue };
                             let Delivery { acker, receipt, sequence, .. } = *delivery;
                             if end != End::NotTaken {
                                 // The clock that reads it may have ended.
@@ -126,7 +131,8 @@ impl Acks {
                         failed = None;
                         self.confirmed.open();
                     }
-                    self.say_progress(&mut under_way).await;
+                    let slice = slices.next().unwrap_or_default();
+                    self.say_progress(slice, &mut under_way).await;
                 }
                 Some(done) = acks.next(), if !acks.is_empty() => match done {
                     Ok(()) => {
@@ -145,12 +151,16 @@ impl Acks {
     }
 
     /// Tells the broker that somebody is at the events that take long.
-    async fn say_progress(&self, under_way: &mut BTreeMap<u64, Box<Delivery>>) {
-        under_way.retain(|_, it| it.came.elapsed() < UNDER_WAY_MAX);
+    async fn say_progress(&self, slice: u32, under_way: &mut UnderWay) {
+        let is_lost = |it: &Delivery| it.given.is_some_and(|it| UNDER_WAY_MAX <= it.elapsed());
+        under_way.retain(|_, it| !is_lost(it));
         if !self.nats.is_up() {
             return; // What is said now would arrive late, and all at once.
         }
-        for it in under_way.values().filter(|it| PROGRESS_EVERY <= it.came.elapsed()) {
+        let is_told = |it: &Delivery| {
+            it.number % u64::from(SLICES) == u64::from(slice) && PROGRESS_EVERY <= it.came.elapsed()
+        };
+        for it in under_way.values().filter(|it| is_told(it)) {
             if it.acker.ack_with(AckKind::Progress).await.is_err() {
                 return;
             }
@@ -164,6 +174,25 @@ impl Acks {
                 tracing::debug!(%error, "a receipt did not leave; its event comes again");
             }
         }
+    }
+}
+
+/// By the number of the delivery.
+type UnderWay = BTreeMap<u64, Box<Delivery>>;
+
+/// Gives the event that is dealt with, if it is one that is under way.
+fn hear(told: Told, under_way: &mut UnderWay) -> Option<(Box<Delivery>, End)> {
+    match told {
+        Told::Came(delivery) => {
+            under_way.insert(delivery.number, delivery);
+            None
+        }
+        Told::Given { number } => {
+            let now = Some(Instant::now());
+            under_way.entry(number).and_modify(|it| it.given = now);
+            None
+        }
+        Told::Over { number, end } => Some((under_way.remove(&number)?, end)),
     }
 }
 

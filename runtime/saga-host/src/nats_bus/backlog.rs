@@ -7,7 +7,7 @@
 //! are. An event that is refused rests for a while, longer each time, and is in nobody's way then.
 
 use super::failure::Failure;
-use crate::engine::Publication;
+use crate::{engine::Publication, groups::Group, lines::Lines};
 use saga_core::id::{Path, SagaId};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -83,7 +83,7 @@ enum Place {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<EventId>,
+    waiting: Lines<Group, EventId>,
     under_way: usize,
 }
 
@@ -221,7 +221,7 @@ impl Backlog {
         let mut leaving = Vec::new();
         for (place, places) in [(Place::Sure, PLACES), (Place::Doubtful, PLACES_DOUBTFUL)] {
             while self.queue_of(place).under_way < places {
-                let Some(id) = self.queue_of(place).waiting.pop_front() else { break };
+                let Some(id) = self.queue_of(place).waiting.pop() else { break };
                 // It may be gone, wait elsewhere by now, or wait behind another one.
                 let Some(open) = self.open.get_mut(&id).filter(|it| it.waits()) else { continue };
                 let line = self.lines.get(&line_of(&open.publication));
@@ -231,7 +231,7 @@ impl Backlog {
                 // Its subject may have been refused since it was queued.
                 let known = self.subjects.get(&open.publication.subject);
                 if place == Place::Sure && known.is_some_and(|it| it.is_refused) {
-                    self.doubtful.waiting.push_back(id);
+                    self.doubtful.waiting.push(open.publication.group, id);
                     continue;
                 }
                 open.attempts = open.attempts.saturating_add(1);
@@ -277,7 +277,8 @@ impl Backlog {
         let known = self.subjects.get(&open.publication.subject);
         let is_doubtful = open.failure.is_some() || known.is_some_and(|it| it.is_refused);
         let place = if is_doubtful { Place::Doubtful } else { Place::Sure };
-        self.queue_of(place).waiting.push_back(id);
+        let group = open.publication.group;
+        self.queue_of(place).waiting.push(group, id);
     }
 
     fn queue_of(&mut self, place: Place) -> &mut Queue {

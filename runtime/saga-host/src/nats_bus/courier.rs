@@ -114,14 +114,14 @@ impl Courier {
 
     fn take(&mut self, owed: Owed) {
         match owed {
-            Owed::Send(request) => self.schedule.add(request, Instant::now()),
+            Owed::Send(group, request) => self.schedule.add(group, request, Instant::now()),
             Owed::Forget(id) => self.schedule.forget(&id),
             Owed::Hurry(saga) => self.schedule.hurry(saga, Instant::now()),
-            Owed::Recovered(request) => {
+            Owed::Recovered(group, request) => {
                 self.recovered = self.recovered.saturating_add(1);
                 let over = self.recovered.saturating_mul(1_000 / RECOVERY_PER_S);
                 let at = Duration::from_millis(random(over.min(RECOVERY_MS_MAX)));
-                self.schedule.add(request, Instant::now() + at);
+                self.schedule.add(group, request, Instant::now() + at);
             }
         }
     }

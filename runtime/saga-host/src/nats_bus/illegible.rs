@@ -5,20 +5,21 @@
 //! delivered and not acknowledged is read here as the broker keeps it, which the client takes for a
 //! body, and becomes a dead letter like all else that cannot be read.
 
-use super::{
-    BusError,
-    event::Message,
-    stream::{CONSUMER, UNACKED_MAX},
-};
+use super::{BusError, event::Message, stream::CONSUMER};
 use crate::{clock, engine::Handle};
 use async_nats::jetstream::consumer;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chassis::nats::{Nats, TRIGGERS};
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 use tokio::sync::oneshot;
 
+/// Questions to the broker at once: after a death in a flood tens of thousands of events are looked
+/// at, and nothing is pulled meanwhile.
+const LOOKS_AT_ONCE: usize = 32;
 const VERSION: &str = "NATS/1.0";
 /// Ends the deliveries of a message.
 const TERM: &str = "+TERM";
@@ -41,18 +42,37 @@ struct Stored {
     time: DateTime<Utc>,
 }
 
-/// Makes dead letters of those that no client can take. A broker that does not let us look at them
-/// holds up nothing else.
+/// Makes dead letters of those that no client can take. What was taken is none of them.
 pub(super) async fn set_aside(
     nats: &Nats,
     engine: &Handle,
     created_ns: i64,
     info: &consumer::Info,
+    taken: &BTreeSet<u64>,
 ) -> Result<(), BusError> {
-    let mut next = info.ack_floor.stream_sequence + 1;
-    for _ in 0..UNACKED_MAX {
-        if info.delivered.stream_sequence < next {
-            break;
+    let (first, last) = (info.ack_floor.stream_sequence + 1, info.delivered.stream_sequence);
+    let width = (last + 1).saturating_sub(first) / LOOKS_AT_ONCE as u64 + 1;
+    let parts = (0..).map(|it| first + it * width).take_while(|it| *it <= last);
+    let looks = parts.map(|from| {
+        let part = from..=last.min(from + width - 1);
+        look_at(nats, engine, created_ns, part, taken)
+    });
+    futures::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await
+}
+
+/// A broker that does not let us look at them holds up nothing else.
+async fn look_at(
+    nats: &Nats,
+    engine: &Handle,
+    created_ns: i64,
+    part: RangeInclusive<u64>,
+    taken: &BTreeSet<u64>,
+) -> Result<(), BusError> {
+    let mut next = *part.start();
+    while next <= *part.end() {
+        if taken.contains(&next) {
+            next += 1;
+            continue;
         }
         let question = json!({ "seq": next, "next_by_subj": ">" });
         let subject = format!("STREAM.MSG.GET.{TRIGGERS}");
@@ -63,10 +83,7 @@ pub(super) async fn set_aside(
                 break;
             }
         };
-        let Some(stored) = answer else { break };
-        if info.delivered.stream_sequence < stored.seq {
-            break;
-        }
+        let Some(stored) = answer.filter(|it| part.contains(&it.seq)) else { break };
         next = stored.seq + 1;
         let headers = BASE64.decode(&stored.hdrs).unwrap_or_default();
         if !headers.is_empty() && !is_legible(&headers) {
@@ -99,8 +116,8 @@ async fn bury(
     tracing::warn!(subject, sequence, "an event with headers that break the protocol is dead");
     // Of the numbers the broker looks at that in the stream alone.
     let acked = format!("$JS.ACK.{TRIGGERS}.{CONSUMER}.1.{sequence}.1.1.0");
-    let told = nats.client().publish(acked, TERM.into()).await;
-    told.map_err(|error| BusError::Pull(error.to_string()))
+    let heard = nats.client().request(acked, TERM.into()).await;
+    heard.map(drop).map_err(|error| BusError::Pull(error.to_string()))
 }
 
 /// As the client reads them: a version, with a status at most, and fields.

@@ -1,4 +1,5 @@
-//! Events in: pulled while the engine has room, given to it one by one in the order of the stream.
+//! Events in: pulled as far as the window is wide, given to the engine one by one when it has room,
+//! each group of definitions in its turn, and of each in the order of the stream.
 
 use super::{
     BusError,
@@ -7,11 +8,13 @@ use super::{
     illegible,
     stream::{self, Ready},
     tide::Flow,
+    window::Window,
 };
 use crate::{
     clock,
     config::StreamConfig,
     engine::{Busy, Handle, Room},
+    groups::Group,
 };
 use async_nats::jetstream::{
     self, AckKind,
@@ -24,22 +27,20 @@ use saga_core::{
     input::Input,
 };
 use std::{
-    collections::VecDeque,
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-/// Messages that one pull asks for: what the client holds beyond what the engine has taken.
+/// Messages that one pull asks for: so many and half as many again the client holds, while the
+/// window has no room. What stays there for longer than the broker waits is given once more.
 const PULL_MESSAGES: usize = 128;
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// Silence of twice this length is a warning; the consumer is then asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A broker that lost its disk says nothing by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Messages that wait for room in the engine, known to whoever tells the broker that somebody is at
-/// them: in the client they would be given again.
-const WAITING_MAX: usize = PULL_MESSAGES;
 /// After a failure: a server that has just come back needs a moment.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// After many: soon enough for an operator who waits for it.
@@ -59,13 +60,23 @@ pub(super) struct Intake {
     pub(super) acks: UnboundedSender<Told>,
     /// Counts the messages that came.
     pub(super) came: u64,
+    /// Sequences that came in this session, behind which not all is acknowledged.
+    pub(super) taken: BTreeSet<u64>,
 }
 
-/// A message that waits for room in the engine.
+/// A message that waits for room in the engine, known to whoever tells the broker that somebody is
+/// at it.
 struct Waiting {
     /// The number of its delivery.
     number: u64,
     input: Input,
+}
+
+/// A message that came.
+struct Came {
+    group: Group,
+    bytes: usize,
+    waiting: Waiting,
 }
 
 impl Intake {
@@ -92,9 +103,9 @@ impl Intake {
 
     /// Ends well only when it is told to stop.
     async fn session(&mut self, stop: &CancellationToken) -> Result<(), BusError> {
-        let mut waiting = VecDeque::new();
-        let ended = self.take_events(stop, &mut waiting).await;
-        for Waiting { number, .. } in waiting {
+        let mut window = Window::default();
+        let ended = self.take_events(stop, &mut window).await;
+        while let Some(Waiting { number, .. }) = window.take() {
             self.tell(Told::Over { number, end: End::NotTaken });
         }
         ended
@@ -103,21 +114,11 @@ impl Intake {
     async fn take_events(
         &mut self,
         stop: &CancellationToken,
-        waiting: &mut VecDeque<Waiting>,
+        window: &mut Window<Waiting>,
     ) -> Result<(), BusError> {
-        let begin = async {
-            self.nats.ready().await?;
-            let ready = stream::ensure(&self.nats, &self.config).await?;
-            let info = ready.consumer.cached_info();
-            if info.num_ack_pending > 0 {
-                self.set_aside(&ready, info).await?;
-            }
-            let messages = messages(&ready.consumer).await?;
-            Ok::<_, BusError>((ready, messages))
-        };
         let (ready, mut messages) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            begun = begin => begun?,
+            begun = self.begin() => begun?,
         };
         let Ready { created_ns, delivered, last, .. } = ready;
         self.flows(Flow::Began { delivered, last });
@@ -128,15 +129,19 @@ impl Intake {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                place = &mut room, if !waiting.is_empty() => {
+                place = &mut room, if !window.is_empty() => {
                     let place = place?;
                     room = Box::pin(engine.room());
-                    if let Some(it) = waiting.pop_front() {
+                    if let Some(it) = window.take() {
                         self.give(place, it);
                     }
                 }
-                message = messages.next(), if waiting.len() < WAITING_MAX => match message {
-                    Some(Ok(message)) => waiting.extend(self.take(created_ns, message)),
+                message = messages.next(), if window.has_room() => match message {
+                    Some(Ok(message)) => {
+                        if let Some(came) = self.take(created_ns, message) {
+                            window.add(came.group, came.waiting, came.bytes);
+                        }
+                    }
                     Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
                         tracing::warn!("the consumer of events is silent");
                         looks.reset_immediately();
@@ -146,8 +151,12 @@ impl Intake {
                 },
                 _ = looks.tick() => {
                     let info = stream::check(&self.nats, &ready.consumer).await?;
-                    if let Some(info) = info.filter(|it| it.num_redelivered > 0) {
-                        self.set_aside(&ready, &info).await?;
+                    if let Some(info) = info {
+                        let behind = info.ack_floor.stream_sequence + 1;
+                        self.taken = self.taken.split_off(&behind);
+                        if info.num_redelivered > 0 {
+                            self.set_aside(&ready, &info).await?;
+                        }
                     }
                 }
             }
@@ -156,13 +165,28 @@ impl Intake {
         Ok(())
     }
 
+    /// What was taken and not acknowledged, by an earlier process or session, comes again at once,
+    /// and before all that is newer. What the engine still has of it is a duplicate then.
+    async fn begin(&mut self) -> Result<(Ready, jetstream::consumer::pull::Stream), BusError> {
+        self.nats.ready().await?;
+        self.taken.clear();
+        let mut ready = stream::ensure(&self.nats, &self.config).await?;
+        let info = ready.consumer.cached_info().clone();
+        if info.num_ack_pending > 0 {
+            self.set_aside(&ready, &info).await?;
+            ready = stream::anew(&self.nats, &self.config).await?;
+        }
+        let messages = messages(&ready.consumer).await?;
+        Ok((ready, messages))
+    }
+
     /// An event that was given to somebody and not taken may be one that nobody can take.
     async fn set_aside(&self, ready: &Ready, info: &Info) -> Result<(), BusError> {
-        illegible::set_aside(&self.nats, &self.engine, ready.created_ns, info).await
+        illegible::set_aside(&self.nats, &self.engine, ready.created_ns, info, &self.taken).await
     }
 
     /// From here on the broker is told that somebody is at it.
-    fn take(&mut self, created_ns: i64, message: jetstream::Message) -> Option<Waiting> {
+    fn take(&mut self, created_ns: i64, message: jetstream::Message) -> Option<Came> {
         let (sequence, delivery, published) = match message.info() {
             Ok(info) => {
                 if info.delivered > DELIVERIES_NOTABLE {
@@ -177,6 +201,7 @@ impl Intake {
             }
         };
         self.flows(Flow::Came { sequence, delivery, published });
+        self.taken.insert(sequence);
         self.came += 1;
         let number = self.came;
         let (message, acker) = message.split();
@@ -190,14 +215,17 @@ impl Intake {
         }
         .read();
         let receipt = receipt_subject(&message).map(|subject| Receipt { subject, id });
-        let came = Instant::now();
-        let delivery = Delivery { number, came, acker, receipt, sequence };
+        let (came, given) = (Instant::now(), None);
+        let delivery = Delivery { number, came, given, acker, receipt, sequence };
         self.tell(Told::Came(Box::new(delivery)));
-        Some(Waiting { number, input })
+        let group = self.engine.groups().of_event(&message.subject);
+        let (bytes, waiting) = (message.payload.len(), Waiting { number, input });
+        Some(Came { group, bytes, waiting })
     }
 
     fn give(&self, room: Room, Waiting { number, input }: Waiting) {
         let acks = self.acks.clone();
+        self.tell(Told::Given { number });
         room.event(
             input,
             Box::new(move |verdicts| {

@@ -3,18 +3,20 @@
 //! The longest pause doubles with each attempt. After a failure the pause is a random part of it
 //! (full jitter). After silence it is at least half of it: a service that is slow because it has
 //! much to do is not given more to do. Requests of one subject share a bounded number of places in
-//! flight: a service that comes back after a night is asked in order, not flooded. A place is given
-//! back when an answer comes, or when the request is due again. A service that answers again wakes
-//! some of what waits for it, and each of these answers wakes some more.
+//! flight: a service that comes back after a night is asked in order, not flooded, and each group
+//! of definitions in its turn. A place is given back when an answer comes, or when the request is
+//! due again. A service that answers again wakes some of what waits for it, and each of these
+//! answers wakes some more.
 
 use super::failure::Failure;
+use crate::{groups::Group, lines::Lines};
 use saga_core::{
     effect::{Request, RequestId},
     id::SagaId,
     journal::RetryMs,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +53,7 @@ pub(super) struct Schedule {
 
 #[derive(Debug)]
 struct Open {
+    group: Group,
     request: Arc<Request>,
     attempts: u32,
     /// Its entry in `due`; nothing while it waits in its line.
@@ -74,7 +77,7 @@ enum Wake {
 struct Line {
     in_flight: usize,
     /// Due, but without a place. May name requests that are gone.
-    waiting: VecDeque<RequestId>,
+    waiting: Lines<Group, RequestId>,
     /// What has failed, or was not answered, and may be woken.
     resting: BTreeSet<(Instant, RequestId)>,
 }
@@ -92,11 +95,12 @@ pub(crate) struct Attempts {
 
 impl Schedule {
     /// Adds a request, or puts a new form in the place of an old one.
-    pub(super) fn add(&mut self, request: Request, at: Instant) {
+    pub(super) fn add(&mut self, group: Group, request: Request, at: Instant) {
         self.forget(&request.id);
         let id = request.id.clone();
         self.due.insert((at, id.clone()));
         let open = Open {
+            group,
             request: Arc::new(request),
             attempts: 0,
             next_at: Some(at),
@@ -274,7 +278,7 @@ impl Schedule {
             let Some(open) = self.open.get_mut(&id) else { continue };
             let was_woken = open.wake == Wake::Woken;
             open.wake = if was_woken { Wake::Spent } else { Wake::May };
-            let subject = open.request.subject.clone();
+            let (group, subject) = (open.group, open.request.subject.clone());
             if std::mem::take(&mut open.is_in_flight) {
                 if !was_woken {
                     open.failure = Some(Failure::again(open.failure.as_ref(), NO_ANSWER, now));
@@ -282,7 +286,7 @@ impl Schedule {
                 }
                 self.leave(&subject);
             }
-            self.lines.entry(subject.clone()).or_default().waiting.push_back(id);
+            self.lines.entry(subject.clone()).or_default().waiting.push(group, id);
             self.moving.insert(subject);
         }
     }
@@ -306,7 +310,7 @@ impl Schedule {
 impl Line {
     /// Takes a place for the next in line.
     fn next(&mut self) -> Option<RequestId> {
-        let id = if self.in_flight < IN_FLIGHT_MAX { self.waiting.pop_front() } else { None };
+        let id = if self.in_flight < IN_FLIGHT_MAX { self.waiting.pop() } else { None };
         self.in_flight += usize::from(id.is_some());
         id
     }

@@ -1,6 +1,6 @@
 //! The stream of events and our consumer of it: made, and compared with what was asked for.
 
-use super::BusError;
+use super::{BusError, window::EVENTS_MAX};
 use crate::config::StreamConfig;
 use async_nats::jetstream::{
     self,
@@ -16,8 +16,6 @@ pub(super) const CONSUMER: &str = "fermata";
 /// Soon enough after a crash: what was under way then comes again. Of what takes longer while we
 /// live the broker is told that somebody is at it, see `acks`.
 const ACK_WAIT: Duration = Duration::from_secs(3);
-/// Events that are under way at most; the engine's inbox holds as many.
-pub(super) const UNACKED_MAX: i64 = 512;
 /// For ever: a message must never be stuck, undelivered, because it was delivered too often.
 const DELIVERIES_UNLIMITED: i64 = -1;
 /// What the server sets by itself; named, so that the comparison leaves nothing out.
@@ -44,8 +42,7 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
     let mut state = state(&jetstream).await?;
     if is_ahead(Passed::of(consumer.cached_info()), &state) {
         tracing::warn!("the broker has lost events but not their consumer: it is made anew");
-        let deleted = jetstream.delete_consumer_from_stream(CONSUMER, TRIGGERS).await;
-        deleted.map_err(|error| BusError::Consumer(error.to_string()))?;
+        delete_consumer(&jetstream).await?;
         consumer = create_consumer(&jetstream, &wanted).await?;
         state = self::state(&jetstream).await?;
     }
@@ -60,6 +57,19 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
         last: state.last_sequence,
         consumer,
     })
+}
+
+/// Makes the consumer anew: all that is not acknowledged comes at once and in the order of the
+/// stream. Of the old one newer events would come first, and those that were taken before only
+/// after a time-out.
+pub(super) async fn anew(nats: &Nats, config: &StreamConfig) -> Result<Ready, BusError> {
+    delete_consumer(&nats.jetstream()).await?;
+    ensure(nats, config).await
+}
+
+async fn delete_consumer(jetstream: &jetstream::Context) -> Result<(), BusError> {
+    let deleted = jetstream.delete_consumer_from_stream(CONSUMER, TRIGGERS).await;
+    deleted.map(drop).map_err(|error| BusError::Consumer(error.to_string()))
 }
 
 /// Looks whether the consumer still is what [`ensure`] has made, and fits its stream. A broker that
@@ -134,7 +144,7 @@ fn consumer_config() -> pull::Config {
         max_deliver: DELIVERIES_UNLIMITED,
         replay_policy: ReplayPolicy::Instant,
         max_waiting: WAITING_MAX,
-        max_ack_pending: UNACKED_MAX,
+        max_ack_pending: EVENTS_MAX,
         inactive_threshold: Duration::ZERO,
         ..pull::Config::default()
     }

@@ -10,6 +10,7 @@ mod demo;
 mod evil;
 mod figures;
 mod intake;
+mod lines;
 mod moves;
 mod offers;
 mod owed;

@@ -567,7 +567,7 @@ fn a_refund_that_an_older_release_made_is_known_and_its_failure_is_told() {
 fn what_a_restored_service_tells_of_refunds_without_ids_has_not_been_told_otherwise_before() {
     let told = |hooks: &[Hook]| {
         let mut ledger = Ledger::paid();
-        hooks.iter().for_each(|it| drop(ledger.take(it)));
+        hooks.iter().for_each(|it| _ = ledger.take(it));
         let told = events(&ledger.db).into_iter().filter(|it| it["subject"] == REFUNDED);
         told.map(|it| (it["id"].clone(), it["body"].clone())).collect::<Vec<_>>()
     };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::groups::Groups;
 use uuid::Uuid;
 
 const MS: Duration = Duration::from_millis(1);
@@ -6,6 +7,7 @@ const MS: Duration = Duration::from_millis(1);
 fn event(saga: u32, step: u32, subject: &str) -> Publication {
     Publication {
         saga: SagaId(Uuid::from_u128(u128::from(saga))),
+        group: Group::NOBODYS,
         step: Path::root().child(step),
         id: format!("{saga}/{step}"),
         subject: subject.into(),
@@ -139,4 +141,15 @@ fn somebody_is_told_once_of_what_is_refused_for_long_and_again_after_a_retry() {
     let (_, known) = backlog.known(id(1, 0).0).remove(0);
     let failure = known.failure.expect("it failed");
     assert_eq!((known.attempts, failure.times, failure.reason.as_str()), (7, 7, "no stream"));
+}
+
+#[test]
+fn an_event_waits_for_few_of_others_however_many_wait() {
+    let groups = Groups::of([("few".to_owned(), Vec::new())]);
+    let (now, mut backlog) = (Instant::now(), Backlog::default());
+    (0..1_000).for_each(|it| backlog.add(event(it, 0, "a")));
+    assert_eq!(leaving(&mut backlog, now).len(), PLACES);
+    backlog.add(Publication { group: groups.of_definition("few"), ..event(2_000, 0, "a") });
+    (0..2).for_each(|it| backlog.taken(&id(it, 0), now));
+    assert_eq!(leaving(&mut backlog, now), ["48/0", "2000/0"]);
 }

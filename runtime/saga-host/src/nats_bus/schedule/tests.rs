@@ -1,4 +1,5 @@
 use super::*;
+use crate::groups::Groups;
 use saga_core::{
     id::{Path, Time},
     message::Retry,
@@ -33,7 +34,7 @@ fn keys(sends: &[(Arc<Request>, u32)]) -> Vec<String> {
 #[test]
 fn pauses_double_up_to_their_bound() {
     let (start, mut schedule) = (Instant::now(), Schedule::default());
-    schedule.add(request(0, "a"), start);
+    schedule.add(Group::NOBODYS, request(0, "a"), start);
     let mut pauses = Vec::new();
     let mut at = start;
     for _ in 0..10 {
@@ -50,7 +51,7 @@ fn pauses_double_up_to_their_bound() {
 #[test]
 fn what_has_failed_is_asked_again_soon_but_not_at_once() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
-    schedule.add(request(0, "a"), now);
+    schedule.add(Group::NOBODYS, request(0, "a"), now);
     schedule.ready(now, |max| max);
     schedule.failed(&request(0, "a").id, "no", now, |_| 0);
     assert_eq!(schedule.next(), Some(now + 100 * MS));
@@ -63,8 +64,8 @@ fn what_has_failed_is_asked_again_soon_but_not_at_once() {
 fn a_subject_has_so_many_places_and_gives_them_in_order() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
     let many = u32::try_from(IN_FLIGHT_MAX).expect("it fits") + 2;
-    (0..many).for_each(|it| schedule.add(request(it, "a"), now));
-    schedule.add(request(many, "b"), now);
+    (0..many).for_each(|it| schedule.add(Group::NOBODYS, request(it, "a"), now));
+    schedule.add(Group::NOBODYS, request(many, "b"), now);
     assert_eq!(schedule.ready(now, |max| max).len(), IN_FLIGHT_MAX + 1, "b is not held up");
     schedule.failed(&request(0, "a").id, "no", now, |max| max);
     assert_eq!(keys(&schedule.ready(now, |max| max)), ["256"]);
@@ -75,7 +76,7 @@ fn a_subject_has_so_many_places_and_gives_them_in_order() {
 #[test]
 fn an_answer_that_is_on_its_way_gives_its_place_back_and_is_waited_for() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
-    schedule.add(request(0, "a"), now);
+    schedule.add(Group::NOBODYS, request(0, "a"), now);
     schedule.ready(now, |max| max);
     schedule.answered(&request(0, "a").id, None, now);
     assert_eq!(schedule.next(), Some(now + ANSWERED_PAUSE));
@@ -86,7 +87,7 @@ fn an_answer_that_is_on_its_way_gives_its_place_back_and_is_waited_for() {
 #[test]
 fn what_is_forgotten_is_never_sent_and_leaves_nothing_behind() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
-    (0..3).for_each(|it| schedule.add(request(it, "a"), now));
+    (0..3).for_each(|it| schedule.add(Group::NOBODYS, request(it, "a"), now));
     schedule.forget(&request(1, "a").id);
     assert_eq!(keys(&schedule.ready(now, |max| max)), ["0", "2"]);
     schedule.forget(&request(0, "a").id);
@@ -98,9 +99,9 @@ fn what_is_forgotten_is_never_sent_and_leaves_nothing_behind() {
 #[test]
 fn a_new_form_of_a_request_begins_anew() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
-    schedule.add(request(0, "a"), now);
+    schedule.add(Group::NOBODYS, request(0, "a"), now);
     schedule.ready(now, |max| max);
-    schedule.add(request(0, "b"), now);
+    schedule.add(Group::NOBODYS, request(0, "b"), now);
     let sends = schedule.ready(now, |max| max);
     assert_eq!((sends[0].0.subject.as_str(), sends[0].1), ("b", 1));
     let told: Vec<_> = schedule.attempts(SagaId(Uuid::nil())).collect();
@@ -111,8 +112,8 @@ fn a_new_form_of_a_request_begins_anew() {
 #[test]
 fn a_service_that_answers_again_wakes_what_waits_for_it_some_at_a_time_and_each_once() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
-    (0..40).for_each(|it| schedule.add(request(it, "a"), now));
-    schedule.add(request(99, "a"), now);
+    (0..40).for_each(|it| schedule.add(Group::NOBODYS, request(it, "a"), now));
+    schedule.add(Group::NOBODYS, request(99, "a"), now);
     schedule.ready(now, |max| max);
     let fail = |schedule: &mut Schedule, it: u32| {
         schedule.failed(&request(it, "a").id, "nobody listens", now, |max| max)
@@ -144,7 +145,7 @@ fn a_service_that_answers_again_wakes_what_waits_for_it_some_at_a_time_and_each_
 #[test]
 fn a_hurry_means_now_and_silence_is_a_failure_that_is_told() {
     let (now, mut schedule) = (Instant::now(), Schedule::default());
-    schedule.add(request(0, "a"), now);
+    schedule.add(Group::NOBODYS, request(0, "a"), now);
     schedule.ready(now, |max| max);
     assert_eq!(schedule.ready(now + 500 * MS, |max| max).len(), 1);
     assert!(schedule.ready(now + 501 * MS, |max| max).is_empty());
@@ -156,4 +157,21 @@ fn a_hurry_means_now_and_silence_is_a_failure_that_is_told() {
     schedule.forget(&request(0, "a").id);
     let told = schedule.attempts(SagaId(Uuid::nil())).next().expect("it is remembered").1;
     assert_eq!((told.next_at, told.failure.map(|it| it.times)), (None, Some(1)));
+}
+
+#[test]
+fn a_request_waits_for_few_of_others_to_its_service_however_many_wait() {
+    let groups = Groups::of(["a", "b"].map(|it| (it.to_owned(), Vec::new())));
+    let [many, few] = ["a", "b"].map(|it| groups.of_definition(it));
+    let (now, mut schedule) = (Instant::now(), Schedule::default());
+    for number in 0..10_000 {
+        schedule.add(many, request(number, "a"), now);
+    }
+    assert_eq!(schedule.ready(now, |max| max).len(), IN_FLIGHT_MAX);
+    schedule.add(few, request(20_000, "a"), now);
+    assert!(schedule.ready(now, |max| max).is_empty(), "all places are taken");
+    for number in 0..2 {
+        schedule.answered(&request(number, "a").id, None, now);
+    }
+    assert_eq!(keys(&schedule.ready(now, |max| max)), ["256", "20000"]);
 }

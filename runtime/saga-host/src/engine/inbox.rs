@@ -1,0 +1,96 @@
+//! What waits for the engine: a line for each group of definitions, one for people, one for the
+//! clock, taken in turn. So a flood for one definition stands in its own way alone.
+
+use super::Work;
+use crate::{
+    groups::{Group, Groups},
+    lines::Lines,
+    sled_store::SledStore,
+};
+use saga_core::{core::Core, id::SagaId, input::Input};
+use std::sync::Arc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
+/// Where something waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    /// Commands and questions.
+    Door,
+    Clock,
+    Of(Group),
+}
+
+/// Owned by the engine's thread.
+pub(super) struct Inbox {
+    work: mpsc::Receiver<Work>,
+    /// Bounded by the places of those who bring something, see [`Handle`](super::Handle).
+    lines: Lines<Line, Work>,
+    groups: Arc<Groups>,
+    /// Whether the engine was asked to stop: what came before is still done.
+    stops: bool,
+    is_closed: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(work: mpsc::Receiver<Work>, groups: Arc<Groups>) -> Inbox {
+        Inbox { work, lines: Lines::default(), groups, stops: false, is_closed: false }
+    }
+
+    /// What is next; nothing when nothing waits.
+    pub(super) fn take(&mut self, core: &Core<SledStore>) -> Option<Work> {
+        while !self.stops {
+            match self.work.try_recv() {
+                Ok(work) => self.sort(work, core),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.is_closed = true;
+                    break;
+                }
+            }
+        }
+        self.lines.pop().or_else(|| self.stops.then_some(Work::Stop))
+    }
+
+    /// Waits until something comes; false when nobody can bring anything any more.
+    pub(super) fn wait(&mut self, core: &Core<SledStore>) -> bool {
+        let work = self.work.blocking_recv();
+        work.map(|it| self.sort(it, core)).is_some()
+    }
+
+    /// Nobody can bring anything any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The group of a saga.
+    pub(super) fn group_of(&self, saga: SagaId, core: &Core<SledStore>) -> Group {
+        let definition = core.definition_of(saga);
+        definition.map_or(Group::NOBODYS, |it| self.groups.of_definition(&it))
+    }
+
+    fn sort(&mut self, work: Work, core: &Core<SledStore>) {
+        let line = match &work {
+            Work::Told(input, _) | Work::Event(input, ..) => Line::Of(self.group(input, core)),
+            Work::Asked(..) | Work::Read(_) => Line::Door,
+            Work::Tick(..) | Work::GoOn => Line::Clock,
+            Work::Stop => {
+                self.stops = true;
+                return;
+            }
+        };
+        self.lines.push(line, work);
+    }
+
+    fn group(&self, input: &Input, core: &Core<SledStore>) -> Group {
+        match input {
+            Input::Arrived(it) => self.groups.of_event(&it.name),
+            Input::Unreadable(it) => self.groups.of_event(&it.name),
+            Input::Answered(it) => self.group_of(it.saga, core),
+            Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
+                self.group_of(*saga, core)
+            }
+            Input::Woken { saga } => self.group_of(*saga, core),
+            Input::Asked { .. } | Input::Tick { .. } | Input::GoOn => Group::NOBODYS,
+        }
+    }
+}

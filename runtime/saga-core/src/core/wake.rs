@@ -336,7 +336,7 @@ impl<S: Store> Core<S> {
             }
             self.fire(now, until, (due, saga, step))?;
         }
-        Ok(())
+        self.send_withheld(now)
     }
 }
 

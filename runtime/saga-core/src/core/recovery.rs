@@ -193,6 +193,8 @@ impl<S: Store> Core<S> {
         // The oldest wait takes an event.
         looks.sort_by_key(|it| it.0);
         self.opened.extend(looks.into_iter().map(|it| it.1));
+        // Their heads were read, and none of their journals.
+        self.touched.clear();
         Ok(())
     }
 

@@ -135,7 +135,8 @@ impl Rig {
     fn over(store: MemoryStore, registry: Registry, limits: Limits, now: Time) -> Rig {
         let core = Core::open(Counting::over(store), registry, limits, now).unwrap();
         let line = Line::default();
-        let (asked, effects, tickets, most) = (Vec::new(), Vec::new(), 0, 0);
+        let (asked, effects, tickets) = (Vec::new(), Vec::new(), 0);
+        let most = core.store().entries_read();
         let mut rig = Rig { core, line, limits, now, asked, effects, tickets, most };
         rig.commit();
         rig

@@ -336,7 +336,7 @@ impl Bench {
             let (once, twice) = (load.written(count)?, load.written(count * 2)?);
             self.say(&format!(
                 "{count} and twice as many {}: {growth:.2} times the instructions; {} and {} rows \
-                 read, {} and {} written, {} and {} journals read, at most {} and {} entries at once",
+                 read, {} and {} written, {} and {} journals read, {} and {} entries at once",
                 load.what,
                 once.rows_read,
                 twice.rows_read,

@@ -195,6 +195,8 @@ impl<S: Store> Core<S> {
         // The oldest wait takes an event.
         looks.sort();
         looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step, 0));
+        // Their heads were read, and none of their journals.
+        self.touched.clear();
         Ok(())
     }
 

@@ -332,7 +332,7 @@ impl<S: Store> Core<S> {
             }
             self.fire(now, until, (due, saga, step))?;
         }
-        Ok(())
+        self.send_withheld(now)
     }
 }
 

@@ -104,7 +104,7 @@ async fn pour(world: &World, half: u32) -> Result<(), Failure> {
         let go_on = GoOn { key: key.clone() };
         publisher.publish(Paid::SUBJECT, format!("{key}/paid"), &go_on).await?;
     }
-    Ok(())
+    publisher.flush().await
 }
 
 async fn until_waiting(world: &World, sagas: f64) -> Result<(), Failure> {

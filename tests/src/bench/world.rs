@@ -213,7 +213,8 @@ impl World {
     /// The broker cannot be reached.
     pub async fn publisher(&self) -> Result<Publisher, Failure> {
         let client = async_nats::connect(format!("nats://{}", self.nats_addr)).await;
-        Ok(Publisher(jetstream::new(client.map_err(|err| err.to_string())?)))
+        let client = client.map_err(|err| err.to_string())?;
+        Ok(Publisher { events: jetstream::new(client.clone()), client })
     }
 
     /// A sample of the runtime's metrics whose line begins so and contains all of these; 0 when
@@ -273,7 +274,10 @@ impl World {
 }
 
 /// A connection of its own.
-pub struct Publisher(jetstream::Context);
+pub struct Publisher {
+    client: async_nats::Client,
+    events: jetstream::Context,
+}
 
 impl Publisher {
     /// As [`World::publish`].
@@ -286,7 +290,15 @@ impl Publisher {
         id: String,
         body: &impl Serialize,
     ) -> Result<PublishAckFuture, Failure> {
-        publish(&self.0, subject, id, body).await
+        publish(&self.events, subject, id, body).await
+    }
+
+    /// Waits until all has left: what has not is lost with the connection.
+    ///
+    /// # Errors
+    /// The broker cannot be reached.
+    pub async fn flush(&self) -> Result<(), Failure> {
+        self.client.flush().await.map_err(|err| err.to_string())
     }
 }
 

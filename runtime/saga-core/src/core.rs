@@ -13,6 +13,7 @@ mod decide;
 mod declared;
 mod ends;
 mod events;
+mod held;
 mod holders;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;

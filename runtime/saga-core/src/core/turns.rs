@@ -11,7 +11,7 @@ use super::{
     wanted::wanted,
 };
 use crate::{
-    codec::{StartKeyRow, encode, encoded_bytes},
+    codec::{StartKeyRow, encode},
     driver::Job,
     effect::{Effect, Note, Request},
     fold::{End, OpenWait, State, Touched, fold},
@@ -27,7 +27,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 /// What of a state is found from outside, as far as an entry can change it; compared before and
 /// after.
-struct Facets {
+pub(super) struct Facets {
     /// None of a saga that has not started.
     stands: Option<Standing>,
     waits: Vec<OpenWait>,
@@ -36,7 +36,7 @@ struct Facets {
 }
 
 impl Facets {
-    fn of(state: &State, stands: Option<Standing>, touched: &Touched) -> Facets {
+    pub(super) fn of(state: &State, stands: Option<Standing>, touched: &Touched) -> Facets {
         let waits = state.waits.iter().filter(|it| touched.has(&it.step)).cloned().collect();
         let (timers, wanted) = (state.timers_of(touched), wanted(state, touched));
         Facets { stands, waits, timers, wanted }
@@ -48,7 +48,7 @@ impl Facets {
 pub(super) struct Folded {
     pub(super) state: State,
     /// That is not worked out again for the next entry.
-    stands: Option<Standing>,
+    pub(super) stands: Option<Standing>,
 }
 
 impl Folded {
@@ -188,7 +188,7 @@ impl<S: Store> Core<S> {
     }
 
     /// Lets the driver make a turn.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         start: &Start,
         seq: u32,
@@ -270,111 +270,8 @@ impl<S: Store> Core<S> {
         self.follow((&before, &after), state, &head, row)
     }
 
-    /// Goes on with those whose code has not been shown all that was held.
-    pub(super) fn tell_on(&mut self, now: Time) -> Result<(), StoreError> {
-        while 0 < self.room
-            && let Some(saga) = self.telling.first().copied()
-            && !self.must_sleep(saga)
-        {
-            match self.state(saga)?.is_some_and(State::is_being_told) {
-                true => self.tell(now, saga)?,
-                // It was paused, or has ended.
-                false => _ = self.telling.remove(&saga),
-            }
-        }
-        Ok(())
-    }
-
-    /// Shows the code of a saga what was held, as much as there is room for.
-    pub(super) fn tell(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
-        self.room = self.room.saturating_sub(1);
-        match self.apply_held(now, saga) {
-            Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
-            applied => applied?,
-        }
-        if self.state(saga)?.is_some_and(State::is_being_told) {
-            self.telling.insert(saga);
-        } else {
-            self.telling.remove(&saga);
-        }
-        Ok(())
-    }
-
-    /// Applies the facts that were held, one turn each, in order, until one cannot be applied or
-    /// there is no room left.
-    fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
-        /// What may be decided before it is weighed again what is open: that folds the journal.
-        const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
-        self.give_out(now, saga)?;
-        self.state(saga)?;
-        let Some(Folded { state, stands }) = self.states.get(&saga) else { return Ok(()) };
-        let (state, stands) = (state.clone(), *stands);
-        let Some(start) = state.start.clone() else { return Ok(()) };
-        let before = Facets::of(&state, stands, &Touched::All);
-        let mut journal = self.txn.journal(saga)?;
-        let mut unweighed = 0;
-        for seq in &state.held {
-            let at = *seq as usize;
-            let Some(entry) = journal.get_mut(at) else { break };
-            let applied = match &entry.fact {
-                // The state's copy of a start leaves its bodies out.
-                Fact::Started(start) => {
-                    self.apply(&start.clone(), *seq, &entry.fact, entry.at, now)?
-                }
-                fact => self.apply(&start, *seq, fact, entry.at, now)?,
-            };
-            let is_unseen = applied == Ok(Applied::NotOpen);
-            entry.turn = match applied {
-                Ok(Applied::Decided(decisions)) => {
-                    unweighed += encoded_bytes(&decisions);
-                    Turn::Done { at: now, decisions }
-                }
-                Ok(Applied::NotOpen) => Turn::Done { at: now, decisions: Vec::new() },
-                Err(err) => {
-                    let (fact, turn) = settled(entry.fact.clone(), &err, now);
-                    entry.fact = fact;
-                    turn
-                }
-            };
-            entry.position = self.txn.next();
-            let is_last = self.room == 0 || state.held.last() == Some(seq);
-            if UNWEIGHED_BYTES_MAX < unweighed || is_last {
-                unweighed = 0;
-                self.weigh(saga, &mut journal, at)?;
-            }
-            let Some(entry) = journal.get(at).cloned() else { break };
-            self.index_abandoned(saga, start.epoch, &entry)?;
-            self.note_holds(Owner::of(&start), |it| !state.lanes.contains(it), &entry)?;
-            let size = self.txn.put_entry(saga, *seq, entry.clone())?;
-            self.driver.grew(saga, size);
-            if is_unseen {
-                self.give_back(&start, &journal, &entry.fact)?;
-            }
-            let is_stuck = matches!(entry.turn, Turn::Held(_));
-            if is_stuck || is_last {
-                break;
-            }
-            self.room -= 1;
-        }
-        let state = fold(&journal);
-        let (Some(head), row) = row_of(&state, self.txn.next() - 1)? else { return Ok(()) };
-        let after = Facets::of(&state, Some(Standing::of(&head)), &Touched::All);
-        self.follow((&before, &after), state, &head, row)
-    }
-
-    /// Takes back a turn with which too much is open.
-    fn weigh(&mut self, saga: SagaId, journal: &mut [Entry], at: usize) -> Result<(), StoreError> {
-        let state = fold(journal);
-        let (_, row) = row_of(&state, 0)?;
-        if let (Some(err), Some(entry)) = (too_much_open(&state, row.len()), journal.get_mut(at)) {
-            entry.turn = stuck(&err);
-            self.driver.forget(saga);
-        }
-        Ok(())
-    }
-
     /// Brings rows, indexes and effects in line with the new state; `row` is its head.
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         (before, after): (&Facets, &Facets),
         state: State,
@@ -461,7 +358,10 @@ impl<S: Store> Core<S> {
 }
 
 /// The head of an open saga, and its bytes; none of one that has not started.
-fn row_of(state: &State, position: Position) -> Result<(Option<Head>, Vec<u8>), StoreError> {
+pub(super) fn row_of(
+    state: &State,
+    position: Position,
+) -> Result<(Option<Head>, Vec<u8>), StoreError> {
     let head = Head::row(state, position);
     let row = head.as_ref().map_or(Ok(Vec::new()), encode)?;
     Ok((head, row))
@@ -489,7 +389,7 @@ pub(super) fn key_of_saga(key: &str, saga: SagaId) -> Vec<u8> {
 
 /// What is recorded when no turn could be made of a fact: it is held; or, for an answer that its
 /// code cannot read, the call has no answer yet, and a person has to look before it is asked again.
-fn settled(fact: Fact, error: &ReplayError, at: Time) -> (Fact, Turn) {
+pub(super) fn settled(fact: Fact, error: &ReplayError, at: Time) -> (Fact, Turn) {
     match (fact, error) {
         (Fact::Replied { step, .. }, ReplayError::UselessAnswer { .. }) => {
             let useless = Fact::Exhausted { step, reason: shown(error), abort: false };
@@ -499,7 +399,7 @@ fn settled(fact: Fact, error: &ReplayError, at: Time) -> (Fact, Turn) {
     }
 }
 
-fn stuck(error: &ReplayError) -> Turn {
+pub(super) fn stuck(error: &ReplayError) -> Turn {
     Turn::Held(Hold::Stuck { message: shown(error) })
 }
 

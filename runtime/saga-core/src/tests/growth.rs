@@ -8,7 +8,7 @@ use super::{
 use crate::{
     abort::Abort,
     core::{Core, HeadQuery, Limits},
-    ctx::Ctx,
+    ctx::{Call, Ctx},
     effect::{Effect, Request, RequestId},
     fold::Status,
     head::LISTED_MAX,
@@ -20,7 +20,11 @@ use crate::{
     testing::admin,
 };
 use serde_json::json;
-use std::collections::VecDeque;
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    future::{IntoFuture, poll_fn},
+};
 use uuid::Uuid;
 
 /// Declares a saga that starts from a number of calls.
@@ -42,6 +46,22 @@ macro_rules! calls {
 
 calls!(FansOut(ctx, calls) {
     let calls = (0..calls).map(|it| ctx.call(Reserve::of(&it.to_string())));
+    ctx.join_all(calls).await.map(drop)
+});
+thread_local!(static POLLED: Cell<usize> = const { Cell::new(0) });
+
+/// A call that counts how often it is polled.
+async fn counted(call: Call<Reserve>) -> Result<(), Abort> {
+    let mut step = call.into_future();
+    let counted = poll_fn(|cx| {
+        POLLED.set(POLLED.get() + 1);
+        step.as_mut().poll(cx)
+    });
+    counted.await?;
+    Ok(())
+}
+calls!(IsPolled(ctx, calls) {
+    let calls = (0..calls).map(|it| counted(ctx.call(Reserve::of(&it.to_string()))));
     ctx.join_all(calls).await.map(drop)
 });
 calls!(Loops(ctx, calls) {
@@ -73,6 +93,7 @@ struct Rig {
 fn registry() -> Registry {
     let mut registry = Registry::new("test");
     registry.register::<FansOut>(&()).unwrap();
+    registry.register::<IsPolled>(&()).unwrap();
     registry.register::<Loops>(&()).unwrap();
     registry.register::<Parked>(&()).unwrap();
     registry
@@ -164,6 +185,16 @@ fn calls_beside_each_other_and_one_after_the_other_cost_as_much_as_there_are() {
             rig.cost()
         });
     }
+}
+
+/// Each arm at first, and then the one that awaits what was answered.
+#[test]
+fn a_turn_of_one_of_many_arms_polls_no_other() {
+    const CALLS: usize = 200;
+    let mut rig = Rig::new(Limits::default());
+    rig.start("IsPolled", json!(CALLS));
+    rig.answer_all();
+    assert_eq!((rig.completed(), POLLED.get()), (1, 2 * CALLS));
 }
 
 /// A row lists few of many requests: the rest is found in the journal, also by another process.

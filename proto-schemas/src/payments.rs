@@ -342,8 +342,8 @@ impl Payment {
 /// `payments.trigger.refunded`: money goes back, whoever has sent it back, or something became of
 /// that. The payment service publishes it once for each status of each refund, so that the order
 /// can show it. The key is the refund's id; that of a later status is `<refund id>/<status>`, as
-/// are all after a restore of the service. A refund that has no id yet is told with its sum in minor
-/// units: `<id of ours>/<sum>`.
+/// are all after a restore of the service. A refund that has no id yet is told with its sum in
+/// minor units: `<id of ours>/<sum>`.
 ///
 /// An amount of zero takes back what was told of a refund that had no id yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]

@@ -4,8 +4,8 @@
 //! that was paid is told to the world like any payment, and goes back by `payments.refund`. Only
 //! money that cannot be read is for a person: the void is refused.
 //!
-//! That no row tells of a session is no proof: a store that was put back from a backup has forgotten
-//! what was opened since. The provider is asked then.
+//! That no row tells of a session is no proof: a store that was put back from a backup has
+//! forgotten what was opened since. The provider is asked then.
 
 use crate::{
     ledger::{self, Said, Settled},

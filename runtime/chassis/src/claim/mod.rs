@@ -147,15 +147,18 @@ pub struct Claim {
 }
 
 impl Judge {
-    /// Begins a new epoch when this store had come further in what a witness knows of it.
+    /// Begins a new epoch when this store had come further in what a witness knows of it, unless it
+    /// has begun one behind that already. Says whether it has begun one now. What this run has said
+    /// itself is no witness.
     ///
     /// # Errors
     /// The epoch cannot be written.
     pub fn is_behind(&self, epoch: u64, position: u64, witness: &str) -> Result<bool, ClaimError> {
-        let (ours, opened_at) = (self.db.epoch(), self.db.opened_at());
-        let opened = store::Standing { epoch: ours, position: opened_at };
+        let (opened_in, opened_at) = (self.db.opened_in(), self.db.opened_at());
+        let opened = store::Standing { epoch: opened_in, position: opened_at };
         let known = store::Standing { epoch, position };
-        let Some(next) = store::next_epoch(opened, known) else { return Ok(false) };
+        let next = store::next_epoch(opened, known).filter(|next| self.db.epoch() < *next);
+        let Some(next) = next else { return Ok(false) };
         self.db.begin_epoch(next)?;
         tracing::error!(
             dir = %self.db.dir().display(), opened_at, known = position, witness, epoch = next,
@@ -313,7 +316,9 @@ impl Claim {
     pub fn stand(&self) -> Result<Standing, ClaimError> {
         let Some(known) = self.known else { return Ok(Standing::Unknown) };
         if known.instance == self.db.instance() {
-            self.judge.is_behind(known.epoch, known.position, "the broker")?;
+            if known.run != self.run {
+                self.judge.is_behind(known.epoch, known.position, "the broker")?;
+            }
             return Ok(Standing::Known);
         }
         self.judge.yields(known.instance, "the broker")?;

@@ -71,6 +71,7 @@ struct Said<'a> {
     epoch: u64,
     position: u64,
     run: Uuid,
+    opened_in: u64,
     opened_at: u64,
     asks: bool,
 }
@@ -97,6 +98,7 @@ impl Voice {
             epoch: self.db.epoch(),
             position,
             run: self.run,
+            opened_in: self.db.opened_in(),
             opened_at: self.db.opened_at(),
             asks: self.asks.load(Ordering::Relaxed),
         };
@@ -165,8 +167,6 @@ struct Owner {
     db: Db,
     claim: Claim,
     voice: Voice,
-    /// The epoch in which the store was opened.
-    opened_in: u64,
     /// Whether somebody answers for our run.
     answers: bool,
 }
@@ -176,7 +176,7 @@ impl Owner {
     fn new(nats: Nats, db: Db, replicas: usize) -> Owner {
         let claim = Claim::new(nats.clone(), db.clone(), PROCESS).making_the_stream(replicas);
         let voice = Voice::new(db.clone(), claim.run());
-        Owner { opened_in: db.epoch(), nats, db, claim, voice, answers: false }
+        Owner { nats, db, claim, voice, answers: false }
     }
 
     /// The part that speaks once the claim is made.
@@ -186,7 +186,6 @@ impl Owner {
             db: self.db.clone(),
             judge: self.claim.judge().clone(),
             voice: self.voice.clone(),
-            opened_in: self.opened_in,
             epochs: 0,
         }
     }
@@ -291,7 +290,6 @@ pub(super) struct Herald {
     db: Db,
     judge: Judge,
     voice: Voice,
-    opened_in: u64,
     /// How many epochs this run has begun because of services.
     epochs: u32,
 }
@@ -325,7 +323,7 @@ impl Herald {
     }
 
     async fn say(&self, inbox: &str) {
-        let began = (self.opened_in < self.db.epoch()).then(|| self.db.opened_at());
+        let began = (self.db.opened_in() < self.db.epoch()).then(|| self.db.opened_at());
         let body = self.voice.notice(began).into();
         if let Err(error) =
             self.nats.client().publish_with_reply(NOTICES, inbox.to_owned(), body).await

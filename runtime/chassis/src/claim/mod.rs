@@ -10,7 +10,7 @@
 //! | is absent, as the broker is new or has lost its disk | makes it |
 //! | names this store, not beyond where it ends | goes on |
 //! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
-//! | names another store | is refused, unless an operator has said [`take_over`] |
+//! | names another store | is refused, unless an operator has said [`take_over`] for this start |
 //!
 //! The record is renewed every few seconds and at the end, by compare and set: whoever finds that
 //! another process has written it has been replaced, and ends. The position in it may be some
@@ -125,6 +125,8 @@ pub enum Standing {
 pub struct Judge {
     db: Db,
     process: String,
+    /// The run that goes by an operator's words.
+    run: Uuid,
 }
 
 /// A process's claim to its record.
@@ -173,29 +175,31 @@ impl Judge {
     /// # Errors
     /// Nobody has: [`ClaimError::Another`].
     pub fn yields(&self, theirs: Uuid, witness: &str) -> Result<(), ClaimError> {
-        let dir = self.db.dir();
-        if let Some(word) = word::given(dir)?.into_iter().find(|it| it.from == theirs) {
-            let (ours, reason) = (self.db.instance(), word.reason);
-            tracing::warn!(%ours, %theirs, witness, reason, at = word.at, "takes over, as told");
+        let words = word::given(self.db.dir())?.into_iter().filter(|it| it.from == theirs);
+        let (hold, past): (Vec<_>, Vec<_>) = words.partition(|it| it.holds_for(self.run));
+        let ours = self.db.instance();
+        if let Some(word) = hold.first() {
+            let (reason, at) = (&word.reason, word.at);
+            tracing::warn!(%ours, %theirs, witness, reason, at, "takes over, as told");
             return Ok(());
         }
-        Err(ClaimError::from(Box::new(AnotherStore {
-            dir: dir.to_owned(),
+        if let Some(word) = past.last() {
+            let (reason, at) = (&word.reason, word.at);
+            tracing::warn!(%ours, %theirs, reason, at, "a former `take-over` counts no more");
+        }
+        Err(self.another(theirs, witness))
+    }
+
+    fn another(&self, theirs: Uuid, witness: &str) -> ClaimError {
+        ClaimError::from(Box::new(AnotherStore {
+            dir: self.db.dir().to_owned(),
             ours: self.db.instance(),
             position: self.db.position(),
             witness: witness.to_owned(),
             theirs,
             process: self.process.clone(),
             program: word::program(&self.process),
-        })))
-    }
-
-    /// Whether an operator has given up any store for this one.
-    ///
-    /// # Errors
-    /// What was said cannot be read.
-    pub fn has_a_word(&self) -> Result<bool, ClaimError> {
-        Ok(!word::given(self.db.dir())?.is_empty())
+        }))
     }
 }
 
@@ -219,12 +223,13 @@ pub async fn give_back(
 impl Claim {
     /// Nothing is asked or written yet.
     pub fn new(nats: Nats, db: Db, process: &str) -> Claim {
+        let run = Uuid::from_bytes(rand::random());
         Claim {
             place: Place::new(nats.clone(), process),
             nats,
-            judge: Judge { db: db.clone(), process: process.to_owned() },
+            judge: Judge { db: db.clone(), process: process.to_owned(), run },
             db,
-            run: Uuid::from_bytes(rand::random()),
+            run,
             known: None,
             sequence: 0,
             said: None,
@@ -325,11 +330,15 @@ impl Claim {
         Ok(Standing::TakenOver)
     }
 
-    /// Writes the record. Does nothing where the broker has no place for it yet.
+    /// Writes the record, by which an operator's words are used up. Does nothing where the broker
+    /// has no place for it yet.
     ///
     /// # Errors
     /// Somebody else has written it since it was compared, or the broker does not answer.
     pub async fn make(&mut self) -> Result<(), ClaimError> {
+        if self.said.is_none() {
+            word::use_up(self.db.dir(), self.run)?;
+        }
         let record = Record {
             instance: self.db.instance(),
             epoch: self.db.epoch(),
@@ -386,11 +395,9 @@ impl Claim {
                 let (dir, process) = (self.db.dir().to_owned(), self.judge.process.clone());
                 Err(ClaimError::Replaced { dir, process })
             }
-            Found::Record(record, sequence) => {
-                self.judge.yields(record.instance, "the broker")?;
-                self.sequence = sequence;
-                self.make().await
-            }
+            // It has taken over while this one ran. Were this one to do so again by a word of
+            // before, both could go on for ever.
+            Found::Record(record, _) => Err(self.judge.another(record.instance, "the broker")),
             // The broker is new, or has lost its disk.
             Found::Nothing => {
                 self.sequence = 0;

@@ -210,9 +210,9 @@ impl Owner {
             self.nobody_else(format!("{OWNER}.{run}")).await?;
         }
         let standing = self.claim.stand()?;
-        let asks = standing == Standing::Unknown && !self.claim.judge().has_a_word()?;
+        let asks = standing == Standing::Unknown;
         self.voice.asks.store(asks, Ordering::Relaxed);
-        if standing == Standing::Unknown {
+        if asks {
             self.call_the_roll().await?;
         }
         self.claim.make().await
@@ -272,6 +272,7 @@ impl Owner {
         for it in known {
             if it.instance != self.db.instance() {
                 self.claim.judge().yields(it.instance, "a service")?;
+                self.voice.asks.store(false, Ordering::Relaxed);
             } else if is_plausible(&it, self.db.epoch()) {
                 self.claim.judge().is_behind(it.epoch, it.position, "a service")?;
             }
@@ -332,7 +333,7 @@ impl Herald {
         }
     }
 
-    /// Whether a new epoch has begun by it. What a service says ends a process only in the first
+    /// Whether what we say is another thing by it: in a new epoch, or as told. What a service says ends a process only in the first
     /// run of a store, of which nobody else has known: it could be a wrong one.
     async fn hear(&mut self, known: &Known) -> Result<bool, BusError> {
         if known.instance == self.db.instance() {
@@ -348,7 +349,10 @@ impl Herald {
             tracing::debug!(instance = %known.instance, "a service remembers another store");
             return Ok(false);
         }
-        let Err(error) = self.judge.yields(known.instance, "a service") else { return Ok(false) };
+        let Err(error) = self.judge.yields(known.instance, "a service") else {
+            self.voice.asks.store(false, Ordering::Relaxed);
+            return Ok(true);
+        };
         let theirs = (known.instance, known.epoch, known.position);
         if let Err(error) = claim::give_back(&self.nats, PROCESS, theirs).await {
             tracing::warn!(%error, "the record at the broker still names this store");

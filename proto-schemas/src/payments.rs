@@ -336,7 +336,9 @@ impl Payment {
 
 /// `payments.trigger.refunded`: money goes back, whoever has sent it back, or something became of
 /// that. The payment service publishes it once for each status of each refund, so that the order
-/// can show it. The key is the refund's id; that of a later status is `<refund id>/<status>`.
+/// can show it. The key is the refund's id; that of a later status is `<refund id>/<status>`, as
+/// are all after a restore of the service. A refund that has no id yet is told with its sum in minor
+/// units: `<id of ours>/<sum>`.
 ///
 /// An amount of zero takes back what was told of a refund that had no id yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -362,7 +364,7 @@ pub struct PaymentRefunded {
 
 /// `payments.trigger.disputed`: the customer's bank takes a payment back, or wants to. The payment
 /// service publishes it at each change of each dispute. The key is the dispute's id; that of a
-/// later change is `<dispute id>/<revision>.<status>`.
+/// later change is `<dispute id>/<revision>.<status>`, as are all after a restore of the service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDisputed {
@@ -390,7 +392,8 @@ pub struct PaymentDisputed {
     /// inquiry of the bank has become a chargeback, or what was over is open again.
     #[serde(default)]
     pub is_new: bool,
-    /// Counts what is told of the dispute: the highest is the newest. Absent from an older release.
+    /// Grows with what is told of the dispute: the highest is the newest. Absent from an older
+    /// release.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub revision: u32,
 }

@@ -151,7 +151,7 @@ impl Clock {
         Some(match guard.doubt()? {
             Doubt::Jumped => format!("it says {wall}, and {believed} was expected"),
             Doubt::Behind => format!("it says {wall}, and {believed} was seen before"),
-            Doubt::FarAhead => format!("it says {wall}, and nobody has run since {believed}"),
+            Doubt::FarAhead => format!("it says {wall}, too far after {believed}"),
         })
     }
 
@@ -294,6 +294,24 @@ mod tests {
             fs::write(dir.path().join(NAME), left).expect("it is written");
             assert!(!Clock::open(dir.path(), &ClockConfig::default()).is_suspect(), "{left}");
         }
+    }
+
+    /// The build before did not say how wrong it was.
+    #[test]
+    fn what_an_older_build_has_left_is_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let now = read(0).wall;
+        let left = |wall: u64| {
+            let left = serde_json::json!({ "believed": now - 1, "wall": wall, "sinceBoot": 9,
+                "boot": "another one", "suspect": true });
+            fs::write(dir.path().join(NAME), left.to_string()).expect("it is written");
+        };
+        left(now + 3_600_000);
+        let clock = wrong_by(dir.path(), 3_600);
+        let why = clock.suspicion().expect("it is as wrong as before");
+        assert!(why.contains("too far after"), "{why}");
+        left(now + 3_600_000);
+        assert!(!wrong_by(dir.path(), 0).is_suspect(), "it was set right");
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //!
 //! None at all is fine, and so is one that was stopped or came back. One that was delivered cannot
 //! be stopped, and one on its way only if the courier lets it: a person has to see to these.
+//!
+//! That no row tells of a parcel is no proof: a store that was put back from a backup has forgotten
+//! what was handed over since. The courier knows, and is asked by the order.
 
 use crate::{
     courier::{Courier, Stopped},
     parcels::{self, Parcel},
 };
+use proto_schemas::OrderId;
 use proto_schemas::delivery::{CancelShipment, ShipmentCancelled, ShipmentStatus};
 use serde::{Deserialize, Serialize};
 use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
@@ -17,9 +21,12 @@ pub(crate) struct Stop {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Intent {
-    courier_id: String,
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub(crate) enum Intent {
+    /// Stop this parcel.
+    Known { courier_id: String },
+    /// Stop what the courier has of this order.
+    Unknown { order_id: OrderId },
 }
 
 impl Stop {
@@ -39,7 +46,13 @@ impl Effect for Stop {
         call: &Call<CancelShipment>,
     ) -> Outcome<Begun<Intent, ShipmentCancelled>> {
         let order_id = call.body.order_id.clone();
-        let Some(parcel) = parcels::of_order(tx, &order_id)? else {
+        let known = parcels::of_order(tx, &order_id)?;
+        // Another may have been handed over after one that was stopped.
+        let is_there = known.as_ref().is_some_and(|it| it.status != ShipmentStatus::Cancelled);
+        if !is_there && self.courier.is_some() {
+            return Ok(Begun::Work(Intent::Unknown { order_id }));
+        }
+        let Some(parcel) = known else {
             return Ok(Begun::Done(ShipmentCancelled { order_id, shipment_id: None }));
         };
         match (parcel.status, &parcel.courier_id) {
@@ -47,16 +60,23 @@ impl Effect for Stop {
             (ShipmentStatus::Cancelled | ShipmentStatus::Returned, _) => {
                 Ok(Begun::Done(reply(parcel)))
             }
-            (_, Some(courier_id)) => Ok(Begun::Work(Intent { courier_id: courier_id.clone() })),
+            (_, Some(id)) => Ok(Begun::Work(Intent::Known { courier_id: id.clone() })),
             (_, None) => stopped(tx, parcel).map(Begun::Done),
         }
     }
 
     async fn work(&self, intent: Intent, attempt: Attempt) -> Result<Stopped, WorkError> {
-        match &self.courier {
-            Some(courier) => courier.cancel(&intent.courier_id, &attempt.key).await,
-            None => Err(WorkError::Failed("COURIER_API_BASE is not set any more".into())),
-        }
+        let Some(courier) = &self.courier else {
+            return Err(WorkError::Failed("COURIER_API_BASE is not set any more".into()));
+        };
+        let courier_id = match intent {
+            Intent::Known { courier_id } => courier_id,
+            Intent::Unknown { order_id } => match courier.of_order(order_id.as_str()).await? {
+                Some(parcel) => parcel.shipment_id,
+                None => return Ok(Stopped::Unknown),
+            },
+        };
+        courier.cancel(&courier_id, &attempt.key).await
     }
 
     fn finish(

@@ -19,8 +19,9 @@ pub struct Call<R> {
 /// Why a saga takes something back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undo {
-    /// The key of the call that is undone, known to have been done; absent for an undo that a fact
-    /// gave rise to (an order placed, a payment received) and no call.
+    /// The key of the call that is undone, known to have been done unless it may be forgotten (see
+    /// the crate's page); absent for an undo that a fact gave rise to (an order placed, a payment
+    /// received) and no call.
     pub of: Option<String>,
     /// What ended the saga.
     pub kind: Option<AbortKind>,

@@ -17,6 +17,8 @@ const KEPT_DAYS: i64 = 90;
 const KEPT_S: i64 = KEPT_DAYS * 24 * 60 * 60;
 /// Rows that one sweep looks at, so that it does not hold up the commands behind it.
 const SWEEP_ROWS_MAX: usize = 500;
+/// What the clocks of two machines may be apart, of which both are believed.
+const APART_S: i64 = 60;
 
 /// What became of a call.
 #[derive(Clone, Serialize, Deserialize)]
@@ -30,6 +32,17 @@ pub(crate) enum State {
     /// It was undone, or its undo came first: it is never acted on again.
     #[serde(rename = "undone")]
     Undone,
+    /// Its undo is finding out whether there is anything to undo: it is never acted on again.
+    #[serde(rename = "barred")]
+    Barred,
+}
+
+/// Since when no key is lost.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Whole {
+    epoch: u64,
+    since_ms: u64,
 }
 
 /// A row of the table.
@@ -64,7 +77,7 @@ pub(crate) fn put(
     tx.put(rows::expiry(due_ms, &row), Vec::new());
     match &state {
         State::Pending { .. } => tx.put(rows::pending(key), Vec::new()),
-        State::Answered { .. } | State::Undone => tx.delete(rows::pending(key)),
+        State::Answered { .. } | State::Undone | State::Barred => tx.delete(rows::pending(key)),
     }
     let hash = hash.map(|it| it.text);
     tx.put_json(row, &KeyRow { hash, state, due_ms })
@@ -81,10 +94,33 @@ pub(crate) fn forget(tx: &mut Tx, space: Space, key: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// Whether the saga that asks is so old that what it did under this key may be forgotten.
-pub(crate) fn may_be_forgotten(request: &Request, key: &str, now: DateTime<Utc>) -> bool {
+/// Whether what the saga that asks did under this key may be forgotten: it is so old, or is older
+/// than the table.
+pub(crate) fn may_be_forgotten(
+    tx: &mut Tx,
+    request: &Request,
+    key: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let whole_since_s = i64::try_from(whole_since(tx, now)? / 1_000).unwrap_or(i64::MAX);
     let began_s = request.began.map(|it| it.timestamp()).or_else(|| began_by_key(key));
-    began_s.is_some_and(|it| it.saturating_add(KEPT_S) <= now.timestamp())
+    Ok(began_s.is_some_and(|it| {
+        it.saturating_add(KEPT_S) <= now.timestamp() || it < whole_since_s.saturating_add(APART_S)
+    }))
+}
+
+/// Since when the table is whole, in unix milliseconds. What a store that was put back from a copy
+/// did before that may be lost to it, and what one did that had the place of a new one. It is noted
+/// at the start, or when somebody asks: later than it is true never tells less.
+pub(crate) fn whole_since(tx: &mut Tx, now: DateTime<Utc>) -> Result<u64, DbError> {
+    let epoch = tx.epoch();
+    let known = rows::one_of_many(tx.get_json::<Whole>(rows::WHOLE))?.flatten();
+    if let Some(whole) = known.filter(|it| it.epoch == epoch) {
+        return Ok(whole.since_ms);
+    }
+    let since_ms = unix_ms(now);
+    tx.put_json(rows::WHOLE, &Whole { epoch, since_ms })?;
+    Ok(since_ms)
 }
 
 /// Keys of older runtimes begin with a UUIDv7, which tells when their saga began; others are those

@@ -102,9 +102,11 @@
 //! operator's retry is a real one. Such a retry raises [`Call::attempt_class`], and with it the key
 //! for the provider. What failed is never recorded: it did not happen, and is asked again.
 //!
-//! A saga may live longer than its keys. An undo from one that began more than 90 days ago runs its
-//! procedure even if the key of its call is unseen, so undos take it that there may be nothing to
-//! undo: they name things by ids that they look up.
+//! A saga may live longer than its keys, and a store that was put back from a backup has lost those
+//! of the time since. An undo from a saga that began more than 90 days ago, or before the store was
+//! put back or made, runs its procedure even if the key of its call is unseen or rejected. So undos
+//! take it that there may be nothing to undo, or something that no row of theirs knows of: they
+//! name things by ids that they look up, also at whoever acts for them.
 //!
 //! The reply to an undo with nothing to do is `null`, whatever the type says: the procedure did not
 //! run. A call and its undo have to be served by the same process, because one key table orders

@@ -11,6 +11,7 @@
 //! | `i` id | the number of the event with this id |
 //! | `e` | the store of the runtime's newest receipt |
 //! | `h` instance | how far that store of the runtime had come |
+//! | `w` | since when the table of keys is whole, in which epoch of the store |
 //! | `u` receipts | nothing: these are lost to the runtime, and not all of them owed again yet |
 
 use chassis::db::DbError;
@@ -25,6 +26,7 @@ pub(crate) const OUTSTANDING: &[u8] = &[KIT_PREFIX, b'o'];
 pub(crate) const RECEIPTED: &[u8] = &[KIT_PREFIX, b'r'];
 pub(crate) const NEWEST: &[u8] = &[KIT_PREFIX, b'e'];
 pub(crate) const RESTORED: &[u8] = &[KIT_PREFIX, b'u'];
+pub(crate) const WHOLE: &[u8] = &[KIT_PREFIX, b'w'];
 const KNOWN: &[u8] = &[KIT_PREFIX, b'h'];
 const KEYS: &[u8] = &[KIT_PREFIX, b'k'];
 const IDS: &[u8] = &[KIT_PREFIX, b'i'];

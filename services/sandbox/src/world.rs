@@ -3,7 +3,10 @@
 use crate::stripe::shown;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 /// A checkout session as Stripe keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -197,6 +200,13 @@ impl World {
 
     pub(crate) fn session(&self, id: &str) -> Option<&Session> {
         self.sessions.get(id)
+    }
+
+    /// Newest first.
+    pub(crate) fn sessions(&self) -> Vec<&Session> {
+        let mut sessions: Vec<_> = self.sessions.values().collect();
+        sessions.sort_by_key(|it| Reverse((it.created_s, &it.id)));
+        sessions
     }
 
     pub(crate) fn payment(&self, id: &str) -> Option<&Payment> {

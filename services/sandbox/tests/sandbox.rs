@@ -201,6 +201,26 @@ async fn a_refund_is_taken_up_to_what_was_paid() {
 }
 
 #[tokio::test]
+async fn open_sessions_are_listed_in_pages() {
+    let World { sandbox, .. } = world(&[]).await;
+    let mut open = std::collections::BTreeSet::new();
+    for order_id in ["ORD-1", "ORD-2", "ORD-3"] {
+        let session = sandbox.session(order_id).await;
+        open.insert(session["id"].as_str().unwrap().to_owned());
+    }
+    let expired = open.pop_first().unwrap();
+    let expire = format!("/v1/checkout/sessions/{expired}/expire");
+    assert_eq!(sandbox.stripe(&expire, None, &[]).await.0, 200);
+    let all = "/v1/checkout/sessions?status=open&limit=1";
+    let (_, first) = sandbox.get(all).await;
+    let last = first["data"][0]["id"].as_str().unwrap();
+    let (_, second) = sandbox.get(&format!("{all}&starting_after={last}")).await;
+    assert_eq!((&first["has_more"], &second["has_more"]), (&json!(true), &json!(false)));
+    let listed = [&first, &second].map(|it| it["data"][0]["id"].as_str().unwrap().to_owned());
+    assert_eq!(open, listed.into());
+}
+
+#[tokio::test]
 async fn what_is_done_at_the_providers_pages_is_told_and_counts() {
     let World { mut receiver, sandbox, .. } = world(&[]).await;
     let session = sandbox.session("ORD-1").await;

@@ -28,6 +28,11 @@ impl Tx {
         Tx { db: db.clone(), changes: BTreeMap::new(), replaced: Vec::new() }
     }
 
+    /// As [`Db::epoch`].
+    pub fn epoch(&self) -> u64 {
+        self.db.epoch()
+    }
+
     /// The value of a key, as it will be after the commit.
     ///
     /// # Errors

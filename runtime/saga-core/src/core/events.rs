@@ -1,7 +1,7 @@
 //! Events at the door: each is durable, once, before anything waits for it.
 
 use super::{
-    Core,
+    Core, PAYLOAD_BYTES_MAX,
     decide::{announced_key, decided_key},
     routes::key_of,
     turns::hex,
@@ -15,6 +15,12 @@ use crate::{
     payload::Payload,
     store::{Kind, Store, StoreError, Table},
 };
+
+/// What is kept of a header of a message that is no event: more than an id or a key may have, so
+/// that what is kept is none either.
+const HEADER_BYTES_MAX: usize = 1 << 10;
+/// What is kept of the reason why it is none.
+const REASON_BYTES_MAX: usize = 8 << 10;
 
 impl<S: Store> Core<S> {
     pub(super) fn arrive(&mut self, now: Time, arrival: Arrival) -> Result<(), StoreError> {
@@ -58,7 +64,7 @@ impl<S: Store> Core<S> {
     ) -> Result<(), StoreError> {
         let identity = unreadable_key(&unreadable);
         let Unreadable { ticket, name, id, body, is_base64, headers, published_at, reason } =
-            unreadable;
+            fitting(unreadable);
         if self.txn.get::<IdentityRow>(Table::Identity, &identity)?.is_some() {
             let verdicts = vec![verdict(Outcome::Duplicate, None, None)];
             self.effects.push(Effect::Ack { ticket, verdicts });
@@ -210,6 +216,33 @@ pub(super) fn identity_key(name: &str, source: &str, id: &str) -> [u8; 16] {
 fn unreadable_key(it: &Unreadable) -> [u8; 16] {
     let encoding = if it.is_base64 { "base64" } else { "text" };
     short_hash(&["unreadable", &it.name, &it.id, encoding, &it.body])
+}
+
+/// As much of a message that is no event as a row of the store has room for, however it is written
+/// there: a control character takes six bytes. A broker may be set to take more than ours does, and
+/// what the store refuses would end the process at each delivery.
+///
+/// Of a body that is too large for an event so much is kept that it still is: offered again, the
+/// beginning of a message must not pass for the whole.
+fn fitting(mut it: Unreadable) -> Unreadable {
+    let bytes = it.body.len();
+    let bytes_max = match it.is_base64 {
+        true => (PAYLOAD_BYTES_MAX / 3 + 1) * 4,
+        false => PAYLOAD_BYTES_MAX + 4,
+    };
+    cut(&mut it.body, bytes_max);
+    it.headers.values_mut().for_each(|value| cut(value, HEADER_BYTES_MAX));
+    cut(&mut it.reason, REASON_BYTES_MAX);
+    if it.body.len() < bytes {
+        let kept = it.body.len();
+        let encoded = if it.is_base64 { " of base64" } else { "" };
+        it.reason.push_str(&format!("; of {bytes} bytes{encoded} the first {kept} are kept"));
+    }
+    it
+}
+
+fn cut(text: &mut String, bytes_max: usize) {
+    text.truncate(text.floor_char_boundary(bytes_max));
 }
 
 fn verdict(outcome: Outcome, saga: Option<SagaId>, detail: Option<String>) -> Verdict {

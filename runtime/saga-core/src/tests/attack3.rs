@@ -116,32 +116,6 @@ fn what_a_lane_keeps_on_which_it_had_held_goes_to_its_arm_when_it_is_declared_ag
     assert_eq!(arms(&desk), 1, "the customer's money goes back");
 }
 
-/// A broker may be set to take messages of 8 MiB (the server's own page recommends up to that). One
-/// that is no event must not end the process, again at each delivery.
-#[test]
-fn a_message_that_is_larger_than_a_row_is_a_dead_letter_and_ends_nothing() {
-    use crate::{
-        core::{Core, Limits},
-        id::Time,
-        input::{Input, Unreadable},
-        store::MemoryStore,
-    };
-    let store = MemoryStore::new(uuid::Uuid::from_u128(7));
-    let mut core = Core::open(store, sells::<true>(), Limits::default(), Time(1)).unwrap();
-    let unreadable = Unreadable {
-        ticket: 1,
-        name: "pay.completed".to_owned(),
-        id: "e1".to_owned(),
-        body: "x".repeat(8 << 20),
-        is_base64: false,
-        headers: Default::default(),
-        published_at: Time(1),
-        reason: "the body has 8388608 bytes, more than 786432".to_owned(),
-    };
-    core.handle(Time(1), Input::Unreadable(unreadable)).unwrap();
-    assert_eq!(core.commit().err(), None, "it would come again, and end each process that starts");
-}
-
 /// A deploy makes copies of an event that was for one: what the lane keeps of before nobody has got.
 struct Hears<const EACH: bool>;
 impl<const EACH: bool> Saga for Hears<EACH> {

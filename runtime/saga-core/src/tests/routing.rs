@@ -7,7 +7,7 @@
 use crate::{
     abort::Abort,
     codec::IdentityRow,
-    core::Limits,
+    core::{KEY_BYTES_MAX, Limits, PAYLOAD_BYTES_MAX},
     ctx::Ctx,
     effect::{Outcome, Verdict},
     filter::Field,
@@ -571,6 +571,43 @@ fn a_message_that_is_no_event_and_comes_again_is_a_duplicate() {
         at: Time(6),
     };
     assert_eq!(desk.arrive(mended)[0].outcome, Outcome::Kept, "mended, under its id");
+}
+
+/// A broker may be set to take messages of 8 MiB, and each byte of some takes six as JSON.
+#[test]
+fn a_message_that_is_larger_than_a_row_is_a_dead_letter_and_ends_nothing() {
+    let mut desk = Desk::new(registry("A"));
+    let message = |body: String, is_base64: bool| {
+        let long = |c: &str| c.repeat(8 << 20);
+        crate::input::Input::Unreadable(Unreadable {
+            ticket: 1,
+            name: "bank.paid".to_owned(),
+            id: "x".to_owned(),
+            body,
+            is_base64,
+            headers: ["Fermata-Key", "Content-Type"].map(|it| (it.to_owned(), long("é"))).into(),
+            published_at: Time(1),
+            reason: long("?"),
+        })
+    };
+    let bodies = [("x", false), ("\u{1}", false), ("€", false), ("//8A", true)];
+    for (at, (part, is_base64)) in bodies.into_iter().enumerate() {
+        let body = part.repeat((8 << 20) / part.len());
+        desk.input(message(body.clone(), is_base64));
+        let crate::codec::NoteRecord::DeadLetter { body: kept, reason, headers, .. } =
+            desk.notes().remove(at)
+        else {
+            panic!("a dead letter")
+        };
+        assert!(body.starts_with(&kept));
+        let bytes = if is_base64 { kept.len() / 4 * 3 } else { kept.len() };
+        assert!(PAYLOAD_BYTES_MAX < bytes && bytes < PAYLOAD_BYTES_MAX + 8, "{part:?}: {bytes}");
+        assert!(reason.ends_with(&format!("the first {} are kept", kept.len())));
+        assert!(headers.values().all(|it| KEY_BYTES_MAX < it.len() && it.len() <= 1 << 10));
+    }
+    desk.restart();
+    desk.input(message("x".repeat(8 << 20), false));
+    assert_eq!(desk.notes().len(), 4, "it is known by all that it was");
 }
 
 #[test]

@@ -46,16 +46,20 @@ pub(super) fn undo(
     let nothing = Next::Answer(Answer::Ok { body: NOTHING.to_owned() });
     let row = keys::get(tx, Space::Nats, of)?;
     match row.map(|row| row.state) {
-        Some(State::Answered { answer: Answer::Ok { .. }, .. }) => {
-            act(tx, procedure, request, Some(hash), now)
-        }
-        // An order may wait for longer than its calls are remembered; its undo has to find out by
-        // itself whether there is anything to undo.
-        None if keys::may_be_forgotten(request, of, now) => {
-            act(tx, procedure, request, Some(hash), now)
-        }
         Some(State::Pending { .. }) => Ok(Next::Wait { key: of.to_owned() }),
         Some(State::Undone) => Ok(nothing),
+        Some(State::Answered { answer: Answer::Ok { .. }, .. } | State::Barred) => {
+            act(tx, procedure, request, Some(hash), now)
+        }
+        // Its undo has to find out by itself whether there is anything to undo. Its call may come
+        // meanwhile.
+        Some(State::Answered { .. }) | None if keys::may_be_forgotten(tx, request, of, now)? => {
+            let next = act(tx, procedure, request, Some(hash), now)?;
+            if matches!(next, Next::Begun { .. }) {
+                keys::put(tx, Space::Nats, of, None, State::Barred, now)?;
+            }
+            Ok(next)
+        }
         // A refusal can be asked again by an operator, and that request may still be on its way.
         Some(State::Answered { .. }) | None => {
             keys::put(tx, Space::Nats, of, None, State::Undone, now)?;

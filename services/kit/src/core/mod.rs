@@ -119,6 +119,7 @@ impl Core {
                 self.start_work(tx, &key, true, out)?;
             }
             Input::Resume => {
+                keys::whole_since(tx, now)?;
                 for key in keys::pending(tx)? {
                     match self.start_work(tx, &key, true, out) {
                         Err(error) if error.is_fatal() => return Err(error),
@@ -211,7 +212,7 @@ impl Core {
             keys::renew(tx, Space::Nats, key, row.clone(), now)?;
         }
         match row.state {
-            State::Undone => {
+            State::Undone | State::Barred => {
                 let reason = "the call was undone before it came";
                 Ok(rejected(&Rejection::new("undone", reason)))
             }

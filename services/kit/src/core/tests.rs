@@ -94,7 +94,10 @@ impl Driven {
     fn new() -> Driven {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path(), DbOptions::default()).unwrap();
-        Driven { db, dir, core: service().into_core(), now: at(0), owed: Vec::new() }
+        let core = service().into_core();
+        let mut it = Driven { db, dir, core, now: at(0), owed: Vec::new() };
+        it.feed(Input::Resume);
+        it
     }
 
     fn reopened(self) -> Driven {
@@ -466,6 +469,76 @@ fn an_undo_that_comes_after_its_call_is_forgotten_still_undoes_it() {
     // What cannot be forgotten yet has not happened.
     assert_eq!(it.told(undo_of(&began(70))), ("ok", Value::Null));
     assert_eq!(it.row("asked"), 1);
+}
+
+#[test]
+fn an_undo_of_what_a_restored_store_has_forgotten_runs() {
+    let mut it = Driven::new();
+    let of = |day: i64, request: Request| Request { began: Some(at(day)), ..request };
+    let retried = |key: &str| Request { attempt_class: 2, ..undo(key) };
+    it.told(of(1, call("refused", 10)));
+    it.now = at(5);
+    assert_eq!(it.told(of(4, undo("before"))), ("ok", Value::Null), "nothing is lost");
+    // As the broker's record shows at a start.
+    it.db.begin_epoch(1).unwrap();
+    let mut it = it.reopened();
+    it.feed(Input::Resume);
+    assert_eq!(code(&it.told(of(4, undo("lost")))), ("rejected", "stuck"));
+    assert_eq!(it.told(of(4, retried("lost"))).0, "ok");
+    assert_eq!(code(&it.told(of(4, call("lost", 1)))), ("rejected", "undone"));
+    assert_eq!(it.told(of(1, retried("refused"))).0, "ok");
+    assert_eq!(it.row("asked"), 2, "it may have been retried, and taken then");
+    it.now = at(6);
+    assert_eq!(it.told(of(6, undo("since"))), ("ok", Value::Null));
+    assert_eq!(it.row("asked"), 2, "what was done since then is known");
+}
+
+/// Looks outside for what no row tells.
+struct Search;
+
+impl Effect for Search {
+    type Request = Release;
+    type Intent = ();
+    type Done = ();
+
+    fn begin(&self, _: &mut Tx, _: &Call<Release>) -> Outcome<Begun<(), Moved>> {
+        Ok(Begun::Work(()))
+    }
+
+    async fn work(&self, (): (), _: Attempt) -> Result<(), WorkError> {
+        Ok(())
+    }
+
+    fn finish(
+        &self,
+        _: &mut Tx,
+        call: &Call<Release>,
+        (): (),
+        done: Result<(), Rejection>,
+    ) -> Outcome<Moved> {
+        done?;
+        Ok(Moved { order_id: call.body.order_id.clone(), items: Vec::new() })
+    }
+}
+
+#[test]
+fn a_call_that_comes_while_its_undo_looks_for_it_is_not_acted_on() {
+    let service = || Service::new("test", "for tests").procedure(reserve).effect(Search);
+    let mut it = Driven::new();
+    it.core = service().into_core();
+    it.db.begin_epoch(1).unwrap();
+    let of = |request: Request| Request { began: Some(at(-1)), ..request };
+    for done in [Err(Rejection::new("left", "it has left").into()), Ok(Box::new(()) as Done)] {
+        let is_over = done.is_ok();
+        let (reply, mut answer) = oneshot::channel();
+        it.feed(Input::Request { request: of(undo("k")), reply });
+        assert!(matches!(it.owed.pop(), Some(Output::Work { .. })), "it looks, each time");
+        assert_eq!(code(&it.told(of(call("k", 1)))), ("rejected", "undone"));
+        it.feed(Input::Worked { key: "k/undo".to_owned(), done });
+        assert_eq!(answer.try_recv().unwrap().class() == "ok", is_over);
+    }
+    assert_eq!((it.told(undo("k")).0, it.row("acted")), ("ok", Value::Null));
+    assert_eq!(code(&it.told(call("k", 1))), ("rejected", "undone"));
 }
 
 #[test]

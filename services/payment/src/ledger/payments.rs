@@ -320,7 +320,10 @@ fn tell_refund(
     if refund.told == Some(status) {
         return Ok(News::Known);
     }
-    publish_refund(tx, paid, &refund.refund, refund.told.is_none(), at)?;
+    // What a store that was put back from a copy has told before is not known to it.
+    let is_first = refund.told.is_none() && tx.epoch() == 0;
+    let state = Some(status.name()).filter(|_| !is_first);
+    publish_refund(tx, paid, &refund.refund, state, at)?;
     refund.told = Some(status);
     Ok(News::Told)
 }
@@ -337,14 +340,15 @@ fn tell_unnamed(tx: &mut Tx, payment: &mut PaymentRow, at: DateTime<Utc>) -> Out
     let currency = charge.refunded.currency;
     if let Some(old) = payment.unnamed.take() {
         let gone = line(currency, &Unnamed { minor: 0, ..old }, RefundStatus::Canceled)?;
-        publish_refund(tx, paid, &gone, false, at)?;
+        publish_refund(tx, paid, &gone, Some(RefundStatus::Canceled.name()), at)?;
     }
     if missing > 0 {
         payment.unnamed_count += 1;
         let refund_id = format!("{}-{}", charge.charge_id, payment.unnamed_count);
         let unnamed = Unnamed { refund_id, minor: missing };
         let new = line(currency, &unnamed, RefundStatus::Succeeded)?;
-        publish_refund(tx, paid, &new, true, at)?;
+        // The count is lost with the store, and so says nothing alone.
+        publish_refund(tx, paid, &new, Some(&missing.to_string()), at)?;
         payment.unnamed = Some(unnamed);
     }
     Ok(true)
@@ -358,18 +362,19 @@ fn line(currency: Currency, unnamed: &Unnamed, status: RefundStatus) -> Outcome<
     Ok(SeenRefund { refund_id: unnamed.refund_id.clone(), money, status })
 }
 
-/// Each state of a refund is told once. The first has the refund's id as its key, a later one has
-/// another, since it starts a saga of its own.
+/// Each state of a refund is told once. The first has the refund's id as its key, another one says
+/// its state as well, since it starts a saga of its own. What is told follows from its id, as the
+/// runtime takes one body under each.
 fn publish_refund(
     tx: &mut Tx,
     paid: &Paid,
     refund: &SeenRefund,
-    is_first: bool,
+    state: Option<&str>,
     at: DateTime<Utc>,
 ) -> Outcome<()> {
     let SeenRefund { refund_id, money: Money { amount, currency }, status } = refund.clone();
     let Paid { order_id, session_id, .. } = paid.clone();
-    let key = if is_first { refund_id.clone() } else { format!("{refund_id}/{}", status.name()) };
+    let key = state.map_or_else(|| refund_id.clone(), |state| format!("{refund_id}/{state}"));
     let id = format!("refunded/{key}");
     let body = PaymentRefunded { order_id, session_id, refund_id, amount, currency, status };
     publish(tx, NewEvent { id, subject: PaymentRefunded::SUBJECT.to_owned(), key, body, at })?;

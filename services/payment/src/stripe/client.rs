@@ -28,6 +28,8 @@ const MESSAGE_CHARS_MAX: usize = 300;
 const PAGE_LEN: &str = "100";
 /// Pages that a look-up reads. Nobody pays back in more than a thousand parts.
 const PAGES_MAX: usize = 10;
+/// Pages of open sessions, which are those of the last day.
+const SESSION_PAGES_MAX: usize = 50;
 
 /// Longest `Idempotency-Key` that Stripe takes.
 const KEY_CHARS_MAX: usize = 255;
@@ -103,6 +105,32 @@ impl Client {
     pub(crate) async fn session(&self, id: &str) -> Result<ProviderSession, Failure> {
         let answer = self.get(&format!("/v1/checkout/sessions/{}", plain(id)?), &[]).await?;
         ProviderSession::read(&answer).ok_or_else(unreadable)
+    }
+
+    /// `GET /v1/checkout/sessions?status=open`, newest first: the ids of those of an order, which
+    /// cannot be asked for by it. Nothing when there are too many sessions to look through.
+    pub(crate) async fn open_sessions(
+        &self,
+        order_id: &str,
+    ) -> Result<Option<Vec<String>>, Failure> {
+        let (mut found, mut last) = (Vec::new(), None::<String>);
+        for _ in 0..SESSION_PAGES_MAX {
+            let mut query = vec![("status", "open"), ("limit", PAGE_LEN)];
+            query.extend(last.as_deref().map(|last| ("starting_after", last)));
+            let answer = self.get("/v1/checkout/sessions", &query).await?;
+            let page = answer["data"].as_array().ok_or_else(unreadable)?;
+            for session in page {
+                let id = session["id"].as_str().ok_or_else(unreadable)?;
+                if session["client_reference_id"] == order_id {
+                    found.push(id.to_owned());
+                }
+                last = Some(id.to_owned());
+            }
+            if page.is_empty() || answer["has_more"] != true {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// `POST /v1/checkout/sessions/{id}/expire`.

@@ -8,7 +8,7 @@ use crate::{
     refund::PayBack,
     service,
     stripe::{Client, Failure},
-    void::CloseSession,
+    void::{CloseSession, Intent},
 };
 use chassis::db::Db;
 use chrono::Utc;
@@ -82,6 +82,12 @@ impl Play {
         let stripe = Arc::new(Client::new(&settings(&provider.base)));
         let (db, dir) = store();
         Play { provider, db, stripe, _dir: dir }
+    }
+
+    /// With the store of a backup of before, and the same provider.
+    fn restored(self) -> Play {
+        let (db, dir) = store();
+        Play { db, _dir: dir, ..self }
     }
 
     pub(super) fn commit(&self, tx: Tx) {
@@ -226,6 +232,29 @@ async fn a_void_ends_well_whatever_the_session_is() {
     assert_eq!(play.void().await.unwrap(), Some(SessionStatus::Expired), "again");
     assert_eq!(play.events(), [] as [Value; 0], "who closed it knows");
     assert_eq!(play.provider.open_sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_a_restored_service_has_forgotten_is_closed() {
+    let play = Play::new();
+    play.session().await;
+    let effect = OpenSession::new(Arc::clone(&play.stripe), &settings(&play.provider.base));
+    for (key, order_id) in [("b", "o-2"), ("c", "o-3")] {
+        let other = CreateSession { order_id: order_id.parse().unwrap(), ..create() };
+        play.run(&effect, play.call(key, 1, other), 0).await.unwrap();
+    }
+    let restored = play.restored();
+    assert_eq!(restored.void().await.unwrap(), Some(SessionStatus::Expired));
+    assert_eq!(restored.provider.open_sessions(), 2, "those of other orders stay open");
+    assert_eq!(restored.void().await.unwrap(), None, "again");
+}
+
+#[test]
+fn what_an_older_release_was_about_to_close_is_read() {
+    let intent = serde_json::from_value::<Intent>(json!({ "sessionId": "cs_1" })).unwrap();
+    assert!(matches!(intent, Intent::Known { session_id } if session_id == "cs_1"));
+    let intent = json!(Intent::Unknown { order_id: "o-1".parse().unwrap() });
+    assert!(matches!(serde_json::from_value(intent).unwrap(), Intent::Unknown { .. }));
 }
 
 #[tokio::test]

@@ -561,21 +561,52 @@ fn a_refund_that_an_older_release_made_is_known_and_its_failure_is_told() {
     serde_json::from_value::<crate::refund::Intent>(begun).unwrap();
 }
 
-/// Attack: the service is restored from a backup of before, and hears of the charge again. Under one
-/// id the runtime takes one body: the second is a conflict, and nobody hears of the money.
+/// What was told, by id.
+fn told_by_id(ledger: &Ledger) -> Vec<(String, Value)> {
+    let told = events(&ledger.db).into_iter();
+    told.map(|it| (it["id"].as_str().unwrap().to_owned(), it["body"].clone())).collect()
+}
+
+/// Under one id the runtime takes one body: a second one is a conflict, and nobody hears of the
+/// money.
 #[test]
 fn what_a_restored_service_tells_of_refunds_without_ids_has_not_been_told_otherwise_before() {
-    let told = |hooks: &[Hook]| {
-        let mut ledger = Ledger::paid();
-        hooks.iter().for_each(|it| drop(ledger.take(it)));
-        let told = events(&ledger.db).into_iter().filter(|it| it["subject"] == REFUNDED);
-        told.map(|it| (it["id"].clone(), it["body"].clone())).collect::<Vec<_>>()
-    };
-    let before = told(&[charge_refunded(4_000)]);
-    // What came after the backup is lost; then 20.00 more are paid back.
-    let restored = told(&[charge_refunded(6_000)]);
-    for (id, body) in restored {
+    let mut first = Ledger::paid();
+    first.take(&charge_refunded(4_000));
+    // What came after the backup is lost; then 20.00 more are paid back by hand.
+    let mut restored = Ledger::paid();
+    restored.take(&charge_refunded(6_000));
+    let before = told_by_id(&first);
+    for (id, body) in told_by_id(&restored) {
         let other = before.iter().find(|it| it.0 == id && it.1 != body);
         assert_eq!(other, None, "{id} has told something else before: {body} is a conflict");
     }
+    // The order shows the one refund, as it was told last.
+    assert_eq!(restored.shown(), one("ch_1-1", "60.00", "succeeded"));
+    let mut again = Ledger::paid();
+    again.take(&charge_refunded(4_000));
+    assert_eq!(told_by_id(&again), before, "the same news has the same id");
+}
+
+#[test]
+fn what_a_restored_service_tells_of_a_refund_or_dispute_has_not_been_told_otherwise_before() {
+    let mut first = Ledger::paid();
+    first.take_of(1_000, &refund("refund.created", "re_1", 4_000, "pending"));
+    first.take_of(1_001, &dispute("charge.dispute.created", "needs_response"));
+    first.take_of(1_002, &dispute("charge.dispute.updated", "under_review"));
+    first.take_of(1_003, &dispute("charge.dispute.updated", "needs_response"));
+    let before = told_by_id(&first);
+    let known = first.told(DISPUTED).last().unwrap()["revision"].as_u64().unwrap();
+
+    let mut restored = Ledger::paid();
+    restored.db.begin_epoch(1).unwrap();
+    restored.take_of(1_004, &refund("refund.failed", "re_1", 4_000, "failed"));
+    restored.take_of(1_005, &dispute("charge.dispute.closed", "lost"));
+    for (id, body) in told_by_id(&restored) {
+        let other = before.iter().find(|it| it.0 == id && it.1 != body);
+        assert_eq!(other, None, "{id}: {body} is a conflict");
+    }
+    assert_eq!(restored.shown(), one("re_1", "40.00", "failed"));
+    let told = restored.told(DISPUTED);
+    assert!(known < told[0]["revision"].as_u64().unwrap(), "for the order it is the newest");
 }

@@ -57,7 +57,7 @@ impl Provider {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let world = Arc::<Mutex<World>>::default();
         let router = Router::new()
-            .route("/v1/checkout/sessions", post(create))
+            .route("/v1/checkout/sessions", post(create).get(sessions))
             .route("/v1/checkout/sessions/{id}", get(show))
             .route("/v1/checkout/sessions/{id}/expire", post(expire))
             .route("/v1/refunds", post(refund).get(refunds))
@@ -233,6 +233,23 @@ async fn create(
         world.sessions.insert(id, session.clone());
         (StatusCode::OK, Json(session))
     })
+}
+
+/// One on a page, so that there are several.
+async fn sessions(
+    State(world): State<Arc<Mutex<World>>>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Answer {
+    let world = world.lock().unwrap();
+    let of = |it: &&Value| it["status"] == query["status"].as_str();
+    let newest_first = world.sessions.values().rev().filter(of);
+    let mut left: Vec<_> = match query.get("starting_after") {
+        Some(id) => newest_first.skip_while(|it| it["id"] != id.as_str()).skip(1).collect(),
+        None => newest_first.collect(),
+    };
+    let has_more = left.len() > 1;
+    left.truncate(1);
+    (StatusCode::OK, Json(json!({ "object": "list", "data": left, "has_more": has_more })))
 }
 
 async fn show(State(world): State<Arc<Mutex<World>>>, Path(id): Path<String>) -> Answer {

@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// Everything under `/v1`; each request must show the key.
 pub(crate) fn router(office: Arc<Office>) -> Router<Arc<Office>> {
     Router::new()
-        .route("/v1/checkout/sessions", post(sessions::create))
+        .route("/v1/checkout/sessions", post(sessions::create).get(sessions::list))
         .route("/v1/checkout/sessions/{id}", get(sessions::retrieve))
         .route("/v1/checkout/sessions/{id}/expire", post(sessions::expire))
         .route("/v1/refunds", post(refunds::create).get(refunds::list))

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Stripe's length of a page, and its longest.
-const PAGE_LEN: usize = 10;
-const PAGE_LEN_MAX: usize = 100;
+pub(super) const PAGE_LEN: usize = 10;
+pub(super) const PAGE_LEN_MAX: usize = 100;
 
 const KNOWN: [&str; 5] = ["payment_intent", "amount", "reason", "metadata[*]", "expand[]"];
 const REASONS: [&str; 3] = ["duplicate", "fraudulent", "requested_by_customer"];

@@ -1,16 +1,23 @@
 //! Checkout sessions.
 
-use super::{StripeError, form::Params, idempotency::Keyed, money};
+use super::{
+    StripeError,
+    form::Params,
+    idempotency::Keyed,
+    money,
+    refunds::{PAGE_LEN, PAGE_LEN_MAX},
+};
 use crate::{
     office::{Office, new_id, now_s},
     world::{PaymentStatus, Record, Session, SessionStatus},
 };
 use axum::{
     Form, Json,
-    extract::{Path, State, rejection::FormRejection},
+    extract::{Path, Query, State, rejection::FormRejection},
     http::{HeaderMap, Uri},
     response::Response,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -70,6 +77,34 @@ pub(super) async fn retrieve(
 ) -> Result<Json<Value>, StripeError> {
     let found = office.look(|world| world.session(&id).map(rendered));
     found.map(Json).ok_or_else(|| StripeError::missing("checkout.session", &id, "session"))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    status: Option<SessionStatus>,
+    limit: Option<usize>,
+    starting_after: Option<String>,
+}
+
+/// Newest first.
+pub(super) async fn list(
+    State(office): State<Arc<Office>>,
+    Query(query): Query<ListQuery>,
+) -> Json<Value> {
+    let limit = query.limit.unwrap_or(PAGE_LEN).clamp(1, PAGE_LEN_MAX);
+    let found: Vec<Value> = office.look(|world| {
+        let sessions = world.sessions().into_iter();
+        let newer =
+            |it: &&Session| query.starting_after.as_ref().is_some_and(|last| it.id != *last);
+        let skipped = usize::from(query.starting_after.is_some());
+        let left = sessions.skip_while(newer).skip(skipped);
+        let of = |it: &&Session| query.status.is_none_or(|status| it.status == status);
+        left.filter(of).take(limit + 1).map(rendered).collect()
+    });
+    let has_more = found.len() > limit;
+    let data: Vec<Value> = found.into_iter().take(limit).collect();
+    let url = "/v1/checkout/sessions";
+    Json(json!({ "object": "list", "data": data, "has_more": has_more, "url": url }))
 }
 
 pub(super) async fn expire(

@@ -88,10 +88,15 @@ pub(super) fn tell(
     if row.told == Some(status) && !has_escalated {
         return Ok(News::Known);
     }
-    let revision = row.revision + 1;
+    let is_whole = tx.epoch() == 0;
+    let counted = row.revision.saturating_add(1);
+    // A store that was put back from a copy does not know how far it had counted. By the
+    // provider's seconds what is said later comes after all that was counted.
+    let said_s = row.dispute.said_s.and_then(|it| u32::try_from(it).ok());
+    let revision = if is_whole { counted } else { counted.max(said_s.unwrap_or_default()) };
     let key = match row.told {
-        None => dispute_id.clone(),
-        Some(_) => format!("{dispute_id}/{revision}.{}", status.name()),
+        None if is_whole => dispute_id.clone(),
+        _ => format!("{dispute_id}/{revision}.{}", status.name()),
     };
     let opens = |told: DisputeStatus| status.is_open() && (has_escalated || !told.is_open());
     let is_new = row.told.is_none_or(opens);

@@ -91,6 +91,11 @@ pub struct PaymentState {
     /// The provider's id of the payment, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<String>,
+    /// What of the payment is not with the customer again, nor on its way there, nor taken by the
+    /// customer's bank. Absent while nothing is paid, and where money goes back in another
+    /// currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stays: Option<Amount>,
 }
 
 /// What became of a payment session.

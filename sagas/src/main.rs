@@ -14,6 +14,7 @@ fn registry(settings: &mut Settings<'_>) -> Result<Registry, RegistryError> {
     let process_order = Limits {
         approval_ms: settings.milliseconds("PROCESS_ORDER_APPROVAL_MS", default.approval_ms),
         payment_ms: settings.milliseconds("PROCESS_ORDER_PAYMENT_MS", default.payment_ms),
+        processing_ms: settings.milliseconds("PROCESS_ORDER_PROCESSING_MS", default.processing_ms),
         delivery_ms: settings.milliseconds("PROCESS_ORDER_DELIVERY_MS", default.delivery_ms),
         delivery_attempts: settings.value(
             "PROCESS_ORDER_DELIVERY_ATTEMPTS",

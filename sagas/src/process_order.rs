@@ -2,7 +2,7 @@
 //! courier; whatever goes wrong before the goods leave is undone.
 
 use proto_schemas::{
-    OrderId,
+    Amount, OrderId,
     delivery::{
         CancelShipment, CreateShipment, DeliveryStatus, DeliveryUpdated, ShipmentCreated,
         ShipmentStatus,
@@ -13,7 +13,10 @@ use proto_schemas::{
         CalculateRisk, OpenTicket, OrderApproved, OrderCreated, OrderStatus, Risk, Shipment,
         UpdateStatus,
     },
-    payments::{CreateSession, Payment, PaymentDetails, RefundPayment, Session, VoidSession},
+    payments::{
+        CreateSession, Payment, PaymentDetails, PaymentState, ProcessPayment, RefundPayment,
+        Session, SessionStatus, VoidSession,
+    },
 };
 use saga_core::{
     abort::{Abort, Rejection},
@@ -35,6 +38,9 @@ pub struct Limits {
     pub approval_ms: u64,
     /// For the customer's money.
     pub payment_ms: u64,
+    /// Once more after that, for money that is on its way by then: bank transfers and debits take
+    /// days.
+    pub processing_ms: u64,
     /// For the courier, from the moment when the goods leave.
     pub delivery_ms: u64,
     /// How often the courier may fail to deliver before nothing more is awaited.
@@ -47,6 +53,7 @@ impl Default for Limits {
         Limits {
             approval_ms: DAY_MS,
             payment_ms: DAY_MS,
+            processing_ms: 14 * DAY_MS,
             delivery_ms: 14 * DAY_MS,
             delivery_attempts: const { NonZeroU32::new(3).unwrap() },
         }
@@ -118,6 +125,9 @@ impl Saga for ProcessOrder {
 
         let shipment =
             ctx.call(CreateShipment::of(&order)).undo(CancelShipment::of(&order)).await?;
+        if ctx.patched(MONEY_BACK) {
+            keep_for_money(&ctx, &order, &paid).await?;
+        }
         ctx.call(Ship::of(&order)).undo(Release::of(&order)).await?;
         ctx.commit();
 
@@ -182,11 +192,11 @@ async fn pay(
         ..UpdateStatus::of(order, OrderStatus::AwaitingPayment)
     };
     ctx.call(awaiting).await?;
-    let payment = ctx
-        .when::<Payment>(&order.order_id)
-        .filter(Payment::session_id().eq(&session.session_id))
-        .within(Duration::from_millis(ctx.settings().payment_ms));
-    match payment.await? {
+    let payment = match told(ctx, order, session, ctx.settings().payment_ms).await? {
+        None if ctx.patched(ASKED_AT_LAST) => ask_at_last(ctx, order, session).await?,
+        payment => payment,
+    };
+    match payment {
         Some(Payment::Completed(paid)) => Ok(paid),
         Some(Payment::Failed(failed)) => {
             let reason = failed.reason.unwrap_or_else(|| "no reason given".to_owned());
@@ -194,6 +204,46 @@ async fn pay(
         }
         None => Err(Abort::deadline("the payment did not come in time")),
     }
+}
+
+/// Marks the runs in which the provider is asked before an order is given up for want of money.
+const ASKED_AT_LAST: &str = "the provider is asked before an order is given up";
+/// For the word of money of which the payment service knows: its outbox has it.
+const WORD_MS: u64 = 3600 * 1000;
+
+/// Holds until something is told of this very session.
+async fn told(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    session: &Session,
+    limit_ms: u64,
+) -> Result<Option<Payment>, Abort> {
+    let payment = ctx
+        .when::<Payment>(&order.order_id)
+        .filter(Payment::session_id().eq(&session.session_id))
+        .within(Duration::from_millis(limit_ms));
+    payment.await
+}
+
+/// Nothing was told in time: the customer may have paid all the same, as the word of it is late, or
+/// the money is on its way. What the provider says becomes the word that was awaited.
+async fn ask_at_last(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    session: &Session,
+) -> Result<Option<Payment>, Abort> {
+    let mut known = ctx.call(ProcessPayment::of(order)).await?;
+    if known.status == SessionStatus::Processing {
+        let payment = told(ctx, order, session, ctx.settings().processing_ms).await?;
+        if payment.is_some() {
+            return Ok(payment);
+        }
+        known = ctx.call(ProcessPayment::of(order)).await?;
+    }
+    if known.status == SessionStatus::Paid && known.session_id == session.session_id {
+        return told(ctx, order, session, WORD_MS).await;
+    }
+    Ok(None)
 }
 
 /// Marks the runs in which money that is not the order's is held for a person.
@@ -245,6 +295,56 @@ async fn accept_other_money(
             Err(Abort::rejected(format!("{money} was not accepted by {by}: {reason}")))
         }
         None => Err(Abort::deadline(format!("nobody accepted {money} in time"))),
+    }
+}
+
+/// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
+const MONEY_BACK: &str = "money that went back sends no goods";
+
+/// What a manager sees of an order whose money is not here any more.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MoneyBack<'a> {
+    order_id: &'a OrderId,
+    paid: String,
+    currency: String,
+    session_id: &'a str,
+    payment_id: Option<&'a str>,
+}
+
+/// Somebody may have given all the money back, or the customer's bank has taken it, while the order
+/// was held up. Then the goods stay, unless a manager has them sent all the same. What was given
+/// back in part is a matter between the customer and whoever did so.
+async fn keep_for_money(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    paid: &PaymentDetails,
+) -> Result<(), Abort> {
+    let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
+    // One that knows nothing of the payment says nothing against it.
+    let stays = known.ok().filter(|it| it.session_id == paid.session_id).and_then(|it| it.stays);
+    if paid.amount.is_zero() || !stays.is_some_and(Amount::is_zero) {
+        return Ok(());
+    }
+    let OrderCreated { order_id, .. } = order;
+    let money = format!("{} {}", paid.amount, paid.currency);
+    let facts = MoneyBack {
+        order_id,
+        paid: paid.amount.to_string(),
+        currency: paid.currency.to_string(),
+        session_id: &paid.session_id,
+        payment_id: paid.payment_id.as_deref(),
+    };
+    let title = format!("All of {money} for order {order_id} went back: ship it all the same?");
+    let limit = Duration::from_millis(ctx.settings().approval_ms);
+    let asked = ctx.when::<OrderApproved>(order_id).ask(title, &facts).within(limit);
+    match asked.await? {
+        Some(it) if it.approved => Ok(()),
+        Some(OrderApproved { by, reason, .. }) => {
+            let reason = reason.unwrap_or_default();
+            Err(Abort::rejected(format!("{money} went back, and {by} keeps the goods: {reason}")))
+        }
+        None => Err(Abort::deadline(format!("{money} went back, and nobody had the goods sent"))),
     }
 }
 

@@ -24,7 +24,7 @@ impl Saga for RecordDispute {
     type Settings = ();
 
     fn events() -> Vec<Declared> {
-        events([event::<PaymentDisputed>().starts()])
+        events([event::<PaymentDisputed>().starts().found_by("/orderId")])
     }
 
     async fn run(ctx: Ctx, disputed: PaymentDisputed) -> Result<(), Abort> {

@@ -29,7 +29,7 @@ impl Saga for RecordRefund {
     type Settings = ();
 
     fn events() -> Vec<Declared> {
-        events([event::<PaymentRefunded>().starts()])
+        events([event::<PaymentRefunded>().starts().found_by("/orderId")])
     }
 
     async fn run(ctx: Ctx, refunded: PaymentRefunded) -> Result<(), Abort> {

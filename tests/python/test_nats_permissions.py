@@ -36,6 +36,10 @@ OWN_REQUESTS = ["own.wrap-parcel", "own.any.deeper"]
 TRIGGERS = [f"{prefix}.trigger.any" for prefix in PREFIXES.values()] + ["orders.trigger.approved"]
 RECEIPTS = [f"fermata.receipt.{service}" for service in SERVICES]
 STORES = [f"fermata.store.{process}" for process in ["fermata", *SERVICES]]
+OWNERS = [
+    subject for process in ["fermata", *SERVICES]
+    for subject in (f"fermata.owner.{process}", f"fermata.owner.{process}.run")
+]
 RECORDS = [f"$JS.API.DIRECT.GET.STORES.{subject}" for subject in STORES]
 REPLIES = ["fermata.reply.saga.1.0", "fermata.reply.saga.1.0.undo"]
 SERVICE_PINGS = ["$SRV.PING", "$SRV.INFO", "$SRV.STATS.order"]
@@ -61,9 +65,14 @@ NOBODY = [
 ]
 EVERY_PUBLISH = [
     *REQUESTS, *OWN_REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
-    *STORES, *RECORDS, "fermata.owner", "fermata.owner.run",
+    *STORES, *RECORDS, *OWNERS, "fermata.owner", "fermata.owner.run.any",
     *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.1" for user in USERS),
 ]
+
+
+def owner(user):
+    """Where it asks whether another one of its name is there, and answers."""
+    return {f"fermata.owner.{user}", f"fermata.owner.{user}.run"}
 
 
 def publishes(user):
@@ -71,9 +80,9 @@ def publishes(user):
     if user == "developer":
         return {*TRIGGERS, *SERVICE_PINGS}
     store = f"fermata.store.{user}"
-    own = {f"_INBOX_{user}.echo.1", store, f"$JS.API.DIRECT.GET.STORES.{store}"}
+    own = {f"_INBOX_{user}.echo.1", store, f"$JS.API.DIRECT.GET.STORES.{store}", *owner(user)}
     if user == "fermata":
-        asks = {*REQUESTS, *OWN_REQUESTS, "fermata.owner", "fermata.owner.run"}
+        asks = {*REQUESTS, *OWN_REQUESTS}
         return {*own, *asks, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API}
     own = own | {f"{PREFIXES[user]}.trigger.any"}
     return own | {"tasks.decide"} if user == "order" else own
@@ -82,7 +91,7 @@ def publishes(user):
 EVERY_SUBSCRIPTION = [
     *REQUESTS, *OWN_REQUESTS, "own.>", *(f"{prefix}.*" for prefix in PREFIXES.values()),
     *TRIGGERS, *RECEIPTS,
-    "fermata.epoch", "fermata.reply.>", "fermata.owner", "fermata.owner.run", "fermata.>",
+    "fermata.epoch", "fermata.reply.>", *OWNERS, "fermata.owner", "fermata.owner.>", "fermata.>",
     "tasks.decide", "$SRV.PING", ">", *STORES,
     *(f"$SRV.INFO.{user}" for user in USERS), *(f"$SRV.INFO.{user}.id" for user in USERS),
     *(f"_INBOX_{user}.>" for user in USERS), "_INBOX.>", "$JS.API.>", "$JS.ACK.>",
@@ -95,10 +104,9 @@ def subscribes(user):
     inbox = {f"_INBOX_{user}.>"}
     if user == "developer":
         return inbox | {"_INBOX.>", "own.>", *OWN_REQUESTS}
-    shared = inbox | {"$SRV.PING", f"$SRV.INFO.{user}", f"$SRV.INFO.{user}.id"}
+    shared = inbox | {"$SRV.PING", f"$SRV.INFO.{user}", f"$SRV.INFO.{user}.id", *owner(user)}
     if user == "fermata":
-        owner = {"fermata.owner", "fermata.owner.run"}
-        return shared | owner | {"fermata.reply.>", "tasks.decide"}
+        return shared | {"fermata.reply.>", "tasks.decide"}
     prefix = PREFIXES[user]
     requests = {subject for subject in REQUESTS if subject.startswith(f"{prefix}.")}
     return shared | requests | {f"{prefix}.*", f"fermata.receipt.{user}", "fermata.epoch"}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use system_tests::{
     Failure,
-    client::{Api, order_of, text},
+    client::{Api, As, order_of, text},
     scenarios::PROCESS_ORDER,
     shared::system,
     stack::Stack,
@@ -231,6 +231,37 @@ async fn other_money_is_held_until_a_person_accepts_it_or_has_it_paid_back() -> 
     let order = shows_refunds(&api, &refused, &[("100.00", "succeeded")]).await?;
     assert_eq!(order["refunds"][0]["currency"], "EUR", "{order}");
     assert_eq!(went_back(&api, &refused).await?, 10_000);
+    Ok(())
+}
+
+/// By the shop's own door: the second question is not answered until it is named, and the refusal
+/// says how.
+#[tokio::test]
+async fn goods_whose_money_went_back_by_hand_stay_until_a_person_has_seen_that()
+-> Result<(), Failure> {
+    let (_, api) = system().await?;
+    for ships in [true, false] {
+        let (order_id, payment_id) = held(&api, 9_000, "usd").await?;
+        let how = json!({ "amountMinor": 9_000 });
+        api.at_the_provider(&format!("payments/{payment_id}/refund"), how).await?;
+        adds_up(&api, &order_id, ["90.00", "90.00", "0.00"]).await?;
+        api.approve(&order_id, true).await?.expect(202)?;
+        let told = until("it is asked again", api.patience(), || async {
+            let answer = api.approve(&order_id, ships).await?;
+            let told = answer.to_string();
+            if told.contains("went back: ship it all the same?") { Ok(told) } else { Err(told) }
+        })
+        .await?;
+        assert_eq!(api.order(&order_id).await?["status"], "paid");
+        let seen = told.split_once("`seen` ").and_then(|it| it.1.get(..32)).ok_or(told.clone())?;
+        let url = format!("{}/api/orders/approve", api.urls().order);
+        let decision = json!({
+            "orderId": order_id, "approved": ships, "seen": seen, "reason": "as I know why"
+        });
+        api.post(As::Approver, &url, &decision).await?.expect(202)?;
+        api.order_is(&order_id, if ships { "shipped" } else { "cancelled" }).await?;
+        assert_eq!(went_back(&api, &order_id).await?, 9_000);
+    }
     Ok(())
 }
 

@@ -32,6 +32,24 @@ async fn a_payment_made_in_time_counts_though_the_runtime_was_down() -> Result<(
     Ok(())
 }
 
+/// The provider is asked before an order is given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_whose_webhook_is_lost_is_found_at_the_deadline() -> Result<(), Failure> {
+    let stack = Stack::start(&[("PROCESS_ORDER_PAYMENT_MS", "4000")]).await?;
+    let api = stack.api().clone();
+    let order_id = api.place(&order_of(2, false, "bob")).await?;
+    let order = api.order_is(&order_id, "awaiting_payment").await?;
+    // It would come in ten minutes.
+    let lost = json!({ "delayMs": 600_000 });
+    api.customer(&text(&order, "/paymentSessionId")?, "pay", lost).await?;
+    api.order_is(&order_id, "shipped").await?;
+    let saga = text(&api.saga(PROCESS_ORDER, &order_id).await?, "/id")?;
+    let journal = api.journal(&saga).await?;
+    assert!(journal.iter().any(|it| it["kind"] == "timer_fired"), "{journal:?}");
+    assert_eq!(api.effects(&order_id).await?["refunds"], 0);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reserve_in_the_socket_of_a_frozen_warehouse_is_undone() -> Result<(), Failure> {
     let stack = Stack::start(&[]).await?;

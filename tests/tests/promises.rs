@@ -318,6 +318,8 @@ async fn ended_once(api: &Api, order_id: &str) -> Result<String, Failure> {
         - effects["shipmentsCancelled"].as_u64().unwrap_or_default();
     match (&ends[..], status.as_str()) {
         ([end], "shipped") if end == "received" && parcels == 1 => Ok("paid".to_owned()),
+        // The provider had it in time, and was asked.
+        ([end], "shipped") if end == "timer_fired" && parcels == 1 => Ok("told late".to_owned()),
         ([end], "cancelled") if end == "timer_fired" && parcels == 0 => Ok("too late".to_owned()),
         ([], "cancelled") if cancelled && parcels == 0 => Ok("cancelled".to_owned()),
         ([end], "cancelled") if cancelled && end == "received" && parcels == 0 => {

@@ -1,13 +1,19 @@
 //! Stores that are wrong, empty or restored: refused or healed, nothing lost, nothing done twice.
 
 use serde_json::json;
-use std::process::Command;
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 use system_tests::{
     Failure, audit,
     audit::{SKU, checks, evidence},
     client::{Api, text},
     scenarios::{Pace, Scenario, Told, Way},
-    stack::Stack,
+    stack::{Stack, binary, root},
     until,
 };
 
@@ -39,6 +45,92 @@ async fn each_process_once_without_its_volume_is_refused_and_loses_nothing() -> 
         std::fs::remove_dir_all(stack.dir().join("empty")).map_err(|err| err.to_string())?;
     }
     audit::check(&api, &stack.spool(), shelf, &ways).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_service_is_refused_beside_it_and_takes_its_place_when_it_sleeps()
+-> Result<(), Failure> {
+    let mut stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    for service in SERVICES {
+        stack.stop(service).await?;
+        copy(&stack, service, "copy")?;
+        stack.spawn(service)?;
+        stack.ready(service).await?;
+        let log = format!("{service}.copy");
+        let (mut second, _) = beside(&stack, service, &log)?;
+        let ended = second.ended(api.patience()).await?;
+        let said = second.said()?;
+        assert_eq!(ended, Some(78), "{said}");
+        assert!(said.contains(&format!("another {service} (process ")), "{said}");
+        assert!(said.contains("stop that one"), "{said}");
+        stack.ready(service).await?;
+
+        stack.signal(service, libc::SIGSTOP)?;
+        let (mut second, address) = beside(&stack, service, &log)?;
+        let ready = format!("http://{address}/readyz");
+        let serves = async || api.get(&ready).await.map(drop);
+        until("the copy serves", api.patience(), serves).await?;
+        stack.signal(service, libc::SIGCONT)?;
+        assert_eq!(stack.ended(service).await?, Some(78), "{}", stack.end_of_log(service));
+        assert!(stack.end_of_log(service).contains("begun to use a copy"), "it says why");
+        assert!(!second.has_ended()?, "the one that took its place goes on");
+        drop(second);
+        stack.spawn(service)?;
+        stack.ready(service).await?;
+        std::fs::remove_dir_all(stack.dir().join("copy")).map_err(|err| err.to_string())?;
+    }
+    Ok(())
+}
+
+/// A second process of a name, over the directory `copy`. It ends with this.
+struct Second {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Second {
+    async fn ended(&mut self, within: Duration) -> Result<Option<i32>, Failure> {
+        let ended = tokio::time::timeout(within, async {
+            while !self.has_ended()? {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            self.child.wait().map_err(|err| err.to_string())
+        });
+        ended.await.map_err(|_| "it runs".to_owned())?.map(|it| it.code())
+    }
+
+    fn has_ended(&mut self) -> Result<bool, Failure> {
+        self.child.try_wait().map(|it| it.is_some()).map_err(|err| err.to_string())
+    }
+
+    fn said(&self) -> Result<String, Failure> {
+        std::fs::read_to_string(&self.log).map_err(|err| err.to_string())
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _dead = self.child.kill();
+        let _dead = self.child.wait();
+    }
+}
+
+/// Starts it, and gives where it listens.
+fn beside(stack: &Stack, service: &str, log: &str) -> Result<(Second, String), Failure> {
+    let failed = |err: std::io::Error| err.to_string();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_err(failed)?;
+    let log = stack.dir().join(log);
+    let file = File::create(&log).map_err(failed)?;
+    let mut command = Command::new(binary(service)?);
+    command.current_dir(root()).env_clear().envs(stack.env());
+    let prefix = service.to_uppercase();
+    command.env(format!("{prefix}_DATA_DIR"), stack.dir().join("copy"));
+    command.env(format!("{prefix}_HTTP_ADDR"), free.to_string());
+    command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+    let child = command.spawn().map_err(failed)?;
+    Ok((Second { child, log }, free.to_string()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,8 +62,11 @@ async fn the_store_is_not_the_one_that_is_known() -> Result<(), Failure> {
     let ended = command.current_dir(root()).output().map_err(|err| err.to_string())?;
     assert_eq!(ended.status.code(), Some(78), "a second runtime is refused");
     let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
-    for part in ["another runtime (process ", "takes the events of this broker: only one may; stop"]
-    {
+    for part in [
+        "another fermata (process ",
+        "is at work at this broker: only one may be",
+        "and nothing was taken or sent by this one; stop that one, or give this one a broker of",
+    ] {
         assert!(said.contains(part) && page.contains(part), "{part} is not in {said}");
     }
 

@@ -285,6 +285,17 @@ fn each_refund_is_recorded_once() {
     assert_eq!(shop.history.last().unwrap(), "cancelled", "the status does not move");
 }
 
+/// Their keys are the provider's: whoever has an order in hand finds what was told of its money.
+#[test]
+fn refunds_and_disputes_are_found_by_their_order() {
+    let world = World::awaiting_delivery().refunded("re_1", "failed").disputed("du_1", "lost");
+    let query = HeadQuery { search: Some("o1".to_owned()), limit: 100, ..HeadQuery::default() };
+    let found = world.desk.core().heads(&query).unwrap();
+    let mut found: Vec<_> = found.into_iter().map(|it| it.definition).collect();
+    found.sort();
+    assert_eq!(found, ["process-order", "record-dispute", "record-refund"]);
+}
+
 #[test]
 fn on_every_way_the_customer_is_found_by_mail_and_no_key_of_the_store_tells_who() {
     for (name, way) in WAYS {

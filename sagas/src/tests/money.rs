@@ -1,7 +1,7 @@
 //! A payment at every moment at which it may come is earned or refunded, once.
 
 use super::{
-    shop::{SESSION, services},
+    shop::{PIECES, SESSION, services},
     world::{PAID, PLACED, UNPAID, World, order, payment},
 };
 use crate::late_payment::Settled;
@@ -281,6 +281,85 @@ fn money_that_the_broker_took_in_time_buys_the_goods_however_late_we_look() {
     world.desk.tick();
     let shop = world.tracked("delivered").ends(Status::Completed);
     assert_eq!((shop.shipped, shop.refunds.len()), (2, 0));
+}
+
+/// Whoever gave it back, and however: goods for which nobody has paid leave by a person's word.
+#[test]
+fn goods_whose_money_went_back_wait_for_a_person() {
+    let held = World::paid_and_left("0.00");
+    assert_eq!(held.order().status, Status::Waiting, "{}", held.text());
+    assert_eq!((held.shop().shipped, held.shop().status()), (0, "paid"));
+    let shop = held.decided(true).tracked("delivered").ends(Status::Completed);
+    assert_eq!((shop.shipped, shop.refunds.len()), (PIECES, 0));
+
+    for end in [|it: World| it.decided(false), |it: World| it.waited_h(24), World::cancelled] {
+        let world = end(World::paid_and_left("0.00"));
+        let shop = world.ends(Status::Cancelled);
+        assert_eq!((shop.shipped, shop.reserved, shop.has_parcel), (0, 0, false));
+        // What the payment service gives back is the rest of it, and there is none.
+        assert_eq!(shop.refunds, once(SESSION), "{}", world.text());
+    }
+    // A part that was given back is between the customer and whoever did so.
+    let shop = World::paid_and_left("0.01").tracked("delivered").ends(Status::Completed);
+    assert_eq!(shop.shipped, PIECES);
+}
+
+#[test]
+fn a_payment_service_that_knows_nothing_of_the_money_holds_no_goods_back() {
+    let services = services(10).on("payments.process", |_| Err("unknown_session"));
+    let world = World::new(services).placed().paid().tracked("delivered");
+    assert_eq!(world.ends(Status::Completed).shipped, PIECES);
+}
+
+/// An order that was paid in time is not given up because nobody has heard of it.
+#[test]
+fn money_that_the_provider_has_at_the_deadline_buys_the_goods_when_its_word_comes() {
+    let mut world = World::awaiting_payment().provider_says("paid").waited_h(24);
+    assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
+    world.pay(SESSION);
+    let shop = world.tracked("delivered").ends(Status::Completed);
+    assert_eq!((shop.shipped, shop.refunds.len()), (PIECES, 0));
+
+    // The word is not awaited for ever, and goes back when it comes in the end.
+    let mut world = World::awaiting_payment().provider_says("paid").waited_h(24).waited_h(1);
+    assert_eq!(world.order().status, Status::Cancelled, "{}", world.text());
+    world.pay(SESSION);
+    assert_eq!(world.ends(Status::Cancelled).refunds, once(SESSION));
+}
+
+#[test]
+fn money_that_is_on_its_way_at_the_deadline_is_awaited_once_and_for_as_long_as_is_set() {
+    let on_its_way = || World::awaiting_payment().provider_says("processing").waited_h(24);
+    let mut world = on_its_way().waited_h(14 * 24 - 1);
+    assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
+    world.pay(SESSION);
+    assert_eq!(world.tracked("delivered").ends(Status::Completed).shipped, PIECES);
+
+    // It is asked once more: the word of this may be late too.
+    let mut world = on_its_way().provider_says("paid").waited_h(14 * 24);
+    assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
+    world.pay(SESSION);
+    assert_eq!(world.tracked("delivered").ends(Status::Completed).shipped, PIECES);
+
+    for says in ["processing", "failed", "expired", "open"] {
+        let shop = on_its_way().provider_says(says).waited_h(14 * 24).ends(Status::Cancelled);
+        assert_eq!((shop.reserved, shop.has_session), (0, false), "{says}");
+    }
+    let mut world = on_its_way();
+    world.desk.event(UNPAID, payment(SESSION));
+    world.settle();
+    world.ends(Status::Cancelled);
+}
+
+/// What another session of the order came to says nothing of this one.
+#[test]
+fn an_order_is_given_up_at_its_deadline_whatever_the_provider_says_of_another_session() {
+    let services = services(10).on("payments.process", |_| {
+        Ok(json!({ "orderId": "o1", "sessionId": "cs_other", "status": "paid" }))
+    });
+    World::new(services).placed().waited_h(24).ends(Status::Cancelled);
+    let services = self::services(10).on("payments.process", |_| Err("unknown_session"));
+    World::new(services).placed().waited_h(24).ends(Status::Cancelled);
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub(super) const WAYS: &[Way] = &[
     ("approval_deadline", approval_deadline),
     ("payment_failed", payment_failed),
     ("payment_deadline", payment_deadline),
+    ("paid_in_time_told_late", paid_in_time_told_late),
+    ("paid_slowly", paid_slowly),
+    ("paid_too_slowly", paid_too_slowly),
     ("out_of_stock", out_of_stock),
     ("session_rejected", session_rejected),
     ("session_rejected_before_mail", session_rejected_before_mail),
@@ -43,6 +46,9 @@ pub(super) const WAYS: &[Way] = &[
     ("other_money_accepted", other_money_accepted),
     ("other_money_given_back", other_money_given_back),
     ("other_money_left_lying", other_money_left_lying),
+    ("money_back_shipped", money_back_shipped),
+    ("money_back_kept", money_back_kept),
+    ("money_back_left_lying", money_back_left_lying),
     ("paid_while_unwinding", paid_while_unwinding),
     ("paid_while_paused_then_cancelled", paid_while_paused_then_cancelled),
     ("cancelled_then_paid", cancelled_then_paid),
@@ -83,6 +89,28 @@ fn payment_failed() -> World {
 
 fn payment_deadline() -> World {
     World::awaiting_payment().waited_h(24)
+}
+
+/// The provider's word is lost, and the payment service hears of the payment when it asks.
+fn paid_in_time_told_late() -> World {
+    let mut world = World::awaiting_payment().provider_says("paid").waited_h(24);
+    world.pay(SESSION);
+    world.tracked("delivered")
+}
+
+/// By a method that takes days.
+fn paid_slowly() -> World {
+    let mut world = World::awaiting_payment().provider_says("processing").waited_h(24);
+    world.desk.wait_s(4 * 24 * 3600);
+    world.pay(SESSION);
+    world.tracked("delivered")
+}
+
+fn paid_too_slowly() -> World {
+    let mut world = World::awaiting_payment().provider_says("processing").waited_h(24);
+    world.desk.wait_s(14 * 24 * 3600);
+    world.settle();
+    world
 }
 
 fn out_of_stock() -> World {
@@ -235,6 +263,18 @@ fn other_money_given_back() -> World {
 
 fn other_money_left_lying() -> World {
     World::holding_other_money("10000", "JPY").waited_h(24)
+}
+
+fn money_back_shipped() -> World {
+    World::paid_and_left("0.00").decided(true).tracked("delivered")
+}
+
+fn money_back_kept() -> World {
+    World::paid_and_left("0.00").decided(false)
+}
+
+fn money_back_left_lying() -> World {
+    World::paid_and_left("0.00").waited_h(24)
 }
 
 fn paid_while_unwinding() -> World {

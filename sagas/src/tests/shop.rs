@@ -24,6 +24,7 @@ pub(super) fn services(risk_score: u8) -> Services {
         })
         .on("orders.open-ticket", |_| Ok(json!({ "ticketId": "t1" })))
         .on("payments.create-session", |_| Ok(json!({ "sessionId": SESSION })))
+        .on("payments.process", |_| Ok(session("open")))
         .on("payments.void-session", |_| Ok(json!({ "orderId": "o1" })))
         .on("payments.refund", |it| {
             let (amount, currency) = (&it["amount"], &it["currency"]);
@@ -46,6 +47,11 @@ pub(super) fn services(risk_score: u8) -> Services {
         })
         .on("delivery.cancel-shipment", |_| Ok(json!({ "orderId": "o1" })))
         .on("notifications.send", |_| Ok(json!({ "messageId": "<1@shop>" })))
+}
+
+/// What the payment service knows of the session.
+pub(super) fn session(status: &str) -> Value {
+    json!({ "orderId": "o1", "sessionId": SESSION, "status": status })
 }
 
 /// What the services' stores hold after what they did.
@@ -114,7 +120,7 @@ impl Shop {
     fn act(&mut self, act: &Act) {
         let body = &act.body;
         match act.subject.as_str() {
-            "orders.calculate-risk" | "delivery.get-status" => (),
+            "orders.calculate-risk" | "payments.process" | "delivery.get-status" => (),
             "orders.update-status" => self.update(act),
             "orders.open-ticket" => self.tickets += 1,
             "payments.create-session" => self.has_session = true,

@@ -1,6 +1,6 @@
 //! A desk with the shop behind it.
 
-use super::shop::{SESSION, Shop, services};
+use super::shop::{SESSION, Shop, services, session};
 use crate::{Settings, register};
 use saga_core::{
     core::HeadQuery,
@@ -93,6 +93,16 @@ impl World {
         world
     }
 
+    /// The order was paid, and by now only this much of the money has not gone back.
+    pub(super) fn paid_and_left(stays: &'static str) -> World {
+        let services = services(10).on("payments.process", move |_| {
+            let mut known = session("paid");
+            known["stays"] = json!(stays);
+            Ok(known)
+        });
+        World::new(services).placed().paid()
+    }
+
     /// The order was paid and sent, and waits for the courier.
     pub(super) fn awaiting_delivery() -> World {
         World::awaiting_payment().paid()
@@ -108,6 +118,13 @@ impl World {
     /// The session was paid.
     pub(super) fn paid(mut self) -> World {
         self.pay(SESSION);
+        self
+    }
+
+    /// From now on the provider says this of the session, when it is asked.
+    pub(super) fn provider_says(mut self, status: &'static str) -> World {
+        let services = std::mem::take(&mut self.services);
+        self.services = services.on("payments.process", move |_| Ok(session(status)));
         self
     }
 

@@ -1,8 +1,9 @@
 //! `payments.process`: asks the provider now what became of an order's session, for when a webhook
-//! is missed. What is final becomes the event that the webhook would have become.
+//! is missed. What is final becomes the event that the webhook would have become. Of a session that
+//! is paid the ledger tells what stays of that.
 
 use crate::{
-    ledger::{self, Said, SessionRow, Settled},
+    ledger::{self, Said, SessionRow, Settled, view},
     stripe::{Client, ProviderSession},
     void::event_id,
 };
@@ -38,7 +39,7 @@ impl Effect for LookUp {
         call: &Call<ProcessPayment>,
     ) -> Outcome<Begun<Intent, PaymentState>> {
         match ledger::of_order(tx, &call.body.order_id)? {
-            Some(row) if row.status == SessionStatus::Paid => Ok(Begun::Done(state(row))),
+            Some(row) if row.status == SessionStatus::Paid => Ok(Begun::Done(state(tx, row)?)),
             Some(row) => Ok(Begun::Work(Intent { session_id: row.session_id })),
             None => Err(unknown(call).into()),
         }
@@ -69,17 +70,21 @@ impl Effect for LookUp {
         if ledger::settle(tx, said, call.at)? == Settled::Unreadable {
             return Err(ledger::unreadable(&intent.session_id).into());
         }
-        ledger::session(tx, &intent.session_id)?.map(state).ok_or_else(|| unknown(call).into())
+        let row = ledger::session(tx, &intent.session_id)?.ok_or_else(|| unknown(call))?;
+        state(tx, row)
     }
 }
 
-fn state(row: SessionRow) -> PaymentState {
-    PaymentState {
+fn state(tx: &Tx, row: SessionRow) -> Outcome<PaymentState> {
+    let paid = row.payment_id.as_ref().filter(|_| row.status == SessionStatus::Paid);
+    let stays = paid.map(|it| view::stays(tx, it)).transpose()?.flatten();
+    Ok(PaymentState {
         order_id: row.order_id,
         session_id: row.session_id,
         status: row.status,
         payment_id: row.payment_id,
-    }
+        stays,
+    })
 }
 
 fn unknown(call: &Call<ProcessPayment>) -> Rejection {

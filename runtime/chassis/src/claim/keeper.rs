@@ -71,6 +71,8 @@ async fn keep(
         tokio::select! {
             () = stop.cancelled() => break,
             () = sleep(RENEW_EVERY) => (),
+            // It may have taken the place of this one, which slept.
+            () = claim.presence.asked() => (),
         }
         match claim.renew().await? {
             None => {

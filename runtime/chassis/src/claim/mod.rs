@@ -12,6 +12,9 @@
 //! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
 //! | names another store | is refused, unless an operator has said [`take_over`] for this start |
 //!
+//! A copy of a store is the same store by its record. So before it claims, a process asks whether
+//! another one of its name is there, and is refused if one answers ([`presence`]).
+//!
 //! The record is renewed every few seconds and at the end, by compare and set: whoever finds that
 //! another process has written it has been replaced, and ends. The position in it may be some
 //! seconds old, so it is a lower bound.
@@ -20,6 +23,7 @@
 //! other one has been, at some time, and may serve while the broker is away.
 
 mod keeper;
+mod presence;
 mod record;
 mod word;
 
@@ -31,6 +35,7 @@ use crate::{
     db::{Db, DbError},
     nats::{Nats, NatsError, apply_stream, stores_stream},
 };
+use presence::Presence;
 use record::{Found, Place, Written};
 use std::{path::PathBuf, time::Duration};
 use tokio::time::sleep;
@@ -66,16 +71,19 @@ pub enum ClaimError {
     /// The record names another store.
     #[error(transparent)]
     Another(#[from] Box<AnotherStore>),
-    /// Another runtime is at work.
+    /// Another process of this name is at work.
     #[error(
-        "another runtime (process {process} of its machine, store {instance}) takes the events of \
-         this broker: only one may; stop that one, or give this one a broker of its own"
+        "another {process} (process {id} of its machine, store {instance}) is at work at this \
+         broker: only one may be, and nothing was taken or sent by this one; stop that one, or \
+         give this one a broker of its own"
     )]
     AtWork {
+        /// The process's name.
+        process: String,
+        /// Its id.
+        id: u32,
         /// The instance of its store.
         instance: Uuid,
-        /// The id of its process.
-        process: u32,
     },
     /// Another process has written the record since.
     #[error(
@@ -136,8 +144,11 @@ pub struct Claim {
     db: Db,
     judge: Judge,
     place: Place,
+    presence: Presence,
     /// Names this run of the process, so that it knows its own record from that of a copy.
     run: Uuid,
+    /// Whether the claim was made.
+    is_made: bool,
     /// The record as it was seen last.
     known: Option<Record>,
     /// Its sequence; 0 when there is none.
@@ -226,10 +237,12 @@ impl Claim {
         let run = Uuid::from_bytes(rand::random());
         Claim {
             place: Place::new(nats.clone(), process),
+            presence: Presence::new(nats.clone(), &db, process, run),
             nats,
             judge: Judge { db: db.clone(), process: process.to_owned(), run },
             db,
             run,
+            is_made: false,
             known: None,
             sequence: 0,
             said: None,
@@ -253,14 +266,15 @@ impl Claim {
         self.run
     }
 
-    /// Compares and claims, as soon as the broker answers.
+    /// Compares and claims, as soon as the broker answers. A claim that was made stays so.
     ///
     /// # Errors
     /// The store may not be used: see [`ClaimError::is_final`].
     pub async fn settle(&mut self) -> Result<(), ClaimError> {
-        loop {
+        while !self.is_made {
             let settled = async {
-                self.compare().await?;
+                self.look().await?;
+                self.stand()?;
                 self.make().await
             };
             match settled.await {
@@ -271,6 +285,7 @@ impl Claim {
                 settled => return settled,
             }
         }
+        Ok(())
     }
 
     /// As [`Claim::settle`], for a [`Keeper`].
@@ -281,23 +296,16 @@ impl Claim {
         self.settle().await.map(|()| self)
     }
 
-    /// Compares the store with its record, and begins a new epoch when it is an old copy.
+    /// Looks at the record, and whether another process is there. Who finds none, neither at work
+    /// nor of the run that has written the record, and is not overtaken when the claim is made, is
+    /// the only one: any other has made its own before, or is overtaken.
     ///
     /// # Errors
-    /// The record names another store, or the broker does not answer.
-    pub async fn compare(&mut self) -> Result<Standing, ClaimError> {
-        self.look().await?;
-        self.stand()
-    }
-
-    /// Looks at the record, and gives the run that has written it, if that is another one. Who then
-    /// finds nobody of that run, and is not overtaken when the record is made, is the only one: any
-    /// other has made its own before, or is overtaken.
-    ///
-    /// # Errors
-    /// The broker does not answer.
-    pub async fn look(&mut self) -> Result<Option<Uuid>, ClaimError> {
+    /// Another one is at work, or the broker does not answer.
+    pub async fn look(&mut self) -> Result<(), ClaimError> {
         self.nats.ready().await?;
+        self.presence.begin().await?;
+        self.presence.nobody_else().await?;
         if let Some(replicas) = self.replicas {
             apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
                 |error| match error {
@@ -310,11 +318,20 @@ impl Claim {
             Found::Record(known, sequence) => (Some(known), sequence),
             Found::Nothing | Found::NoStream => (None, 0),
         };
-        let run = self.known.map(|it| it.run);
-        Ok(run.filter(|run| *run != self.run && !run.is_nil()))
+        match self.known {
+            Some(known) => self.nobody_of(known).await,
+            None => Ok(()),
+        }
     }
 
-    /// What the record says of the store, as it was looked at last.
+    /// Whoever wrote this record is not there any more.
+    async fn nobody_of(&self, known: Record) -> Result<(), ClaimError> {
+        let is_another = known.run != self.run && !known.run.is_nil();
+        if is_another { self.presence.nobody_of(known.run).await } else { Ok(()) }
+    }
+
+    /// What the record says of the store, as it was looked at last. A new epoch begins when the
+    /// store is an old copy.
     ///
     /// # Errors
     /// It names another store.
@@ -349,13 +366,16 @@ impl Claim {
             Written::At(sequence) => {
                 self.sequence = sequence;
                 self.said = Some(record);
-                Ok(())
             }
-            Written::NoStream => Ok(()),
+            Written::NoStream => (),
             Written::Overtaken => {
-                Err(ClaimError::Broker("somebody else has written it meanwhile".to_owned()))
+                let why = "somebody else has written it meanwhile".to_owned();
+                return Err(ClaimError::Broker(why));
             }
         }
+        self.presence.is_at_work().await?;
+        self.is_made = true;
+        Ok(())
     }
 
     /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
@@ -384,6 +404,7 @@ impl Claim {
             }
             Found::Record(record, sequence) if self.said.is_none() => {
                 // The broker had no place for it when this run began.
+                self.nobody_of(record).await?;
                 self.sequence = sequence;
                 if record.instance != self.db.instance() {
                     self.judge.yields(record.instance, "the broker")?;
@@ -404,7 +425,8 @@ impl Claim {
                 self.make().await
             }
             Found::NoStream => {
-                self.compare().await?;
+                self.look().await?;
+                self.stand()?;
                 self.make().await
             }
         }

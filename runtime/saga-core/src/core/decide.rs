@@ -145,6 +145,7 @@ impl<S: Store> Core<S> {
 
     /// One that does not say what its maker has seen may be a repeat of what was decided before
     /// under this event and key, or mean a question that is closed: then it answers no other one.
+    /// Its maker is told which one is open now, and how to answer that.
     fn may_be_a_repeat(
         &self,
         question: &Question,
@@ -155,17 +156,21 @@ impl<S: Store> Core<S> {
             return Ok(None);
         }
         let row = self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?;
-        Ok(match row {
-            // What another saga asked under them, and was told, is no answer to this one.
-            Some(row) if row.saga == question.saga => {
-                Some(same_or_not(row.saga, row.approved, &row.by, decide))
-            }
-            _ if question.is_second => {
-                let why = "another question was open before: say which one was seen";
-                Some(Err(refusal(RefusalKind::Conflict, why)))
-            }
-            _ => None,
-        })
+        // What another saga asked under them, and was told, is no answer to this one.
+        let row = row.filter(|row| row.saga == question.saga);
+        if !question.is_second {
+            return Ok(row.map(|row| same_or_not(row.saga, row.approved, &row.by, decide)));
+        }
+        let before = match row {
+            Some(row) => was_decided(row.approved, &row.by),
+            None => "another question was open before".to_owned(),
+        };
+        let (title, seen) = (&question.ask.title, question.seen());
+        let why = format!(
+            "{before}; the question that is open now is {title:?}: look at it, and answer it with \
+             `seen` {seen}"
+        );
+        Ok(Some(Err(refusal(RefusalKind::Conflict, &why))))
     }
 
     /// What happened before a decision, and was held, may close its question as soon as the code
@@ -301,8 +306,11 @@ fn same_or_not(saga: SagaId, approved: bool, by: &str, decide: &Decide) -> Resul
     if approved == decide.approved {
         return Ok(Reply::Same(saga));
     }
-    let done = if approved { "approved" } else { "rejected" };
-    Err(refusal(RefusalKind::Conflict, &format!("it was {done} by {by}")))
+    Err(refusal(RefusalKind::Conflict, &was_decided(approved, by)))
+}
+
+fn was_decided(approved: bool, by: &str) -> String {
+    format!("it was {} by {by}", if approved { "approved" } else { "rejected" })
 }
 
 /// Where the last decision under an event and key is found.

@@ -1,15 +1,13 @@
 //! One runtime owns the stream of events, by the instance of its store.
 //!
-//! Before anything is taken or sent: no other runtime answers on `fermata.owner`, nor the one that
-//! has written the broker's record, which may be about to begin; that record does not contradict
-//! our store ([`chassis::claim`]); and, where the broker has no record, no service that is there
-//! knows another store. Then we say every few seconds on
-//! `fermata.epoch` which store we have. A service that remembers more answers; when our store has
-//! lost what it receipted, a new epoch begins, and services send again what is lost.
+//! Before anything is taken or sent: no other runtime is there, and the broker's record does not
+//! contradict our store ([`chassis::claim`]); and, where the broker has no record, no service that
+//! is there knows another store. Then we say every few seconds on `fermata.epoch` which store we
+//! have. A service that remembers more answers; when our store has lost what it receipted, a new
+//! epoch begins, and services send again what is lost.
 
 use super::BusError;
-use async_nats::{Client, Message, Subscriber, client::RequestErrorKind};
-use bytes::Bytes;
+use async_nats::Subscriber;
 use chassis::{
     claim::{self, Claim, ClaimError, Judge, Keeper, Standing},
     db::Db,
@@ -19,7 +17,6 @@ use chassis::{
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::{
-    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,25 +25,19 @@ use std::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Our name at the broker.
 const PROCESS: &str = "fermata";
-/// Where a runtime that is at work answers for itself. With its run behind it, it answers before it
-/// makes its claim: so one that comes in the same moment finds it.
-const OWNER: &str = "fermata.owner";
 /// Where services hear which store we have.
 const NOTICES: &str = "fermata.epoch";
 /// How late a service that was away is heard.
 const NOTICE_EVERY: Duration = Duration::from_secs(2);
 /// For the services that are there to answer, when the broker has no record.
 const ROLL_CALL: Duration = Duration::from_millis(500);
-/// One that does not answer within this time is dead or stopped. Without any, the broker says so at
-/// once.
-const OWNER_WITHIN: Duration = Duration::from_secs(1);
 /// After a broker that did not answer.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Epochs that services may make one run begin: some may know more than those heard first.
@@ -107,31 +98,6 @@ impl Voice {
     }
 }
 
-/// What a runtime answers on [`OWNER`].
-#[derive(Serialize, Deserialize)]
-struct AtWork {
-    instance: Uuid,
-    /// The id of its process, on its machine.
-    process: u32,
-}
-
-impl AtWork {
-    fn answer(db: &Db) -> Bytes {
-        let at_work = AtWork { instance: db.instance(), process: process::id() };
-        // Numbers and texts always have a JSON form.
-        serde_json::to_vec(&at_work).unwrap_or_default().into()
-    }
-}
-
-/// Answers another runtime.
-async fn tell(client: &Client, question: Message, answer: &Bytes) {
-    if let Some(reply) = question.reply
-        && let Err(error) = client.publish(reply, answer.clone()).await
-    {
-        tracing::debug!(%error, "another runtime was not answered");
-    }
-}
-
 /// What a service knows of our store.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Known {
@@ -167,8 +133,6 @@ struct Owner {
     db: Db,
     claim: Claim,
     voice: Voice,
-    /// Whether somebody answers for our run.
-    answers: bool,
 }
 
 impl Owner {
@@ -176,7 +140,7 @@ impl Owner {
     fn new(nats: Nats, db: Db, replicas: usize) -> Owner {
         let claim = Claim::new(nats.clone(), db.clone(), PROCESS).making_the_stream(replicas);
         let voice = Voice::new(db.clone(), claim.run());
-        Owner { nats, db, claim, voice, answers: false }
+        Owner { nats, db, claim, voice }
     }
 
     /// The part that speaks once the claim is made.
@@ -203,12 +167,7 @@ impl Owner {
     }
 
     async fn try_settle(&mut self) -> Result<(), ClaimError> {
-        self.nats.ready().await?;
-        self.answer_for_our_run().await?;
-        self.nobody_else(OWNER.to_owned()).await?;
-        if let Some(run) = self.claim.look().await? {
-            self.nobody_else(format!("{OWNER}.{run}")).await?;
-        }
+        self.claim.look().await?;
         let standing = self.claim.stand()?;
         let asks = standing == Standing::Unknown;
         self.voice.asks.store(asks, Ordering::Relaxed);
@@ -216,43 +175,6 @@ impl Owner {
             self.call_the_roll().await?;
         }
         self.claim.make().await
-    }
-
-    /// From before the claim until the process ends: the broker takes the subscription before the
-    /// record, as both go by one connection.
-    async fn answer_for_our_run(&mut self) -> Result<(), ClaimError> {
-        if self.answers {
-            return Ok(());
-        }
-        let client = self.nats.client().clone();
-        let asked = client.subscribe(format!("{OWNER}.{}", self.claim.run())).await;
-        let mut asked = asked.map_err(|error| ClaimError::Broker(error.to_string()))?;
-        let answer = AtWork::answer(&self.db);
-        tokio::spawn(async move {
-            while let Some(question) = asked.next().await {
-                tell(&client, question, &answer).await;
-            }
-        });
-        self.answers = true;
-        Ok(())
-    }
-
-    async fn nobody_else(&self, subject: String) -> Result<(), ClaimError> {
-        let asked = self.nats.client().request(subject, "".into());
-        match timeout(OWNER_WITHIN, asked).await {
-            Ok(Ok(answer)) => {
-                let other = serde_json::from_slice::<AtWork>(&answer.payload);
-                let (instance, process) =
-                    other.map_or((Uuid::nil(), 0), |it| (it.instance, it.process));
-                Err(ClaimError::AtWork { instance, process })
-            }
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
-            Ok(Err(error)) => Err(ClaimError::Broker(error.to_string())),
-            Err(_) => {
-                tracing::warn!("another runtime was there and does not answer: it is replaced");
-                Ok(())
-            }
-        }
     }
 
     /// The broker has no record: the services that are there are the second witness.
@@ -306,14 +228,11 @@ impl Herald {
         let client = self.nats.client().clone();
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.map_err(failed)?;
-        let mut asked = client.subscribe(OWNER).await.map_err(failed)?;
-        let answer = AtWork::answer(&self.db);
         let mut notices = tokio::time::interval(NOTICE_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = notices.tick() => self.say(&inbox).await,
-                Some(question) = asked.next() => tell(&client, question, &answer).await,
                 Some(answer) = next(&mut answers) => {
                     if self.hear(&answer).await? {
                         notices.reset_immediately();

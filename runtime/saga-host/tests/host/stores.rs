@@ -63,9 +63,9 @@ async fn a_second_runtime_is_refused_with_a_store_of_its_own_and_with_a_copy() {
     let copy = world.copy_of_the_store("copy");
     world.start().await;
     let said = world.refused(&world.empty_place("empty")).await;
-    assert!(said.contains("another runtime"), "{said}");
+    assert!(said.contains("another fermata"), "{said}");
     let said = world.refused(&copy).await;
-    assert!(said.contains("another runtime"), "{said}");
+    assert!(said.contains("another fermata"), "{said}");
     let _services = world.services().await;
     world.order("o1").await;
     world.until_status("o1", "waiting").await;
@@ -96,7 +96,7 @@ async fn of_two_copies_that_start_in_the_same_moment_one_serves_and_the_other_sa
     let (one, other) = (world.copy_of_the_store("one"), world.copy_of_the_store("other"));
     for _ in 0..12 {
         let said = race(&world, [&one, &other]).await;
-        assert!(said.contains("another runtime") && said.contains("stop that one"), "{said}");
+        assert!(said.contains("another fermata") && said.contains("stop that one"), "{said}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn of_two_new_stores_that_meet_a_new_broker_in_the_same_moment_one_serves(
     for _ in 0..4 {
         let world = World::new().await;
         let said = race(&world, [&world.empty_place("one"), &world.empty_place("other")]).await;
-        assert!(said.contains("another runtime") && said.contains("stop that one"), "{said}");
+        assert!(said.contains("another fermata") && said.contains("stop that one"), "{said}");
     }
 }
 

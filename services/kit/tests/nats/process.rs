@@ -154,6 +154,35 @@ async fn a_service_that_is_restored_from_a_backup_begins_an_epoch() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_service_that_runs_is_refused_whether_or_not_there_are_records() {
+    for has_records in [true, false] {
+        let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+        if has_records {
+            broker.create_records().await;
+        }
+        let (right, clone) = (dir.path().join("right"), dir.path().join("clone"));
+        runs_once(&broker, &right).await;
+        copy(&right, &clone);
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let shutdown = Shutdown::new();
+        let config = config(&broker, &right, addr);
+        let running = tokio::spawn(run(PROCESS, config, app(), shutdown.clone()));
+        let ready = async {
+            while !fetched(addr, "/readyz").await.is_some_and(|it| it.starts_with("HTTP/1.1 200")) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.unwrap();
+        let said = refused(&broker, &clone).await;
+        assert!(said.contains("another warehouse") && said.contains("stop that one"), "{said}");
+        assert!(!running.is_finished(), "the first goes on");
+        shutdown.ask();
+        tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+        runs_once(&broker, &clone).await;
+    }
+}
+
+#[tokio::test]
 async fn a_second_process_on_the_same_store_is_refused() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
     let any = "127.0.0.1:0".parse().unwrap();

@@ -101,6 +101,26 @@ pub(crate) fn of(tx: &Tx, order_id: &OrderId) -> Outcome<Option<OrderLedger>> {
     Ok(Some(OrderLedger { order_id: order_id.clone(), session, payments: paid, contradictions }))
 }
 
+/// What of a payment stays here. Nothing where it is not known, or cannot be added up.
+pub(crate) fn stays(tx: &Tx, payment_id: &str) -> Outcome<Option<Amount>> {
+    let Some(PaymentView { stays: Some(stays), currency, disputes, .. }) =
+        payment(tx, payment_id.to_owned())?
+    else {
+        return Ok(None);
+    };
+    let minor = |amount| payments::minor(&Money { amount, currency });
+    let mut left = minor(stays)?;
+    let is_lost = |it: &&DisputeView| it.status == DisputeStatus::Lost && it.currency == currency;
+    for dispute in disputes.iter().filter(is_lost) {
+        left = left.saturating_sub(minor(dispute.amount)?);
+    }
+    amount_of(left, currency).map(Some)
+}
+
+fn amount_of(minor: u64, currency: Currency) -> Outcome<Amount> {
+    Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
+}
+
 fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
     let Some(known) = payments::known(tx, &payment_id)? else { return Ok(None) };
     let Money { amount: captured, currency } = known.paid.money;
@@ -110,9 +130,6 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
     for refund in standing.filter(|it| it.money.currency == currency) {
         minor = minor.saturating_add(payments::minor(&refund.money)?);
     }
-    let amount_of = |minor| {
-        Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
-    };
     let rest = payments::minor(&known.paid.money)?.saturating_sub(minor);
     let refund = |it: payments::SeenRefund| RefundView {
         refund_id: it.refund_id,
@@ -131,8 +148,8 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         payment_id,
         session_id: known.paid.session_id,
         captured,
-        goes_back: amount_of(minor)?,
-        stays: is_ours.then(|| amount_of(rest)).transpose()?,
+        goes_back: amount_of(minor, currency)?,
+        stays: is_ours.then(|| amount_of(rest, currency)).transpose()?,
         currency,
         refunds: known.refunds.into_iter().map(refund).collect(),
         disputes: known.disputes.into_iter().map(dispute).collect(),

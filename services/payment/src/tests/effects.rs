@@ -13,7 +13,8 @@ use crate::{
 use chassis::db::Db;
 use chrono::Utc;
 use proto_schemas::payments::{
-    CreateSession, ProcessPayment, Refund, RefundPayment, Session, SessionStatus, VoidSession,
+    CreateSession, DisputeStatus, ProcessPayment, Refund, RefundPayment, Session, SessionStatus,
+    VoidSession,
 };
 use saga_core::message::Request;
 use serde_json::{Value, json};
@@ -449,4 +450,45 @@ async fn what_kept_the_provider_from_answering_is_told() {
     let silent = Client::new(&settings(&base)).session("cs_1").await;
     let Err(Failure::Unclear(why)) = silent else { panic!("{silent:?}") };
     assert!(why.contains("refused"), "{why}");
+}
+
+#[tokio::test]
+async fn a_look_up_tells_what_stays_of_the_payment() {
+    let effect_of = |play: &Play| LookUp::new(Arc::clone(&play.stripe));
+    for by_the_bank in [false, true] {
+        let play = Play::new();
+        let effect = effect_of(&play);
+        let stays = async |key| {
+            let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+            let state = play.run(&effect, play.call(key, 1, body), 0).await.unwrap();
+            serde_json::to_value(state).unwrap()["stays"].clone()
+        };
+        let session = play.session().await;
+        assert_eq!(stays("open").await, Value::Null);
+        play.provider.pay(&session.session_id);
+        assert_eq!(stays("paid").await, "149.99");
+        if by_the_bank {
+            for (status, is_gone) in
+                [(DisputeStatus::NeedsResponse, false), (DisputeStatus::Lost, true)]
+            {
+                let mut tx = Tx::over(&play.db);
+                let money = ledger::money(Some(14_999), Some("usd")).unwrap();
+                let seen = ledger::payments::SeenDispute {
+                    dispute_id: "du_1".to_owned(),
+                    money,
+                    status,
+                    reason: None,
+                    is_inquiry: false,
+                    said_s: Some(i64::from(is_gone)),
+                };
+                ledger::payments::dispute(&mut tx, "pi_of_cs_test_1", seen, Utc::now()).unwrap();
+                play.commit(tx);
+                let left = if is_gone { "0.00" } else { "149.99" };
+                assert_eq!(stays(if is_gone { "lost" } else { "disputed" }).await, left);
+            }
+        } else {
+            play.refund("undo", 1, &session.session_id).await.unwrap();
+            assert_eq!(stays("refunded").await, "0.00");
+        }
+    }
 }

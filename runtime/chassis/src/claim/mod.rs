@@ -406,10 +406,8 @@ impl Claim {
                 // The broker had no place for it when this run began.
                 self.nobody_of(record).await?;
                 self.sequence = sequence;
-                if record.instance != self.db.instance() {
-                    self.judge.yields(record.instance, "the broker")?;
-                }
-                self.judge.is_behind(record.epoch, record.position, "the broker")?;
+                self.known = Some(record);
+                self.stand()?;
                 self.make().await
             }
             Found::Record(record, _) if record.instance == self.db.instance() => {

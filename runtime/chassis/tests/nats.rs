@@ -222,8 +222,7 @@ async fn the_event_stream_is_created_as_asked_and_extended_by_a_prefix() {
     assert!(matches!(error, NatsError::Stream { .. }), "{error}");
 }
 
-/// Attack, ADR 15: a word is about one taking over. Given once, it must not let the same store take
-/// the place of the same other one again, years later and by mistake.
+/// Which of two stores is the right one may change; an operator says so each time.
 #[tokio::test]
 async fn a_word_that_was_used_does_not_let_a_wrong_store_in_again() {
     use chassis::{

@@ -42,6 +42,9 @@ pub struct Left {
     /// for being ahead.
     #[serde(default)]
     pub wrong: Option<u64>,
+    /// Why it was suspect; absent when it was not, and in what older builds have left.
+    #[serde(default)]
+    pub doubt: Option<Doubt>,
 }
 
 impl Left {
@@ -53,7 +56,8 @@ impl Left {
 }
 
 /// Why the wall clock is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Doubt {
     /// It went otherwise than the clock that nobody sets.
     Jumped,
@@ -101,10 +105,11 @@ impl Guard {
         let mut guard = Guard { believed: now.wall, last: now, suspect: None };
         let Some(left) = left else { return guard };
         if left.boot == boot && !boot.is_empty() && left.since_boot <= now.since_boot {
-            // The same run of the machine: the time between is known to the millisecond.
+            // The same run of the machine: the time between is known to the millisecond. What the
+            // machine was doubted for when it was started, it is still.
             let then = Reading { wall: left.wall, since_boot: left.since_boot };
-            let doubt = Suspect::new(Doubt::Jumped, left.wrong());
-            let suspect = left.suspect.then_some(doubt);
+            let doubt = left.doubt.unwrap_or(Doubt::Jumped);
+            let suspect = left.suspect.then(|| Suspect::new(doubt, left.wrong()));
             guard = Guard { believed: left.believed, last: then, suspect };
             guard.look(now);
             return guard;
@@ -182,6 +187,7 @@ impl Guard {
             boot: boot.to_owned(),
             suspect: self.suspect.is_some(),
             wrong: self.suspect.and_then(|it| it.wrong),
+            doubt: self.doubt(),
         }
     }
 }
@@ -350,6 +356,7 @@ mod tests {
             boot: "a".to_owned(),
             suspect,
             wrong: None,
+            doubt: None,
         };
         let begin = |left: &Left, off_by: i64| {
             let now = Reading { wall: NOON.saturating_add_signed(off_by), since_boot: 5 };
@@ -382,6 +389,7 @@ mod tests {
             boot: "a".to_owned(),
             suspect: false,
             wrong: None,
+            doubt: None,
         };
         let mut guard = Guard::begin(Some(&left), "b", Reading { wall: 0, since_boot: 0 });
         assert_eq!(guard.doubt(), Some(Doubt::Behind));
@@ -445,5 +453,29 @@ mod tests {
             machine.set(then).is_started_anew("b", 30 * SECOND);
             assert_eq!(machine.guard.doubt(), doubt, "{then}");
         }
+    }
+
+    #[test]
+    fn a_machine_that_wakes_without_the_time_believes_what_it_is_told_also_when_a_process_died() {
+        let left = Left {
+            believed: NOON,
+            wall: NOON,
+            since_boot: 9,
+            boot: "a".to_owned(),
+            suspect: false,
+            wrong: None,
+            doubt: None,
+        };
+        let guard = Guard::begin(Some(&left), "b", Reading { wall: 0, since_boot: 1_000 });
+        assert_eq!(guard.doubt(), Some(Doubt::Behind));
+        let again = Reading { wall: 10_000, since_boot: 11_000 };
+        let mut guard = Guard::begin(Some(&guard.left("b")), "b", again);
+        assert!(guard.doubt().is_some());
+        // It was off for two days, as the time says that it is told now.
+        let off = NOON + 2 * DAY as u64;
+        for s in 12..=300 {
+            guard.look(Reading { wall: off + s * 1_000, since_boot: s * 1_000 });
+        }
+        assert_eq!(guard.doubt(), None, "as if no process had died: it is plausible for minutes");
     }
 }

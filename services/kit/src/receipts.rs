@@ -7,10 +7,13 @@
 //! | the runtime speaks with | what was receipted |
 //! |---|---|
 //! | the same store | stays |
-//! | a later epoch of it, which began at a position | beyond that position is owed again |
+//! | a later epoch of it, opened in an older one | all but that one's, up to where it was opened |
 //! | an older epoch of it | stays, and this receipt counts for nothing |
 //! | a store that the service has not known | stays, for the first store may come back |
 //! | a store that it has known before | since then, by other stores, is owed again |
+//!
+//! An epoch is a branch of the log that begins in an older one. So positions are compared within one
+//! epoch only: a copy of before an epoch began holds nothing of it, however far it had come itself.
 //!
 //! And the service is a witness. A question, or a notice, that contradicts what it remembers is
 //! answered with that: the runtime cannot know from its own directory that it has lost something.
@@ -42,6 +45,9 @@ pub(crate) struct Receipt {
     /// Names the run of its process.
     #[serde(default)]
     pub(crate) run: Uuid,
+    /// The epoch in which that run opened the store; absent from receipts of before they said so.
+    #[serde(default)]
+    pub(crate) opened_in: Option<u64>,
     /// The position at which that run opened the store.
     #[serde(default)]
     pub(crate) opened_at: u64,
@@ -62,8 +68,15 @@ pub(crate) struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Lost {
-    /// The store is a copy that ends at this position, and has begun this epoch there.
-    Restored { instance: Uuid, epoch: u64, position: u64 },
+    /// The store is a copy that ends at this position of an older epoch, and has begun this epoch
+    /// there; where nobody knows the older one, it may hold nothing.
+    Restored {
+        instance: Uuid,
+        epoch: u64,
+        position: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened_in: Option<u64>,
+    },
     /// The store has come back after others, of later reigns, had its place.
     Returned { instance: Uuid, since: u64 },
 }
@@ -71,9 +84,10 @@ pub(crate) enum Lost {
 impl Lost {
     pub(crate) fn holds_for(&self, receipted: &Receipted) -> bool {
         match *self {
-            Lost::Restored { instance, epoch, position } => {
+            Lost::Restored { instance, epoch, position, opened_in } => {
                 let is_its = receipted.instance == instance || receipted.instance.is_nil();
-                is_its && receipted.epoch < epoch && position < receipted.position
+                let is_held = opened_in == Some(receipted.epoch) && receipted.position <= position;
+                is_its && receipted.epoch < epoch && !is_held
             }
             Lost::Returned { instance, since } => {
                 receipted.instance != instance && since < receipted.reign
@@ -141,6 +155,10 @@ pub(crate) fn hear(tx: &mut Tx, it: &Receipt, now: DateTime<Utc>) -> Result<Hear
     let Some(reign) = reign(tx, before, it, &mut heard)? else { return Ok(heard) };
     let memory = memory(tx, it.instance)?;
     if let Some(memory) = memory.filter(|memory| it.epoch < memory.epoch) {
+        if memory.run == it.run && !it.run.is_nil() {
+            // It has begun the later one itself since it said this.
+            return Ok(heard);
+        }
         // One that was superseded by a restore may still be talking, or does not know of it.
         tracing::warn!(epoch = it.epoch, known = memory.epoch, "a receipt of an older epoch");
         heard.objection = Some(memory.known(it.instance));
@@ -200,11 +218,17 @@ fn reign(
     Ok(Some(reign))
 }
 
-/// A receipt, when the notice was missed, has a later position than the one where the epoch began:
-/// then everything of older epochs is owed, which costs time and nothing else.
+/// A later run does not know where the epoch began: then everything of older epochs is owed, which
+/// costs time and nothing else.
 fn restored(it: &Receipt) -> Lost {
-    let position = if it.ids.is_empty() { it.position } else { 0 };
-    Lost::Restored { instance: it.instance, epoch: it.epoch, position }
+    let Receipt { instance, epoch, opened_in, .. } = *it;
+    let opened = match opened_in {
+        Some(older) => (older < epoch).then_some((older, it.opened_at)),
+        // A notice of before they said so. The first epoch of all began in none but epoch 0.
+        None => (epoch == 1 && it.ids.is_empty()).then_some((0, it.position)),
+    };
+    let (opened_in, position) = opened.unzip();
+    Lost::Restored { instance, epoch, position: position.unwrap_or_default(), opened_in }
 }
 
 impl Memory {
@@ -214,7 +238,9 @@ impl Memory {
             None => Memory { epoch: it.epoch, position, run: it.run, is_behind: false, reign },
             Some(before) => {
                 let is_other = before.run != it.run && !before.run.is_nil() && !it.run.is_nil();
-                let is_lost = is_other && it.opened_at < before.position;
+                // Two copies may have begun the same epoch, each where it was opened.
+                let has_begun_it = it.opened_in.is_some_and(|older| older < it.epoch);
+                let is_lost = is_other && (has_begun_it || it.opened_at < before.position);
                 Memory {
                     position: before.position.max(position),
                     run: it.run,
@@ -267,7 +293,8 @@ pub(crate) fn unfinished(tx: &Tx) -> Result<Vec<Lost>, DbError> {
         }
         // As it was kept before receipts named their store.
         let epoch = rows::number_of(rows::RESTORED, &row)?;
-        Some(Lost::Restored { instance: Uuid::nil(), epoch, position: number(Some(position)) })
+        let (instance, position) = (Uuid::nil(), number(Some(position)));
+        Some(Lost::Restored { instance, epoch, position, opened_in: None })
     });
     Ok(lost.collect())
 }

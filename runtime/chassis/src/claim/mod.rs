@@ -10,7 +10,7 @@
 //! | is absent, as the broker is new or has lost its disk | makes it |
 //! | names this store, not beyond where it ends | goes on |
 //! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
-//! | names another store | is refused, unless an operator has said [`take_over`] |
+//! | names another store | is refused, unless an operator has said [`take_over`] for this start |
 //!
 //! A copy of a store is the same store by its record. So before it claims, a process asks whether
 //! another one of its name is there, and is refused if one answers ([`presence`]).
@@ -133,6 +133,8 @@ pub enum Standing {
 pub struct Judge {
     db: Db,
     process: String,
+    /// The run that goes by an operator's words.
+    run: Uuid,
 }
 
 /// A process's claim to its record.
@@ -158,15 +160,18 @@ pub struct Claim {
 }
 
 impl Judge {
-    /// Begins a new epoch when this store had come further in what a witness knows of it.
+    /// Begins a new epoch when this store had come further in what a witness knows of it, unless it
+    /// has begun one behind that already. Says whether it has begun one now. What this run has said
+    /// itself is no witness.
     ///
     /// # Errors
     /// The epoch cannot be written.
     pub fn is_behind(&self, epoch: u64, position: u64, witness: &str) -> Result<bool, ClaimError> {
-        let (ours, opened_at) = (self.db.epoch(), self.db.opened_at());
-        let opened = store::Standing { epoch: ours, position: opened_at };
+        let (opened_in, opened_at) = (self.db.opened_in(), self.db.opened_at());
+        let opened = store::Standing { epoch: opened_in, position: opened_at };
         let known = store::Standing { epoch, position };
-        let Some(next) = store::next_epoch(opened, known) else { return Ok(false) };
+        let next = store::next_epoch(opened, known).filter(|next| self.db.epoch() < *next);
+        let Some(next) = next else { return Ok(false) };
         self.db.begin_epoch(next)?;
         tracing::error!(
             dir = %self.db.dir().display(), opened_at, known = position, witness, epoch = next,
@@ -181,29 +186,31 @@ impl Judge {
     /// # Errors
     /// Nobody has: [`ClaimError::Another`].
     pub fn yields(&self, theirs: Uuid, witness: &str) -> Result<(), ClaimError> {
-        let dir = self.db.dir();
-        if let Some(word) = word::given(dir)?.into_iter().find(|it| it.from == theirs) {
-            let (ours, reason) = (self.db.instance(), word.reason);
-            tracing::warn!(%ours, %theirs, witness, reason, at = word.at, "takes over, as told");
+        let words = word::given(self.db.dir())?.into_iter().filter(|it| it.from == theirs);
+        let (hold, past): (Vec<_>, Vec<_>) = words.partition(|it| it.holds_for(self.run));
+        let ours = self.db.instance();
+        if let Some(word) = hold.first() {
+            let (reason, at) = (&word.reason, word.at);
+            tracing::warn!(%ours, %theirs, witness, reason, at, "takes over, as told");
             return Ok(());
         }
-        Err(ClaimError::from(Box::new(AnotherStore {
-            dir: dir.to_owned(),
+        if let Some(word) = past.last() {
+            let (reason, at) = (&word.reason, word.at);
+            tracing::warn!(%ours, %theirs, reason, at, "a former `take-over` counts no more");
+        }
+        Err(self.another(theirs, witness))
+    }
+
+    fn another(&self, theirs: Uuid, witness: &str) -> ClaimError {
+        ClaimError::from(Box::new(AnotherStore {
+            dir: self.db.dir().to_owned(),
             ours: self.db.instance(),
             position: self.db.position(),
             witness: witness.to_owned(),
             theirs,
             process: self.process.clone(),
             program: word::program(&self.process),
-        })))
-    }
-
-    /// Whether an operator has given up any store for this one.
-    ///
-    /// # Errors
-    /// What was said cannot be read.
-    pub fn has_a_word(&self) -> Result<bool, ClaimError> {
-        Ok(!word::given(self.db.dir())?.is_empty())
+        }))
     }
 }
 
@@ -232,7 +239,7 @@ impl Claim {
             place: Place::new(nats.clone(), process),
             presence: Presence::new(nats.clone(), &db, process, run),
             nats,
-            judge: Judge { db: db.clone(), process: process.to_owned() },
+            judge: Judge { db: db.clone(), process: process.to_owned(), run },
             db,
             run,
             is_made: false,
@@ -331,18 +338,24 @@ impl Claim {
     pub fn stand(&self) -> Result<Standing, ClaimError> {
         let Some(known) = self.known else { return Ok(Standing::Unknown) };
         if known.instance == self.db.instance() {
-            self.judge.is_behind(known.epoch, known.position, "the broker")?;
+            if known.run != self.run {
+                self.judge.is_behind(known.epoch, known.position, "the broker")?;
+            }
             return Ok(Standing::Known);
         }
         self.judge.yields(known.instance, "the broker")?;
         Ok(Standing::TakenOver)
     }
 
-    /// Writes the record. Does nothing where the broker has no place for it yet.
+    /// Writes the record, by which an operator's words are used up. Does nothing where the broker
+    /// has no place for it yet.
     ///
     /// # Errors
     /// Somebody else has written it since it was compared, or the broker does not answer.
     pub async fn make(&mut self) -> Result<(), ClaimError> {
+        if self.said.is_none() {
+            word::use_up(self.db.dir(), self.run)?;
+        }
         let record = Record {
             instance: self.db.instance(),
             epoch: self.db.epoch(),
@@ -393,21 +406,17 @@ impl Claim {
                 // The broker had no place for it when this run began.
                 self.nobody_of(record).await?;
                 self.sequence = sequence;
-                if record.instance != self.db.instance() {
-                    self.judge.yields(record.instance, "the broker")?;
-                }
-                self.judge.is_behind(record.epoch, record.position, "the broker")?;
+                self.known = Some(record);
+                self.stand()?;
                 self.make().await
             }
             Found::Record(record, _) if record.instance == self.db.instance() => {
                 let (dir, process) = (self.db.dir().to_owned(), self.judge.process.clone());
                 Err(ClaimError::Replaced { dir, process })
             }
-            Found::Record(record, sequence) => {
-                self.judge.yields(record.instance, "the broker")?;
-                self.sequence = sequence;
-                self.make().await
-            }
+            // It has taken over while this one ran. Were this one to do so again by a word of
+            // before, both could go on for ever.
+            Found::Record(record, _) => Err(self.judge.another(record.instance, "the broker")),
             // The broker is new, or has lost its disk.
             Found::Nothing => {
                 self.sequence = 0;

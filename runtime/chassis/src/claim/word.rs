@@ -1,4 +1,9 @@
 //! An operator's word that a store is given up for another: a file beside the one that stays.
+//!
+//! A word is for one taking over. The store that it gives up may come back in the same way, and
+//! then the one beside which it lies is the wrong one. So the run that takes over marks it as its
+//! own before it writes the record, and no other run goes by it; and it is too old after a day, as
+//! nobody knows any more whether it was for this start, nor whether a backup has brought it back.
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -11,6 +16,10 @@ use std::{
 use uuid::Uuid;
 
 const FILE: &str = "take-over";
+/// While it is written anew.
+const UNFINISHED: &str = "take-over.new";
+/// How old a word may be when it is used, by the clock of its own machine.
+const HOLDS_S: u64 = 24 * 3_600;
 
 /// Why such a word cannot be given, or not be read.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +53,28 @@ pub(super) struct Word {
     pub(super) reason: String,
     /// When it was said, in seconds since 1970.
     pub(super) at: u64,
+    /// The run that has used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) used_by: Option<Uuid>,
+}
+
+impl Word {
+    /// Whether this run may go by it.
+    pub(super) fn holds_for(&self, run: Uuid) -> bool {
+        match self.used_by {
+            Some(by) => by == run,
+            // One that was said by a clock which is ahead of today's is new.
+            None => now_s().saturating_sub(self.at) < HOLDS_S,
+        }
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Says that the store in `dir` may take the place of that instance. It holds for that one alone,
-/// and from the next start on.
+/// and for the next start that makes its claim within a day.
 ///
 /// # Errors
 /// There is no store in `dir`, or its directory cannot be written.
@@ -56,13 +83,13 @@ pub fn take_over(dir: &Path, from: Uuid, reason: &str) -> Result<(), WordError> 
         return Err(WordError::NoStore(dir.to_owned()));
     }
     let path = dir.join(FILE);
-    let written = write(&path, from, reason).and_then(|()| File::open(dir)?.sync_all());
+    let word = Word { from, reason: reason.to_owned(), at: now_s(), used_by: None };
+    let written = write(&path, &word).and_then(|()| File::open(dir)?.sync_all());
     written.map_err(|source| WordError::Io { path, source })
 }
 
-fn write(path: &Path, from: Uuid, reason: &str) -> io::Result<()> {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let line = serde_json::to_string(&Word { from, reason: reason.to_owned(), at })?;
+fn write(path: &Path, word: &Word) -> io::Result<()> {
+    let line = serde_json::to_string(word)?;
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     writeln!(file, "{line}")?;
     file.sync_all()
@@ -81,6 +108,35 @@ pub(super) fn given(dir: &Path) -> Result<Vec<Word>, WordError> {
         serde_json::from_str(text).map_err(malformed)
     };
     (1..).zip(text.lines()).map(read).collect()
+}
+
+/// Marks all that was said up to now as used by this run: no other one goes by it.
+pub(super) fn use_up(dir: &Path, run: Uuid) -> Result<(), WordError> {
+    let mut words = match given(dir) {
+        // Nobody goes by a file that cannot be read.
+        Err(WordError::Malformed { .. }) => return Ok(()),
+        words => words?,
+    };
+    let mut is_new = false;
+    for word in words.iter_mut().filter(|it| it.used_by.is_none()) {
+        word.used_by = Some(run);
+        is_new = true;
+    }
+    let path = dir.join(UNFINISHED);
+    let written = if is_new { replace(dir, &path, &words) } else { Ok(()) };
+    written.map_err(|source| WordError::Io { path, source })
+}
+
+fn replace(dir: &Path, unfinished: &Path, words: &[Word]) -> io::Result<()> {
+    match fs::remove_file(unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => (),
+    }
+    for word in words {
+        write(unfinished, word)?;
+    }
+    fs::rename(unfinished, dir.join(FILE))?;
+    File::open(dir)?.sync_all()
 }
 
 /// How this process was run, for a command that can be typed.
@@ -106,7 +162,36 @@ mod tests {
         let words = given(dir.path()).expect("they read");
         assert_eq!(words.iter().map(|it| it.from).collect::<Vec<_>>(), [one, other]);
         assert_eq!(words[0].reason, "a \"disk\"\nis lost");
+        assert!(words[0].holds_for(other));
         fs::write(dir.path().join(FILE), "{}\n").expect("written");
         assert!(matches!(given(dir.path()), Err(WordError::Malformed { line: 1, .. })));
+        use_up(dir.path(), one).expect("it lets nobody in");
+    }
+
+    #[test]
+    fn a_word_is_for_the_run_that_uses_it_first_and_for_a_day() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("store")).expect("a store");
+        let (from, run, later) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        use_up(dir.path(), run).expect("nothing was said");
+        take_over(dir.path(), from, "the disk is lost").expect("it is said");
+        use_up(dir.path(), run).expect("it is used");
+        take_over(dir.path(), from, "once more").expect("it is said");
+        let holds = |run| {
+            let words = given(dir.path()).expect("they read");
+            words.iter().map(|it| it.holds_for(run)).collect::<Vec<_>>()
+        };
+        assert_eq!((holds(run), holds(later)), (vec![true, true], vec![false, true]));
+        use_up(dir.path(), later).expect("it is used");
+        assert_eq!((holds(run), holds(later)), (vec![true, false], vec![false, true]));
+
+        let said = |at| {
+            let line = format!("{{\"from\":\"{from}\",\"reason\":\"of before\",\"at\":{at}}}\n");
+            fs::write(dir.path().join(FILE), line).expect("written");
+        };
+        said(now_s() - HOLDS_S);
+        assert_eq!(holds(run), [false], "as a backup may have it");
+        said(now_s() + HOLDS_S);
+        assert_eq!(holds(run), [true], "the clock was ahead then");
     }
 }

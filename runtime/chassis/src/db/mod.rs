@@ -122,6 +122,8 @@ struct Inner {
     instance: Uuid,
     /// Written by `begin_epoch`.
     epoch: AtomicU64,
+    /// The epoch that it was opened in.
+    opened_in: u64,
     /// The position that it was opened at.
     opened_at: u64,
     /// When the last commit before the opening was, by the clock of then.
@@ -168,6 +170,12 @@ impl Db {
         self.guarded(&mut sidecar, WriteBatch::new(), meta)?;
         self.inner.epoch.store(epoch, Ordering::Release);
         Ok(())
+    }
+
+    /// The epoch in which it was opened. Positions are comparable within one epoch only: each later
+    /// one is a branch of the log, which began somewhere in an older one.
+    pub fn opened_in(&self) -> u64 {
+        self.inner.opened_in
     }
 
     /// The position at which it was opened: what was acknowledged before lies at or below it.

@@ -68,6 +68,7 @@ pub(super) fn open(dir: &Path, options: DbOptions) -> Result<Inner, OpenError> {
         position: AtomicU64::new(said.position),
         instance: said.instance,
         epoch: AtomicU64::new(said.epoch),
+        opened_in: said.epoch,
         opened_at: said.position,
         last_commit: sidecar.written_at(),
         sidecar: Mutex::new(sidecar),

@@ -23,6 +23,8 @@ pub(super) const VISIT_BYTES_MAX: usize = 256 << 10;
 /// What one visit found.
 #[derive(Debug)]
 pub(super) struct Visit {
+    /// The epoch in which the store is: the branch of the log that positions are of.
+    pub(super) epoch: u64,
     /// The end of the log.
     pub(super) position: Position,
     /// Entries with their numbers, in the order in which they were asked for.
@@ -77,7 +79,7 @@ pub(super) fn read(
         Some(_) => core.head(saga)?,
         None => None,
     };
-    Ok(Visit { position: store.position(), entries, is_all, ended })
+    Ok(Visit { epoch: store.epoch(), position: store.position(), entries, is_all, ended })
 }
 
 impl ReadError {

@@ -12,7 +12,7 @@ use super::{App, entries::ReadError, journal::RecordView, view::SagaView};
 use crate::{
     feed::{Crowded, Readers, Watch},
     http::stream::{
-        cursor::{Cursor, Message, News, NoPlace, Place},
+        cursor::{Cursor, Mark, Message, News, NoPlace},
         pace::{Pace, TooSlow},
     },
 };
@@ -67,7 +67,7 @@ pub(super) struct StreamPath {
 }
 
 /// The id of the last message that the reader has seen, if it has seen any.
-pub(super) struct LastEventId(Option<Place>);
+pub(super) struct LastEventId(Option<Mark>);
 
 /// Everything that the reader has not seen, and then what comes; 204 when nothing ever will.
 pub(super) async fn stream(
@@ -220,8 +220,8 @@ impl Feeder {
     }
 }
 
-fn record_event(Message { place, record }: Message) -> Result<Event, End> {
-    let event = Event::default().event("record").id(place.to_string());
+fn record_event(Message { mark, record }: Message) -> Result<Event, End> {
+    let event = Event::default().event("record").id(mark.to_string());
     event.json_data(record).map_err(failed)
 }
 
@@ -254,7 +254,8 @@ fn crowded(crowded: Crowded) -> Problem {
 fn never_given() -> Problem {
     Problem::unprocessable("a header has a wrong value").field(
         "/Last-Event-ID",
-        "must be the id of a message of this stream; leave it out to begin anew",
+        "must be the id of a message of this stream, of after the last restore of the store; leave \
+         it out to begin anew",
     )
 }
 
@@ -263,14 +264,14 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut values = parts.headers.get_all(LAST_EVENT_ID).iter();
-        let place = match (values.next(), values.next()) {
+        let mark = match (values.next(), values.next()) {
             (None, _) => return Ok(LastEventId(None)),
             // A client that has seen no message yet has an empty id.
             (Some(value), None) if value.is_empty() => return Ok(LastEventId(None)),
             (Some(value), None) => value.to_str().map_err(|_| NoPlace).and_then(str::parse),
             (Some(_), Some(_)) => Err(NoPlace),
         };
-        place.map(|it| LastEventId(Some(it))).map_err(|NoPlace| never_given())
+        mark.map(|it| LastEventId(Some(it))).map_err(|NoPlace| never_given())
     }
 }
 

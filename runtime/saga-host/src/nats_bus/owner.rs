@@ -62,6 +62,7 @@ struct Said<'a> {
     epoch: u64,
     position: u64,
     run: Uuid,
+    opened_in: u64,
     opened_at: u64,
     asks: bool,
 }
@@ -88,6 +89,7 @@ impl Voice {
             epoch: self.db.epoch(),
             position,
             run: self.run,
+            opened_in: self.db.opened_in(),
             opened_at: self.db.opened_at(),
             asks: self.asks.load(Ordering::Relaxed),
         };
@@ -131,8 +133,6 @@ struct Owner {
     db: Db,
     claim: Claim,
     voice: Voice,
-    /// The epoch in which the store was opened.
-    opened_in: u64,
 }
 
 impl Owner {
@@ -140,7 +140,7 @@ impl Owner {
     fn new(nats: Nats, db: Db, replicas: usize) -> Owner {
         let claim = Claim::new(nats.clone(), db.clone(), PROCESS).making_the_stream(replicas);
         let voice = Voice::new(db.clone(), claim.run());
-        Owner { opened_in: db.epoch(), nats, db, claim, voice }
+        Owner { nats, db, claim, voice }
     }
 
     /// The part that speaks once the claim is made.
@@ -150,7 +150,6 @@ impl Owner {
             db: self.db.clone(),
             judge: self.claim.judge().clone(),
             voice: self.voice.clone(),
-            opened_in: self.opened_in,
             epochs: 0,
         }
     }
@@ -170,9 +169,9 @@ impl Owner {
     async fn try_settle(&mut self) -> Result<(), ClaimError> {
         self.claim.look().await?;
         let standing = self.claim.stand()?;
-        let asks = standing == Standing::Unknown && !self.claim.judge().has_a_word()?;
+        let asks = standing == Standing::Unknown;
         self.voice.asks.store(asks, Ordering::Relaxed);
-        if standing == Standing::Unknown {
+        if asks {
             self.call_the_roll().await?;
         }
         self.claim.make().await
@@ -195,6 +194,7 @@ impl Owner {
         for it in known {
             if it.instance != self.db.instance() {
                 self.claim.judge().yields(it.instance, "a service")?;
+                self.voice.asks.store(false, Ordering::Relaxed);
             } else if is_plausible(&it, self.db.epoch()) {
                 self.claim.judge().is_behind(it.epoch, it.position, "a service")?;
             }
@@ -213,7 +213,6 @@ pub(super) struct Herald {
     db: Db,
     judge: Judge,
     voice: Voice,
-    opened_in: u64,
     /// How many epochs this run has begun because of services.
     epochs: u32,
 }
@@ -244,7 +243,7 @@ impl Herald {
     }
 
     async fn say(&self, inbox: &str) {
-        let began = (self.opened_in < self.db.epoch()).then(|| self.db.opened_at());
+        let began = (self.db.opened_in() < self.db.epoch()).then(|| self.db.opened_at());
         let body = self.voice.notice(began).into();
         if let Err(error) =
             self.nats.client().publish_with_reply(NOTICES, inbox.to_owned(), body).await
@@ -253,7 +252,7 @@ impl Herald {
         }
     }
 
-    /// Whether a new epoch has begun by it. What a service says ends a process only in the first
+    /// Whether what we say is another thing by it: in a new epoch, or as told. What a service says ends a process only in the first
     /// run of a store, of which nobody else has known: it could be a wrong one.
     async fn hear(&mut self, known: &Known) -> Result<bool, BusError> {
         if known.instance == self.db.instance() {
@@ -269,7 +268,10 @@ impl Herald {
             tracing::debug!(instance = %known.instance, "a service remembers another store");
             return Ok(false);
         }
-        let Err(error) = self.judge.yields(known.instance, "a service") else { return Ok(false) };
+        let Err(error) = self.judge.yields(known.instance, "a service") else {
+            self.voice.asks.store(false, Ordering::Relaxed);
+            return Ok(true);
+        };
         let theirs = (known.instance, known.epoch, known.position);
         if let Err(error) = claim::give_back(&self.nats, PROCESS, theirs).await {
             tracing::warn!(%error, "the record at the broker still names this store");

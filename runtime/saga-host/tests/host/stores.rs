@@ -1,6 +1,7 @@
 //! Whose store: a wrong one, an empty one, an old one, and a second runtime.
 
 use crate::world::{Second, World, text};
+use chassis::claim::take_over;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::{
@@ -179,6 +180,7 @@ async fn a_store_that_was_restored_from_a_backup_begins_an_epoch_and_says_where(
     let notice: Value = serde_json::from_slice(&notices.next().await.unwrap().payload).unwrap();
     assert_eq!(notice["epoch"], 1, "{notice}");
     assert_eq!(notice["position"], notice["opened_at"], "{notice}");
+    assert_eq!(notice["opened_in"], 0, "{notice}");
     // What was lost is sent again by whoever has it.
     world.until_status("o1", "waiting").await;
     world.pay("o1").await;
@@ -220,6 +222,44 @@ async fn when_the_broker_has_lost_its_disk_the_services_are_the_witness() {
     assert_eq!(world.ended().await.code(), Some(78));
     let said = world.refused(world.data_dir().as_ref()).await;
     assert!(said.contains("the broker knows"), "{said}");
+}
+
+/// Waits until a runtime says that it asks the services, or that it asks them no more.
+async fn heard(notices: &mut async_nats::Subscriber, asks: bool) {
+    let notice = async {
+        loop {
+            let notice = notices.next().await.expect("the broker is there");
+            let notice: Value = serde_json::from_slice(&notice.payload).unwrap();
+            if notice["asks"] == asks {
+                break;
+            }
+        }
+    };
+    let heard = tokio::time::timeout(Duration::from_secs(60), notice).await;
+    heard.unwrap_or_else(|_| panic!("nobody says asks={asks}"));
+}
+
+#[tokio::test]
+async fn a_store_that_the_broker_does_not_know_asks_the_services_whatever_it_was_told() {
+    let mut world = World::new().await;
+    let [theirs, another] = [10, 11].map(uuid::Uuid::from_u128);
+    let _service =
+        objector(&world, json!({ "instance": theirs, "epoch": 2, "position": 70 })).await;
+    let place = world.empty_place("other");
+    world.refused(&place).await;
+    let mut notices = world.tester.subscribe("fermata.epoch").await.unwrap();
+    world.tester.flush().await.unwrap();
+    let told = |from| take_over(&place, from, "its disk is lost").unwrap();
+    told(another);
+    let said = world.refused(&place).await;
+    assert!(said.contains("a service knows"), "{said}");
+    heard(&mut notices, true).await;
+    told(theirs);
+    world.set("FERMATA_DATA_DIR", &place.to_string_lossy());
+    world.start().await;
+    // Otherwise the service would believe none of its receipts.
+    heard(&mut notices, false).await;
+    assert!(world.is_ready().await);
 }
 
 #[tokio::test]

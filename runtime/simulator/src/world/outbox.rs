@@ -4,6 +4,7 @@
 use saga_core::id::Position;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use trust::store::Standing;
 use uuid::Uuid;
 
 /// One outbox for all publishers.
@@ -61,11 +62,15 @@ impl Outbox {
         self.told.entry(id.to_owned()).and_modify(|it| it.receipt = Some(receipt));
     }
 
-    /// The runtime says which store it has, and where the epoch of that began.
-    pub(crate) fn hear(&mut self, store: Uuid, epoch: u64, began: Position) {
+    /// The runtime says which store it has, and where it was opened: there its epoch began, unless
+    /// it was in that one before.
+    pub(crate) fn hear(&mut self, store: Uuid, epoch: u64, opened: Standing) {
         let is_known = self.knows(store);
         let is_lost = |it: &Receipt| match it.store == store {
-            true => it.epoch < epoch && began < it.position,
+            true => {
+                let is_held = it.epoch == opened.epoch && it.position <= opened.position;
+                it.epoch < epoch && !is_held
+            }
             // One that nobody has known takes nobody's place: the first one may come back.
             false => is_known,
         };

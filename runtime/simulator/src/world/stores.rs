@@ -30,6 +30,10 @@ pub(crate) struct Stores {
     pub(crate) were_changed: bool,
 }
 
+fn standing(store: &MemoryStore) -> Standing {
+    Standing { epoch: store.epoch(), position: store.position() }
+}
+
 impl World {
     /// An event comes from its publisher, for the first time or again.
     pub(super) fn arrives(&mut self, id: &str) {
@@ -69,10 +73,9 @@ impl World {
         if self.has_the_other_store() {
             return;
         }
-        let standing = |it: &MemoryStore| Standing { epoch: it.epoch(), position: it.position() };
         let (opened, known) = (standing(&copy), standing(self.desk.store()));
         let epoch = next_epoch(opened, known).unwrap_or(opened.epoch);
-        self.opens(copy.in_epoch(epoch));
+        self.opens(copy.in_epoch(epoch), opened);
     }
 
     /// The other store takes the place of the first one, as an operator has said, or the first one
@@ -84,7 +87,8 @@ impl World {
         }
         let away = self.stores.away.take().unwrap_or_else(|| MemoryStore::new(OTHER));
         self.stores.away = Some(self.desk.store().clone());
-        self.opens(away);
+        let opened = standing(&away);
+        self.opens(away, opened);
     }
 
     pub(super) fn first_store_comes_back(&mut self) {
@@ -93,12 +97,12 @@ impl World {
         }
     }
 
-    fn opens(&mut self, store: MemoryStore) {
-        let (instance, epoch, began) = (store.instance(), store.epoch(), store.position());
+    fn opens(&mut self, store: MemoryStore, opened: Standing) {
+        let (instance, epoch) = (store.instance(), store.epoch());
         self.stores.were_changed = true;
         self.note_sagas();
         self.desk.change_store(|it| *it = store);
-        self.stores.outbox.hear(instance, epoch, began);
+        self.stores.outbox.hear(instance, epoch, opened);
     }
 
     fn note_sagas(&mut self) {

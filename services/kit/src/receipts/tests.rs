@@ -67,21 +67,22 @@ struct Run {
     instance: Uuid,
     epoch: u64,
     run: u128,
+    opened_in: Option<u64>,
     opened_at: u64,
     asks: bool,
 }
 
 fn run(instance: Uuid, run: u128, opened_at: u64) -> Run {
-    Run { instance, epoch: 0, run, opened_at, asks: false }
+    Run { instance, epoch: 0, run, opened_in: Some(0), opened_at, asks: false }
 }
 
 impl Run {
     fn notice(self) -> Receipt {
-        let Run { instance, epoch, run, opened_at, asks } = self;
+        let Run { instance, epoch, run, opened_in, opened_at, asks } = self;
         // Where the epoch began, which only the run knows that has begun it.
         let position = if epoch > 0 { opened_at } else { 0 };
-        let run = Uuid::from_u128(run);
-        Receipt { ids: Vec::new(), instance, epoch, position, run, opened_at, asks }
+        let (ids, run) = (Vec::new(), Uuid::from_u128(run));
+        Receipt { ids, instance, epoch, position, run, opened_in, opened_at, asks }
     }
 
     fn receipt(self, position: u64, ids: &[&str]) -> Receipt {
@@ -160,7 +161,7 @@ fn rows_of_before_receipts_named_their_store_count_as_those_of_the_next_one() {
         let receipted: Receipted = serde_json::from_slice(unnamed).unwrap();
         settle(tx, &["e1".to_owned()], receipted).unwrap();
         tx.put(rows::numbered(rows::RESTORED, 3), 7_u64.to_be_bytes());
-        let lost = Lost::Restored { instance: Uuid::nil(), epoch: 3, position: 7 };
+        let lost = Lost::Restored { instance: Uuid::nil(), epoch: 3, position: 7, opened_in: None };
         assert_eq!(unfinished(tx).unwrap(), [lost]);
         lost.is_done(tx).unwrap();
         assert_eq!(unfinished(tx).unwrap(), []);
@@ -206,8 +207,7 @@ fn an_event_that_cannot_be_read_is_forgotten_with_the_one_behind_it() {
     assert_eq!((left(6), left(8)), (3, 0));
 }
 
-/// Attack: positions of two epochs lie on two branches of the log. A copy that is younger by its
-/// position, and was made before the epoch began, holds nothing of that epoch.
+/// Positions of two epochs lie on two branches of the log.
 #[test]
 fn what_an_epoch_receipted_is_owed_again_when_a_copy_of_before_it_is_restored() {
     let it = Outbox::with(3);
@@ -224,5 +224,58 @@ fn what_an_epoch_receipted_is_owed_again_when_a_copy_of_before_it_is_restored() 
     // Then somebody finds the later one, and restores that. It has never heard of e3.
     let third = Run { epoch: 2, ..run(A, 3, 30) };
     it.hears(&third.notice());
-    assert!(it.owed().contains(&3), "{:?} owed: e3 is in no store any more", it.owed());
+    assert_eq!(it.owed(), [2, 3], "they were receipted in the epoch between");
+}
+
+#[test]
+fn what_the_epoch_of_the_copy_holds_stays_and_what_only_older_ones_receipted_is_owed_again() {
+    let it = Outbox::with(4);
+    it.hears(&run(A, 1, 0).receipt(10, &["e1"]));
+    // The service hears nothing of the first epoch's notices, only of its end.
+    it.hears(&run(A, 1, 0).receipt(20, &["e2"]));
+    let second = Run { epoch: 1, ..run(A, 2, 15) };
+    it.hears(&second.receipt(17, &["e3"]));
+    it.hears(&second.receipt(40, &["e4"]));
+    assert_eq!(it.owed(), [2]);
+    let third = Run { epoch: 2, opened_in: Some(1), ..run(A, 3, 30) };
+    it.hears(&third.notice());
+    assert_eq!(it.owed(), [1, 2, 4], "e3 is in the copy; nobody knows whether e1 is");
+}
+
+#[test]
+fn a_run_that_has_not_begun_the_epoch_itself_does_not_know_what_the_copy_held() {
+    let it = Outbox::with(2);
+    it.hears(&run(A, 1, 0).receipt(10, &["e1"]));
+    let later = Run { epoch: 1, opened_in: Some(1), ..run(A, 3, 30) };
+    it.hears(&later.receipt(40, &["e2"]));
+    assert_eq!(it.owed(), [1]);
+}
+
+#[test]
+fn a_notice_that_does_not_say_in_which_epoch_the_store_was_opened_is_believed_of_the_first_alone() {
+    let it = Outbox::with(2);
+    it.hears(&run(A, 1, 0).receipt(10, &["e1"]));
+    it.hears(&run(A, 1, 0).receipt(20, &["e2"]));
+    let second = Run { epoch: 1, opened_in: None, ..run(A, 2, 15) };
+    it.hears(&second.notice());
+    assert_eq!(it.owed(), [2]);
+    let third = Run { epoch: 2, opened_in: None, ..run(A, 3, 30) };
+    it.hears(&third.notice());
+    assert_eq!(it.owed(), [1, 2]);
+}
+
+#[test]
+fn two_copies_that_have_begun_the_same_epoch_are_told_apart() {
+    let it = Outbox::with(2);
+    it.hears(&run(A, 1, 0).receipt(10, &["e1"]));
+    let one = Run { epoch: 1, ..run(A, 2, 15) };
+    assert_eq!(it.hears(&one.receipt(20, &["e2"])), None);
+    let other = Run { epoch: 1, ..run(A, 3, 30) };
+    let known = Some(Known { instance: A, epoch: 1, position: 20 });
+    assert_eq!(it.hears(&other.notice()), known, "though it was opened beyond position 20");
+    let begun = Run { epoch: 2, ..other };
+    assert_eq!(it.hears(&begun.notice()), None);
+    assert_eq!(it.owed(), [2]);
+    assert_eq!(it.hears(&other.receipt(31, &["e2"])), None, "said before it has begun that");
+    assert_eq!(it.owed(), [2]);
 }

@@ -22,13 +22,21 @@ use saga_core::{
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
 
-/// Where a record is in the log. Its text is the id of its message: the position of its entry, and
-/// behind a dot which of the decisions it is, from 1.
+/// Where a record is in the log. Its text is the position of its entry, and behind a dot which of
+/// the decisions it is, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     position: Position,
     /// 0 is the fact.
     index: usize,
+}
+
+/// The id of a message: the place of its record, and before a dash the epoch in which it was read,
+/// unless that is 0. A store that was restored has other records at the places that it has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    epoch: u64,
+    place: Place,
 }
 
 /// A text that no record has as its id.
@@ -37,7 +45,7 @@ pub(super) struct NoPlace;
 
 /// A record and where it is.
 pub(super) struct Message {
-    pub(super) place: Place,
+    pub(super) mark: Mark,
     pub(super) record: RecordView,
 }
 
@@ -62,6 +70,8 @@ pub(super) struct Cursor {
     /// Visits of all readers at once.
     visits: Arc<Semaphore>,
     saga: SagaId,
+    /// That of the last look.
+    epoch: u64,
     keys: Keys,
     /// How many records each entry has.
     counts: Vec<usize>,
@@ -76,15 +86,15 @@ impl Cursor {
     pub(super) fn new(engine: Handle, visits: Arc<Semaphore>, saga: SagaId) -> Cursor {
         let (counts, open, seen) = (Vec::new(), BTreeSet::new(), Place { position: 0, index: 0 });
         let keys = Keys::unknown(saga);
-        Cursor { engine, visits, saga, keys, counts, open, seen, before: (0, 0) }
+        Cursor { engine, visits, saga, epoch: 0, keys, counts, open, seen, before: (0, 0) }
     }
 
-    /// Looks at the whole journal, and goes on behind this place. `None` when no message of this
-    /// saga can have had it.
-    pub(super) async fn begin(&mut self, last: Option<Place>) -> Result<Option<News>, ReadError> {
+    /// Looks at the whole journal, and goes on behind this message. `None` when none of this saga
+    /// can have had that id, or the store was restored since.
+    pub(super) async fn begin(&mut self, last: Option<Mark>) -> Result<Option<News>, ReadError> {
         let (mut news, all) = self.look().await?;
-        if let Some(last) = last {
-            if !self.was_given(last, &all) {
+        if let Some(Mark { epoch, place: last }) = last {
+            if epoch != self.epoch || !self.was_given(last, &all) {
                 return Ok(None);
             }
             self.seen = last;
@@ -106,16 +116,16 @@ impl Cursor {
             news.taken = news.order.len();
             std::mem::take(&mut news.at_hand)
         };
-        let seen = self.seen;
+        let (epoch, seen) = (self.epoch, self.seen);
         let mut messages = Vec::new();
         for (number, entry) in &entries {
             let before = self.records_before(*number as usize);
             let records = records_of(self.keys, *number, entry).into_iter();
             let placed = records.enumerate().map(|(index, record)| {
                 let place = Place { position: entry.position, index };
-                Message { place, record: record.numbered(before + index) }
+                Message { mark: Mark { epoch, place }, record: record.numbered(before + index) }
             });
-            messages.extend(placed.filter(|it| seen < it.place));
+            messages.extend(placed.filter(|it| seen < it.mark.place));
         }
         if news.is_taken() {
             self.seen = Place { position: news.until, index: usize::MAX };
@@ -133,6 +143,7 @@ impl Cursor {
         let mut open: Vec<u32> = self.open.iter().copied().collect();
         let mut visit = self.visit(open.clone(), Some(self.counts.len())).await?;
         let (until, ended) = (visit.position, visit.ended.take());
+        self.epoch = visit.epoch;
         let (mut all, mut at_hand) = (Vec::new(), Vec::new());
         let is_at_once = visit.is_all;
         loop {
@@ -277,6 +288,25 @@ impl FromStr for Place {
         let place = Place { position, index };
         // Signs and leading zeros are not ours.
         if place.to_string() == text { Ok(place) } else { Err(NoPlace) }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.epoch {
+            0 => self.place.fmt(f),
+            epoch => write!(f, "{epoch}-{}", self.place),
+        }
+    }
+}
+
+impl FromStr for Mark {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Mark, NoPlace> {
+        let (epoch, place) = text.split_once('-').unwrap_or(("0", text));
+        let mark = Mark { epoch: epoch.parse().map_err(|_| NoPlace)?, place: place.parse()? };
+        if mark.to_string() == text { Ok(mark) } else { Err(NoPlace) }
     }
 }
 

@@ -37,6 +37,7 @@ struct Rig {
     /// Entries that are held.
     held: Vec<usize>,
     batch: Vec<Record>,
+    db: Db,
     _dir: tempfile::TempDir,
 }
 
@@ -64,6 +65,7 @@ async fn rig() -> Rig {
         journal: Vec::new(),
         held: Vec::new(),
         batch: Vec::new(),
+        db,
         _dir: dir,
     }
 }
@@ -203,7 +205,8 @@ struct Seen {
 
 impl Seen {
     async fn read(&mut self, cursor: &mut Cursor, news: &mut News) {
-        for Message { place, record } in cursor.take(news).await.expect("it is read") {
+        for Message { mark, record } in cursor.take(news).await.expect("it is read") {
+            let place = mark.place;
             assert!(self.places.last().is_none_or(|it| *it < place), "{place} is out of order");
             self.places.push(place);
             let record = serde_json::to_value(record).expect("JSON");
@@ -294,7 +297,8 @@ async fn wherever_a_reader_comes_back_it_has_the_journal_in_the_end() {
             for _ in 0..3 {
                 let place = *places.choose(&mut luck).expect("there are some");
                 let mut back = rig.cursor(SAGA);
-                let news = back.begin(Some(place)).await.expect("it is read");
+                let mark = Mark { epoch: 0, place };
+                let news = back.begin(Some(mark)).await.expect("it is read");
                 let news = news.unwrap_or_else(|| panic!("{place} was given"));
                 let mut again = seen.clone();
                 again.places.retain(known_in(&all));
@@ -344,6 +348,30 @@ async fn what_was_never_given_is_told_from_what_was_written_again() {
     }
     for text in ["", "x", "+1", "01", "1.", ".1", "1.0", "1.01", "1.2.3", "-1", " 1"] {
         assert_eq!(text.parse::<Place>(), Err(NoPlace), "{text}");
+    }
+}
+
+/// What has a place now may be another record than the one that a restored store has lost.
+#[tokio::test]
+async fn a_reader_of_before_a_restore_begins_anew() {
+    let mut rig = rig().await;
+    rig.append_done(1);
+    rig.commit();
+    rig.db.begin_epoch(2).expect("it is begun");
+    rig.append_done(1);
+    rig.commit();
+    let mut cursor = rig.cursor(SAGA);
+    let mut news = cursor.begin(None).await.expect("it is read").expect("a beginning");
+    let given = cursor.take(&mut news).await.expect("it is read");
+    let given: Vec<String> = given.iter().map(|it| it.mark.to_string()).collect();
+    assert_eq!(given, ["2-1", "2-1.1", "2-2", "2-2.1"]);
+    for (text, is_known) in [("2-1.1", true), ("2-2", true), ("1", false), ("1-2", false)] {
+        let mark = text.parse().expect("a mark");
+        let news = rig.cursor(SAGA).begin(Some(mark)).await.expect("it is read");
+        assert_eq!(news.is_some(), is_known, "{text}");
+    }
+    for text in ["0-1", "-1", "02-1", "2-", "2-01", "2-1-1", "+2-1"] {
+        assert_eq!(text.parse::<Mark>(), Err(NoPlace), "{text}");
     }
 }
 

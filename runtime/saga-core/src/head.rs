@@ -11,8 +11,8 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Requests, waits and sleeps that the row of a saga lists, of each so many. Waits that ask a person
-/// it lists all: they are found by it.
+/// Requests, waits and sleeps that the row of a saga lists, of each so many. Waits that ask a
+/// person it lists all: they are found by it.
 pub(crate) const LISTED_MAX: usize = 32;
 
 /// What is known of a saga without its journal.
@@ -123,8 +123,8 @@ impl Head {
     }
 
     /// The row of an open saga. It is written with each turn, so that it lists few of many requests
-    /// and holds, and of what time brings to them: those first that need a person. The journal tells
-    /// them all.
+    /// and holds, and of what time brings to them: those first that need a person. The journal
+    /// tells them all.
     pub(crate) fn row(state: &State, position: Position) -> Option<Head> {
         Head::listing(state, position, LISTED_MAX)
     }

@@ -171,8 +171,8 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// The arm's id depends on the ended saga, the event and the epoch of the store alone, so that it
-    /// runs once; what a restore has lost begins under another id, as any saga.
+    /// The arm's id depends on the ended saga, the event and the epoch of the store alone, so that
+    /// it runs once; what a restore has lost begins under another id, as any saga.
     fn run_arm(
         &mut self,
         now: Time,

@@ -1,5 +1,5 @@
-//! Facts that were held are shown to the code of their saga, when nothing holds that up any more: one
-//! turn each, in order, and as many at once as there is room for.
+//! Facts that were held are shown to the code of their saga, when nothing holds that up any more:
+//! one turn each, in order, and as many at once as there is room for.
 
 use super::{
     Core,

@@ -435,8 +435,8 @@ mod caught_up {
         }
     }
 
-    /// Who gets a copy late gets all that came since as well, however many those are: one
-    /// piece of work makes as many turns as there are sagas in a piece, times the events of a flood.
+    /// Who gets a copy late gets all that came since as well. That counts as what is done in a
+    /// piece of work.
     #[test]
     fn a_piece_of_copying_makes_no_more_turns_when_there_are_more_events_to_copy() {
         let most = |events: u32| {

@@ -1,5 +1,5 @@
-//! Events that could be forgotten: of a declaration that goes and comes back, never looked at by the
-//! code, or late on a lane on which nobody can hold any more.
+//! Events that could be forgotten: of a declaration that goes and comes back, never looked at by
+//! the code, or late on a lane on which nobody can hold any more.
 
 use super::fixtures::{Paid, Refund, Tracked};
 use crate::{
@@ -116,7 +116,7 @@ fn what_a_lane_keeps_on_which_it_had_held_goes_to_its_arm_when_it_is_declared_ag
     assert_eq!(arms(&desk), 1, "the customer's money goes back");
 }
 
-/// A deploy makes copies of an event that was for one: what the lane keeps of before nobody has got.
+/// A deploy makes copies of an event that was for one: what the lane keeps nobody has got.
 struct Hears<const EACH: bool>;
 impl<const EACH: bool> Saga for Hears<EACH> {
     const NAME: &'static str = "Sells";

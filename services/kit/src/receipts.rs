@@ -12,8 +12,8 @@
 //! | a store that the service has not known | stays, for the first store may come back |
 //! | a store that it has known before | since then, by other stores, is owed again |
 //!
-//! An epoch is a branch of the log that begins in an older one. So positions are compared within one
-//! epoch only: a copy of before an epoch began holds nothing of it, however far it had come itself.
+//! An epoch is a branch of the log that begins in an older one. So positions are compared within
+//! one epoch only: a copy of before an epoch began holds nothing of it, however far it had come.
 //!
 //! And the service is a witness. A question, or a notice, that contradicts what it remembers is
 //! answered with that: the runtime cannot know from its own directory that it has lost something.

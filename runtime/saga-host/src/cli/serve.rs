@@ -66,7 +66,9 @@ pub(super) fn take_over(program: &str, from: Uuid, reason: &str) -> u8 {
     match claim::take_over(&dir, from, reason) {
         Ok(()) => {
             let dir = dir.display();
-            let said = format!("the store in {dir} may take the place of {from} at its next start, within a day");
+            let said = format!(
+                "the store in {dir} may take the place of {from} at its next start, within a day"
+            );
             complain(program, &said);
             0
         }

@@ -252,8 +252,9 @@ impl Herald {
         }
     }
 
-    /// Whether what we say is another thing by it: in a new epoch, or as told. What a service says ends a process only in the first
-    /// run of a store, of which nobody else has known: it could be a wrong one.
+    /// Whether what we say is another thing by it: in a new epoch, or as told. What a service says
+    /// ends a process only in the first run of a store, of which nobody else has known: it could be
+    /// a wrong one.
     async fn hear(&mut self, known: &Known) -> Result<bool, BusError> {
         if known.instance == self.db.instance() {
             if self.epochs == EPOCHS_MAX || !is_plausible(known, self.db.epoch()) {

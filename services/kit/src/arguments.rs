@@ -62,8 +62,8 @@ pub(crate) fn take_over(process: &Process, from: Uuid, reason: &str) -> ExitCode
         Ok(dir) => (
             ExitCode::SUCCESS,
             format!(
-                "the store in {} may take the place of {from}, at the next start of {name}, \
-                 within a day",
+                "the store in {} may take the place of {from} at the next start of {name}, within \
+                 a day",
                 dir.display()
             ),
         ),

@@ -13,8 +13,7 @@
 //! | a store that it has known before | since then, by other stores, is owed again |
 //!
 //! An epoch is a branch of the log that begins in an older one. So positions are compared within
-//! one epoch only: a copy of before an epoch began holds nothing of it, however far it had come
-//! itself.
+//! one epoch only: a copy of before an epoch began holds nothing of it, however far it had come.
 //!
 //! And the service is a witness. A question, or a notice, that contradicts what it remembers is
 //! answered with that: the runtime cannot know from its own directory that it has lost something.

@@ -160,12 +160,12 @@ impl<S: Store> Core<S> {
             return Ok(None);
         }
         let row = self.txn.get::<DecidedRow>(Table::Decided, &decided_key(name, key))?;
-        // What another saga asked under them, and was told, is no answer to this one.
-        let row = row.filter(|row| row.saga == question.saga);
-        if !question.is_second {
-            return Ok(row.map(|row| same_or_not(row.saga, row.approved, &row.by, decide)));
-        }
         let before = match row {
+            Some(row) if row.saga == question.saga && !question.is_second => {
+                return Ok(Some(same_or_not(row.saga, row.approved, &row.by, decide)));
+            }
+            None if !question.is_second => return Ok(None),
+            // Also what another saga asked under them, and was told: nobody has looked at this one.
             Some(row) => was_decided(row.approved, &row.by),
             None => "another question was open before".to_owned(),
         };

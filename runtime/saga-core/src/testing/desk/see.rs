@@ -7,7 +7,7 @@ use crate::{
     effect::{Effect, Request},
     fold::{OpenWait, State, Status, fold},
     head::Head,
-    id::{SagaId, Time},
+    id::{Path, SagaId, Time},
     input::Input,
     journal::Entry,
     render::render,
@@ -16,6 +16,7 @@ use crate::{
     store::{Kind, MemoryStore, Slot, Store},
 };
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 
 impl Desk {
     /// Turns to another saga.
@@ -155,6 +156,12 @@ impl Desk {
     /// The bounds.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Waits that took an event at which the saga's code has not looked, if its code can say it.
+    pub fn unseen(&self, saga: SagaId, journal: &[Entry]) -> BTreeSet<Path> {
+        let replayed = self.replay(saga, journal).and_then(Result::ok);
+        replayed.map(|it| it.unseen().into_iter().collect()).unwrap_or_default()
     }
 
     /// A replay of a journal; nothing when its code is not linked.

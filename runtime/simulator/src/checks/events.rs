@@ -4,7 +4,7 @@ use crate::world::World;
 use saga_core::{
     core::Seen,
     effect::{Outcome, Verdict},
-    fold::{End, fold},
+    fold::fold,
     id::{Position, SagaId},
     journal::{Entry, Fact, Turn},
     saga::{Definition, Route},
@@ -62,8 +62,8 @@ fn takers(world: &World) -> Takers {
     for head in world.heads() {
         let journal = world.journal(head.id);
         let unseen = match fold(&journal).end {
-            Some(End::Completed(_) | End::Aborted(..)) => world.desk.unseen(head.id, &journal),
-            _ => BTreeSet::new(),
+            Some(_) => world.desk.unseen(head.id, &journal),
+            None => BTreeSet::new(),
         };
         for (number, entry) in journal.iter().enumerate() {
             if let Fact::Received { event_at, step, .. } = &entry.fact

@@ -32,6 +32,7 @@ mod turns;
 mod upgrade;
 mod wake;
 mod wanted;
+mod withheld;
 
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
@@ -55,6 +56,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
 };
+use withheld::Withheld;
 
 /// Bounds, each with a default that has a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,8 +187,7 @@ pub struct Core<S> {
     aside: BTreeMap<SagaId, String>,
     /// Sagas for which the search index was made anew when this was opened.
     reindexed: u64,
-    /// Requests that a start took for too old: not sent, unless the clock was wrong.
-    withheld: VecDeque<RequestId>,
+    withheld: Withheld,
     /// Culprits whose code ran when a process ended: a handful, each has cost a restart.
     struck: BTreeMap<[u8; 16], struck::StruckRow>,
 }

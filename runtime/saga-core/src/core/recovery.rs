@@ -2,13 +2,20 @@
 //! is the same function of its state as after any turn.
 
 use super::{
-    Core, Leaving, Limits, looks::Looks, reads::saga_of, routes::lane_of_kept,
-    search::ROWS_AT_ONCE, states::States, turns::Folded, wanted::wanted,
+    Core, Leaving, Limits,
+    looks::Looks,
+    reads::saga_of,
+    routes::lane_of_kept,
+    search::ROWS_AT_ONCE,
+    states::States,
+    turns::Folded,
+    wanted::wanted,
+    withheld::{Withheld, too_old},
 };
 use crate::{
     codec::{LeavingRow, decode},
     driver::Driver,
-    effect::{Effect, Request, RequestId},
+    effect::{Effect, Request},
     fold::{OpenWait, Touched, fold},
     head::Head,
     id::{Lane, Path, Place, Position, SagaId, Time, short_hash},
@@ -108,7 +115,7 @@ impl<S: Store> Core<S> {
             owed: Owed::default(),
             aside: BTreeMap::new(),
             reindexed: 0,
-            withheld: VecDeque::new(),
+            withheld: Withheld::default(),
             struck: BTreeMap::new(),
         };
         // Before any author code runs again.
@@ -263,71 +270,23 @@ impl<S: Store> Core<S> {
         let Some(Folded { state, .. }) = self.states.get(&saga) else { return Ok(()) };
         // Its row may not have listed all of them.
         self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
-        // What is too old to be sent again leaves with the next tick.
-        let is_over = |id: &RequestId| state.due(&id.step, now).is_some_and(|it| it.ends_asking());
-        let (mut over, mut owed) = (Vec::new(), Vec::new());
-        for effect in wanted(state, &Touched::All) {
-            match effect {
-                Effect::Send(it) if is_over(&it.id) => over.push(it.id),
-                Effect::Send(it) => owed.push(Effect::Send(Request { is_recovered: true, ..it })),
-                effect => owed.push(effect),
-            }
-        }
-        self.withheld.extend(over);
+        let wanted = wanted(state, &Touched::All);
+        let over = too_old(state, &wanted, now);
+        let owed: Vec<Effect> = wanted
+            .into_iter()
+            .filter(|it| !matches!(it, Effect::Send(it) if over.contains(&it.id)))
+            .map(|it| match it {
+                Effect::Send(it) => Effect::Send(Request { is_recovered: true, ..it }),
+                effect => effect,
+            })
+            .collect();
+        over.into_iter().for_each(|it| self.withheld.insert(it, now));
         // What is taken back before it leaves is then not given out at all.
         self.sends.extend(owed.iter().filter_map(|it| match it {
             Effect::Send(request) => Some(request.id.clone()),
             _ => None,
         }));
         self.effects.extend(owed);
-        Ok(())
-    }
-
-    /// What became too old to be asked for while the saga was paused is not sent even once: it is
-    /// for a person with the ticks that follow.
-    pub(super) fn withhold(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
-        let Some(state) = self.state(saga)? else { return Ok(()) };
-        let over: BTreeSet<RequestId> = wanted(state, &Touched::All)
-            .into_iter()
-            .filter_map(|it| match it {
-                Effect::Send(it) => Some(it.id),
-                _ => None,
-            })
-            .filter(|id| state.due(&id.step, now).is_some_and(|it| it.ends_asking()))
-            .collect();
-        if over.is_empty() {
-            return Ok(());
-        }
-        self.sends.retain(|it| !over.contains(it));
-        self.effects.retain(|it| !matches!(it, Effect::Send(it) if over.contains(&it.id)));
-        self.withheld.extend(over);
-        Ok(())
-    }
-
-    /// What was taken for too old, by a clock that was ahead, is asked for after all. Journals are
-    /// read for that, so as many are looked at as there is room for, in turn.
-    pub(super) fn send_withheld(&mut self, now: Time) -> Result<(), StoreError> {
-        for _ in 0..self.withheld.len() {
-            if self.room == 0 {
-                break;
-            }
-            let Some(id) = self.withheld.pop_front() else { break };
-            if self.must_sleep(id.saga) {
-                self.withheld.push_back(id);
-                continue;
-            }
-            self.weigh_turn(id.saga)?;
-            let Some(state) = self.state(id.saga)? else { continue };
-            let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);
-            let of_step = wanted(state, &Touched::steps([id.step.clone()]));
-            let Some(effect) = of_step.into_iter().find(is_it) else { continue };
-            if state.due(&id.step, now).is_some_and(|it| it.ends_asking()) {
-                self.withheld.push_back(id);
-                continue;
-            }
-            self.sends.insert(id);
-            self.effects.push(effect);
-        }
         Ok(())
     }
 }

@@ -336,6 +336,7 @@ impl<S: Store> Core<S> {
         }
         for effect in gone(&before.wanted, &after.wanted, place) {
             match effect {
+                Effect::Send(Request { id, .. }) if self.withheld.remove(id) => (),
                 // What has not left yet need not be called back.
                 Effect::Send(Request { id, .. }) if self.sends.remove(id) => {
                     let is_it = |it: &Effect| matches!(it, Effect::Send(it) if it.id == *id);

@@ -332,7 +332,7 @@ impl<S: Store> Core<S> {
             }
             self.fire(now, until, (due, saga, step))?;
         }
-        self.send_withheld(now)
+        self.send_withheld_of(now, saga)
     }
 }
 

@@ -25,6 +25,8 @@ use uuid::Uuid;
 
 /// When every desk opens: 2026-01-01T00:00:00Z.
 const OPENS_AT: Time = Time(1_767_225_600_000);
+/// What one input leaves to do comes to an end: it is many times what the worlds of the tests need.
+const PIECES_MAX: u32 = 2_000;
 
 /// A host to play with. It gives every input to two cores: a warm one, and a cold one that keeps
 /// no future and no state between turns. After each input it checks that
@@ -138,15 +140,21 @@ impl Desk {
     /// What has waited, and need not wait any longer.
     fn hand_over(&mut self) {
         let next = |desk: &mut Desk| desk.line.next(&desk.cores[0]);
+        let mut handed = 0;
         while let Some((input, _)) = next(self).expect("a memory store can be read") {
             self.handle(input);
+            handed += 1;
+            assert!(handed < PIECES_MAX, "what has waited comes to an end");
         }
     }
 
     /// What is too much for one input follows at once, as if nobody brought anything else.
     fn do_the_rest(&mut self) {
+        let mut pieces = 0;
         while !self.is_busy && self.line.has_more(&self.cores[0]) {
             self.go_on();
+            pieces += 1;
+            assert!(pieces < PIECES_MAX, "what an input leaves to do comes to an end");
         }
     }
 

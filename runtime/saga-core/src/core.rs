@@ -8,6 +8,7 @@ mod answers;
 mod aside;
 mod changes;
 mod commands;
+mod concern;
 mod copies;
 mod decide;
 mod declared;
@@ -32,11 +33,12 @@ mod turns;
 mod upgrade;
 mod wake;
 mod wanted;
+mod withheld;
 
+pub use concern::Concern;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;
-pub use wake::Concern;
 
 use crate::{
     codec::DeclaredRow,
@@ -153,7 +155,7 @@ pub struct Core<S> {
     /// Open sagas with journals that are not read at once.
     long: BTreeSet<SagaId>,
     /// Those of them that the input being handled has in memory.
-    touched: BTreeSet<SagaId>,
+    at_hand: BTreeSet<SagaId>,
     /// Those of them that work done in pieces has come to.
     sleepers: BTreeSet<SagaId>,
     /// The one that is being read.
@@ -218,7 +220,7 @@ impl<S: Store> Core<S> {
         let is_beside = self.has_more() && !matches!(input, Input::GoOn | Input::Woken { .. });
         let beside = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
         self.room = beside.min(self.limits.work_at_once);
-        self.touched.clear();
+        self.at_hand.clear();
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,

@@ -277,7 +277,7 @@ impl<S: Store> Core<S> {
             self.txn.delete(Table::Unrouted, unrouted);
             return Ok(());
         };
-        let key = super::events::identity_key(&event.name, &event.source, &event.id);
+        let key = super::events::identity_of(&event);
         let known = self.txn.get::<IdentityRow>(Table::Identity, &key)?;
         let ruled = known.map(|it| it.verdicts).unwrap_or_default();
         let has_ruled =

@@ -3,12 +3,12 @@
 
 use super::{
     Core, Leaving, Limits, looks::Looks, reads::saga_of, routes::lane_of_kept,
-    search::ROWS_AT_ONCE, states::States, turns::Folded, wanted::wanted,
+    search::ROWS_AT_ONCE, states::States, turns::Folded, wanted::wanted, withheld::is_too_old,
 };
 use crate::{
     codec::{LeavingRow, decode},
     driver::Driver,
-    effect::{Effect, Request, RequestId},
+    effect::{Effect, Request},
     fold::{OpenWait, Touched, fold},
     head::Head,
     id::{Lane, Path, Place, Position, SagaId, Time, short_hash},
@@ -91,7 +91,7 @@ impl<S: Store> Core<S> {
             kept: BTreeMap::new(),
             missing: BTreeMap::new(),
             long: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            at_hand: BTreeSet::new(),
             sleepers: BTreeSet::new(),
             waking: None,
             passed: Time::default(),
@@ -196,7 +196,7 @@ impl<S: Store> Core<S> {
         looks.sort();
         looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step, 0));
         // Their heads were read, and none of their journals.
-        self.touched.clear();
+        self.at_hand.clear();
         Ok(())
     }
 
@@ -263,12 +263,11 @@ impl<S: Store> Core<S> {
         let Some(Folded { state, .. }) = self.states.get(&saga) else { return Ok(()) };
         // Its row may not have listed all of them.
         self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
-        // What is too old to be sent again leaves with the next tick.
-        let is_over = |id: &RequestId| state.due(&id.step, now).is_some_and(|it| it.ends_asking());
+        // What is too old to be sent again is for a person with the next tick.
         let (mut over, mut owed) = (Vec::new(), Vec::new());
         for effect in wanted(state, &Touched::All) {
             match effect {
-                Effect::Send(it) if is_over(&it.id) => over.push(it.id),
+                Effect::Send(it) if is_too_old(state, &it.id, now) => over.push(it.id),
                 Effect::Send(it) => owed.push(Effect::Send(Request { is_recovered: true, ..it })),
                 effect => owed.push(effect),
             }
@@ -280,54 +279,6 @@ impl<S: Store> Core<S> {
             _ => None,
         }));
         self.effects.extend(owed);
-        Ok(())
-    }
-
-    /// What became too old to be asked for while the saga was paused is not sent even once: it is
-    /// for a person with the ticks that follow.
-    pub(super) fn withhold(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
-        let Some(state) = self.state(saga)? else { return Ok(()) };
-        let over: BTreeSet<RequestId> = wanted(state, &Touched::All)
-            .into_iter()
-            .filter_map(|it| match it {
-                Effect::Send(it) => Some(it.id),
-                _ => None,
-            })
-            .filter(|id| state.due(&id.step, now).is_some_and(|it| it.ends_asking()))
-            .collect();
-        if over.is_empty() {
-            return Ok(());
-        }
-        self.sends.retain(|it| !over.contains(it));
-        self.effects.retain(|it| !matches!(it, Effect::Send(it) if over.contains(&it.id)));
-        self.withheld.extend(over);
-        Ok(())
-    }
-
-    /// What was taken for too old, by a clock that was ahead, is asked for after all. Journals are
-    /// read for that, so as many are looked at as there is room for, in turn.
-    pub(super) fn send_withheld(&mut self, now: Time) -> Result<(), StoreError> {
-        for _ in 0..self.withheld.len() {
-            if self.room == 0 {
-                break;
-            }
-            let Some(id) = self.withheld.pop_front() else { break };
-            if self.must_sleep(id.saga) {
-                self.withheld.push_back(id);
-                continue;
-            }
-            self.weigh_turn(id.saga)?;
-            let Some(state) = self.state(id.saga)? else { continue };
-            let is_it = |it: &Effect| matches!(it, Effect::Send(request) if request.id == id);
-            let of_step = wanted(state, &Touched::steps([id.step.clone()]));
-            let Some(effect) = of_step.into_iter().find(is_it) else { continue };
-            if state.due(&id.step, now).is_some_and(|it| it.ends_asking()) {
-                self.withheld.push_back(id);
-                continue;
-            }
-            self.sends.insert(id);
-            self.effects.push(effect);
-        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Who gets an event. A lane is (definition, name, key), first in, first out by arrival.
 
-use super::{Core, KEY_BYTES_MAX, KeptLane, events::identity_key, turns::hex};
+use super::{Core, KEY_BYTES_MAX, KeptLane, events::identity_of, turns::hex};
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
@@ -307,7 +307,7 @@ impl<S: Store> Core<S> {
         event: &EventRecord,
         (outcome, saga, detail): Fate,
     ) -> Result<(), StoreError> {
-        let key = identity_key(&event.name, &event.source, &event.id);
+        let key = identity_of(event);
         let Some(mut row) = self.txn.get::<IdentityRow>(Table::Identity, &key)? else {
             return Ok(());
         };

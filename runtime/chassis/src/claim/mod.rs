@@ -304,7 +304,7 @@ impl Claim {
     /// Another one is at work, or the broker does not answer.
     pub async fn look(&mut self) -> Result<(), ClaimError> {
         self.nats.ready().await?;
-        self.presence.begin().await?;
+        self.presence.answer_for_this_run().await?;
         self.presence.nobody_else().await?;
         if let Some(replicas) = self.replicas {
             apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
@@ -373,7 +373,7 @@ impl Claim {
                 return Err(ClaimError::Broker(why));
             }
         }
-        self.presence.is_at_work().await?;
+        self.presence.answer_at_work().await?;
         self.is_made = true;
         Ok(())
     }

@@ -38,8 +38,8 @@ pub struct Left {
     pub boot: String,
     /// The wall clock was suspect.
     pub suspect: bool,
-    /// What the wall clock would have said then if it had stayed as far ahead as when it was doubted
-    /// for that; absent when it never was.
+    /// What the wall clock would have said then if it had stayed as far ahead as when it was
+    /// doubted for that; absent when it never was.
     #[serde(default)]
     pub wrong: Option<u64>,
     /// Why it was suspect; absent when it was not, and in what older builds have left.

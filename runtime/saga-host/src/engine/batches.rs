@@ -1,5 +1,5 @@
-//! What the engine's thread does: it takes what waits, one batch after the other, makes each durable
-//! and lets its effects out, and answers questions between two of them.
+//! What the engine's thread does: it takes what waits, one batch after the other, makes each
+//! durable and lets its effects out, and answers questions between two of them.
 
 use super::{
     Answer, DOOR_WORK_MAX, EngineError, Outlets, Owed, OwedEvent, Publication, Query, Settled,

@@ -378,8 +378,8 @@ fn publish_refund(
     Ok(())
 }
 
-/// Whether the store was put back from a copy: what it has told since the copy was made, and how far
-/// it had counted, is not known to it.
+/// Whether the store was put back from a copy: what it has told since the copy was made, and how
+/// far it had counted, is not known to it.
 fn was_restored(tx: &Tx) -> bool {
     0 < tx.epoch()
 }

@@ -214,10 +214,8 @@ impl<S: Store> Core<S> {
             let lane = Lane::of(&definition, &event.name, &key);
             let routed = Routed::of(position, event, key, lane);
             if self.is_looked_at(&lane) {
-                // It is behind those that came before it.
                 if declared.starts == Some(false) && !declared.is_copied {
-                    let (outcome, saga, detail) = self.keep_unless_full(&routed)?;
-                    self.look_again(&routed);
+                    let (outcome, saga, detail) = self.keep_behind(&routed)?;
                     let definition = Some(definition);
                     verdicts.push(Verdict { definition, outcome, saga, detail });
                 }

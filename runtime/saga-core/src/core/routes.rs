@@ -110,12 +110,7 @@ impl<S: Store> Core<S> {
         let routed = Routed::of(position, event, key, lane);
         let is_kept = declared.route == Route::Oldest && !declared.starts;
         if is_kept && self.is_looked_at(&routed.lane) {
-            // Those that came before it go first.
-            let fate = self.keep_unless_full(&routed)?;
-            if fate.0 == Outcome::Kept {
-                self.look_again(&routed);
-            }
-            return Ok(fate);
+            return self.keep_behind(&routed);
         }
         if let Some(first) = self.give(now, definition.name, &routed, declared.route)? {
             return Ok((Outcome::Consumed, Some(first), None));

@@ -126,6 +126,7 @@ impl Effect for CloseSession {
         let mut status = None;
         for session in done? {
             let now = closed(tx, &order_id, session, call.at)?;
+            // That one of them was paid is what counts.
             status = status.filter(|it| *it == SessionStatus::Paid).or(Some(now));
         }
         Ok(SessionVoided { order_id, status })

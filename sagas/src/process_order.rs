@@ -167,15 +167,29 @@ async fn approve(ctx: &Ctx<Limits>, order: &OrderCreated, risk: &Risk) -> Result
         reasons: &risk.reasons,
     };
     let title = format!("Approve order {} over {} {}", order.order_id, order.total, order.currency);
+    let refused = |by: &str| format!("rejected by {by}");
+    ask_manager(ctx, order, title, &review, refused, "nobody approved the order in time").await
+}
+
+/// Holds for a manager's yes. A no, and that nobody says anything in time, end the order with these
+/// words.
+async fn ask_manager(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    title: String,
+    facts: &impl Serialize,
+    refused: impl FnOnce(&str) -> String,
+    in_silence: &str,
+) -> Result<(), Abort> {
     let limit = Duration::from_millis(ctx.settings().approval_ms);
-    let asked = ctx.when::<OrderApproved>(&order.order_id).ask(title, &review).within(limit);
+    let asked = ctx.when::<OrderApproved>(&order.order_id).ask(title, facts).within(limit);
     match asked.await? {
         Some(it) if it.approved => Ok(()),
         Some(OrderApproved { by, reason, .. }) => {
             let reason = reason.unwrap_or_default();
-            Err(Abort::rejected(format!("rejected by {by}: {reason}")))
+            Err(Abort::rejected(format!("{}: {reason}", refused(&by))))
         }
-        None => Err(Abort::deadline("nobody approved the order in time")),
+        None => Err(Abort::deadline(in_silence)),
     }
 }
 
@@ -286,16 +300,9 @@ async fn accept_other_money(
         payment_id: paid.payment_id.as_deref(),
     };
     let title = format!("Accept {money} for order {order_id} over {total} {currency}, or pay back");
-    let limit = Duration::from_millis(ctx.settings().approval_ms);
-    let asked = ctx.when::<OrderApproved>(order_id).ask(title, &facts).within(limit);
-    match asked.await? {
-        Some(it) if it.approved => Ok(()),
-        Some(OrderApproved { by, reason, .. }) => {
-            let reason = reason.unwrap_or_default();
-            Err(Abort::rejected(format!("{money} was not accepted by {by}: {reason}")))
-        }
-        None => Err(Abort::deadline(format!("nobody accepted {money} in time"))),
-    }
+    let refused = |by: &str| format!("{money} was not accepted by {by}");
+    let in_silence = format!("nobody accepted {money} in time");
+    ask_manager(ctx, order, title, &facts, refused, &in_silence).await
 }
 
 /// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
@@ -336,16 +343,9 @@ async fn keep_for_money(
         payment_id: paid.payment_id.as_deref(),
     };
     let title = format!("All of {money} for order {order_id} went back: ship it all the same?");
-    let limit = Duration::from_millis(ctx.settings().approval_ms);
-    let asked = ctx.when::<OrderApproved>(order_id).ask(title, &facts).within(limit);
-    match asked.await? {
-        Some(it) if it.approved => Ok(()),
-        Some(OrderApproved { by, reason, .. }) => {
-            let reason = reason.unwrap_or_default();
-            Err(Abort::rejected(format!("{money} went back, and {by} keeps the goods: {reason}")))
-        }
-        None => Err(Abort::deadline(format!("{money} went back, and nobody had the goods sent"))),
-    }
+    let refused = |by: &str| format!("{money} went back, and {by} keeps the goods");
+    let in_silence = format!("{money} went back, and nobody had the goods sent");
+    ask_manager(ctx, order, title, &facts, refused, &in_silence).await
 }
 
 /// Holds for the courier, and records each status on the order. Couriers try again: a failure is

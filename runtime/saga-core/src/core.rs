@@ -8,6 +8,7 @@ mod answers;
 mod aside;
 mod changes;
 mod commands;
+mod concern;
 mod copies;
 mod decide;
 mod declared;
@@ -34,10 +35,10 @@ mod wake;
 mod wanted;
 mod withheld;
 
+pub use concern::Concern;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;
-pub use wake::Concern;
 
 use crate::{
     codec::DeclaredRow,
@@ -129,7 +130,7 @@ const ENTRIES_OF_ONE: usize = 32;
 /// Entries of a journal that are read at once: what is longer is read in pieces behind others'
 /// turns. So many take about as long as a batch goes on taking inputs, a few milliseconds; most
 /// sagas never have so many.
-pub const WAKE_AT_ONCE: u32 = 1024;
+const WAKE_AT_ONCE: u32 = 1024;
 
 /// Timers that one tick fires. After a night in which nothing ran there may be as many as there are
 /// sagas: those that are left fire with the ticks that follow, and others have their turn between.
@@ -155,7 +156,7 @@ pub struct Core<S> {
     /// Open sagas with journals that are not read at once.
     long: BTreeSet<SagaId>,
     /// Those of them that the input being handled has in memory.
-    touched: BTreeSet<SagaId>,
+    at_hand: BTreeSet<SagaId>,
     /// Those of them that work done in pieces has come to.
     sleepers: BTreeSet<SagaId>,
     /// The one that is being read.
@@ -217,9 +218,9 @@ impl<S: Store> Core<S> {
     /// The store cannot be read: stop, and open it again.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         let is_beside = self.has_more() && !matches!(input, Input::GoOn | Input::Woken { .. });
-        let beside = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
-        self.room = beside.min(self.limits.work_at_once);
-        self.touched.clear();
+        let room = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
+        self.room = room.min(self.limits.work_at_once);
+        self.at_hand.clear();
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,
@@ -253,9 +254,13 @@ impl<S: Store> Core<S> {
     /// Whether inputs have left something to do: then [`Input::GoOn`] should follow, after what
     /// others bring.
     pub fn has_more(&self) -> bool {
-        let for_lanes = !(self.opened.is_empty() && self.leaving.is_empty());
-        let for_sagas = !(self.owing.is_empty() && self.telling.is_empty());
-        for_lanes || for_sagas || !(self.sweeping.is_empty() && self.copying.is_empty())
+        let is_done = self.opened.is_empty()
+            && self.telling.is_empty()
+            && self.copying.is_empty()
+            && self.leaving.is_empty()
+            && self.sweeping.is_empty()
+            && self.owing.is_empty();
+        !is_done
     }
 
     /// Makes everything since the last commit durable, in one append, and gives out what is owed

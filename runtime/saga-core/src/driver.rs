@@ -127,9 +127,12 @@ impl Driver {
         live
     }
 
-    /// Keeps a saga that was woken, also when there is no room: until its turn.
+    /// Keeps a saga, also when there is no room for it: until its turn.
     pub(crate) fn keep(&mut self, saga: SagaId, live: Live, bytes: usize) {
-        self.insert(saga, live, bytes);
+        self.uses += 1;
+        self.order.insert(self.uses, saga);
+        self.bytes += bytes;
+        self.cached.insert(saga, Cached { live, used: self.uses, bytes });
     }
 
     /// The next turn of the saga will end so.
@@ -217,15 +220,8 @@ impl Driver {
     }
 
     fn put(&mut self, saga: SagaId, live: Live, bytes: usize) {
-        self.insert(saga, live, bytes);
+        self.keep(saga, live, bytes);
         self.evict();
-    }
-
-    fn insert(&mut self, saga: SagaId, live: Live, bytes: usize) {
-        self.uses += 1;
-        self.order.insert(self.uses, saga);
-        self.bytes += bytes;
-        self.cached.insert(saga, Cached { live, used: self.uses, bytes });
     }
 
     fn evict(&mut self) {

@@ -11,8 +11,8 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Requests, waits and sleeps that the row of a saga lists, of each so many. Waits that ask a
-/// person it lists all: they are found by it.
+/// So many requests, so many waits and so many sleeps are listed in the row of a saga, however many
+/// it has. Waits that ask a person are all listed: tasks are found by the row.
 pub(crate) const LISTED_MAX: usize = 32;
 
 /// What is known of a saga without its journal.
@@ -132,11 +132,11 @@ impl Head {
     fn listing(state: &State, position: Position, listed_max: usize) -> Option<Head> {
         let start = state.start.as_ref()?;
         let attention = state.attention();
-        let requests = || Request::all(state);
-        let needy = requests().filter(Request::needs_a_person);
+        let requests = || Outgoing::all(state);
+        let needy = requests().filter(Outgoing::needs_a_person);
         let others = requests().filter(|it| !it.needs_a_person());
         let total = state.requests();
-        let listed: Vec<Request<'_>> = match total <= listed_max {
+        let listed: Vec<Outgoing<'_>> = match total <= listed_max {
             true => requests().collect(),
             false => needy.chain(others).take(listed_max).collect(),
         };
@@ -175,7 +175,7 @@ impl Head {
             unlisted: total - listed.len(),
             unlisted_holds,
             telling: state.is_being_told(),
-            calls: listed.into_iter().map(Request::shown).collect(),
+            calls: listed.into_iter().map(Outgoing::shown).collect(),
             undo_depth: state.undos.len() + state.owed.len(),
             timers,
             asked: state.asked.clone(),
@@ -205,40 +205,40 @@ fn is_none(count: &usize) -> bool {
 
 /// A request without an answer, or an event that the broker does not have yet.
 #[derive(Clone, Copy)]
-enum Request<'a> {
+enum Outgoing<'a> {
     Call(&'a Path, &'a OpenCall),
     Undo(&'a Undo),
     Publish(&'a OpenPublish),
 }
 
-impl<'a> Request<'a> {
-    fn all(state: &'a State) -> impl Iterator<Item = Request<'a>> {
-        let calls = state.calls.iter().map(|(step, it)| Request::Call(step, it));
-        let undos = state.owed.iter().filter(|it| it.is_asked).map(Request::Undo);
-        let publishes = state.publishes.iter().map(Request::Publish);
+impl<'a> Outgoing<'a> {
+    fn all(state: &'a State) -> impl Iterator<Item = Outgoing<'a>> {
+        let calls = state.calls.iter().map(|(step, it)| Outgoing::Call(step, it));
+        let undos = state.owed.iter().filter(|it| it.is_asked).map(Outgoing::Undo);
+        let publishes = state.publishes.iter().map(Outgoing::Publish);
         calls.chain(undos).chain(publishes)
     }
 
     fn step(self) -> &'a Path {
         match self {
-            Request::Call(step, _) => step,
-            Request::Undo(it) => &it.step,
-            Request::Publish(it) => &it.step,
+            Outgoing::Call(step, _) => step,
+            Outgoing::Undo(it) => &it.step,
+            Outgoing::Publish(it) => &it.step,
         }
     }
 
     fn needs_a_person(&self) -> bool {
         match self {
-            Request::Call(_, it) => it.exhausted.is_some(),
-            Request::Undo(it) => it.failed.is_some() || it.silent.is_some(),
-            Request::Publish(it) => it.failed.is_some(),
+            Outgoing::Call(_, it) => it.exhausted.is_some(),
+            Outgoing::Undo(it) => it.failed.is_some() || it.silent.is_some(),
+            Outgoing::Publish(it) => it.failed.is_some(),
         }
     }
 
     fn shown(self) -> HeadCall {
         let step = self.step().clone();
         match self {
-            Request::Call(_, it) => HeadCall {
+            Outgoing::Call(_, it) => HeadCall {
                 step,
                 is_undo: false,
                 is_publish: false,
@@ -247,7 +247,7 @@ impl<'a> Request<'a> {
                 stopped: it.exhausted.as_deref().map(short),
                 warned: None,
             },
-            Request::Undo(it) => HeadCall {
+            Outgoing::Undo(it) => HeadCall {
                 step,
                 is_undo: true,
                 is_publish: false,
@@ -256,7 +256,7 @@ impl<'a> Request<'a> {
                 stopped: it.failed.as_deref().map(short),
                 warned: it.silent.clone(),
             },
-            Request::Publish(it) => HeadCall {
+            Outgoing::Publish(it) => HeadCall {
                 step,
                 is_undo: false,
                 is_publish: true,

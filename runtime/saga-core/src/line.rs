@@ -48,16 +48,16 @@ pub struct Line<T> {
     /// Of which it is to be seen whether they may go now.
     candidates: BTreeSet<u64>,
     /// Sagas to be read, one after the other.
-    asleep: VecDeque<SagaId>,
-    /// The same.
-    called: BTreeSet<SagaId>,
+    unread: VecDeque<SagaId>,
+    /// The same, so that each is there once.
+    are_unread: BTreeSet<SagaId>,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
-        let (candidates, asleep, called) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        Line { held, last: 0, matters, candidates, asleep, called }
+        let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
+        Line { held, last: 0, matters, candidates, unread, are_unread }
     }
 }
 
@@ -85,7 +85,7 @@ impl<T> Line<T> {
         self.last += 1;
         self.held.insert(self.last, held);
         self.stand(self.last);
-        asleep.into_iter().for_each(|it| self.call(it));
+        asleep.into_iter().for_each(|it| self.read_later(it));
         Ok(None)
     }
 
@@ -118,11 +118,11 @@ impl<T> Line<T> {
     /// The store cannot be read.
     pub fn wake<S: Store>(&mut self, core: &mut Core<S>) -> Result<(), StoreError> {
         let sleepers: Vec<SagaId> = core.sleepers().collect();
-        sleepers.into_iter().for_each(|it| self.call(it));
-        let Some(saga) = self.asleep.front().copied() else { return Ok(()) };
+        sleepers.into_iter().for_each(|it| self.read_later(it));
+        let Some(saga) = self.unread.front().copied() else { return Ok(()) };
         if core.wake(saga)? {
-            self.asleep.pop_front();
-            self.called.remove(&saga);
+            self.unread.pop_front();
+            self.are_unread.remove(&saga);
             self.look_at(Matter::Saga(saga));
         }
         Ok(())
@@ -166,7 +166,7 @@ impl<T> Line<T> {
         let asleep: Vec<SagaId> = asleep.filter(|it| !held.woken.contains(it)).collect();
         held.woken.extend(&asleep);
         let may_go = asleep.is_empty();
-        asleep.into_iter().for_each(|it| self.call(it));
+        asleep.into_iter().for_each(|it| self.read_later(it));
         Ok(may_go)
     }
 
@@ -200,9 +200,9 @@ impl<T> Line<T> {
         self.candidates.extend(self.matters.get(&matter).and_then(BTreeSet::first));
     }
 
-    fn call(&mut self, saga: SagaId) {
-        if self.called.insert(saga) {
-            self.asleep.push_back(saga);
+    fn read_later(&mut self, saga: SagaId) {
+        if self.are_unread.insert(saga) {
+            self.unread.push_back(saga);
         }
     }
 }

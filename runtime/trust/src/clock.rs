@@ -38,8 +38,8 @@ pub struct Left {
     pub boot: String,
     /// The wall clock was suspect.
     pub suspect: bool,
-    /// What it would say at that moment if it were still as wrong as it was when it was doubted
-    /// for being ahead.
+    /// What the wall clock would have said then if it had stayed as far ahead as when it was
+    /// doubted for that; absent when it never was.
     #[serde(default)]
     pub wrong: Option<u64>,
     /// Why it was suspect; absent when it was not, and in what older builds have left.
@@ -49,7 +49,7 @@ pub struct Left {
 
 impl Left {
     /// Older builds have left only what the wall clock said.
-    fn wrong(&self) -> Option<u64> {
+    fn how_wrong(&self) -> Option<u64> {
         let is_ahead = self.suspect && is_ahead(self.wall, self.believed);
         self.wrong.or(is_ahead.then_some(self.wall))
     }
@@ -82,7 +82,7 @@ struct Suspect {
     doubt: Doubt,
     /// Since when it agrees again, by the machine.
     agrees_since: Option<u64>,
-    /// What it would say now if it were as wrong as it was: the least, if it was several times.
+    /// What it would say now if it were as far ahead as it was: the least, if it was several times.
     wrong: Option<u64>,
 }
 
@@ -105,16 +105,16 @@ impl Guard {
         let mut guard = Guard { believed: now.wall, last: now, suspect: None };
         let Some(left) = left else { return guard };
         if left.boot == boot && !boot.is_empty() && left.since_boot <= now.since_boot {
-            // The same run of the machine: the time between is known to the millisecond. What the
-            // machine was doubted for when it was started, it is still.
+            // The same run of the machine: the time between is known to the millisecond, and what
+            // the clock was doubted for it is doubted for still.
             let then = Reading { wall: left.wall, since_boot: left.since_boot };
             let doubt = left.doubt.unwrap_or(Doubt::Jumped);
-            let suspect = left.suspect.then(|| Suspect::new(doubt, left.wrong()));
+            let suspect = left.suspect.then(|| Suspect::new(doubt, left.how_wrong()));
             guard = Guard { believed: left.believed, last: then, suspect };
             guard.look(now);
             return guard;
         }
-        let mut suspect = Suspect::new(Doubt::FarAhead, left.wrong());
+        let mut suspect = Suspect::new(Doubt::FarAhead, left.how_wrong());
         if is_plausible(left.believed, now.wall) && !suspect.is_as_wrong(now.wall) {
             return guard;
         }

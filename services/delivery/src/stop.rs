@@ -10,8 +10,10 @@ use crate::{
     courier::{Courier, Stopped},
     parcels::{self, Parcel},
 };
-use proto_schemas::OrderId;
-use proto_schemas::delivery::{CancelShipment, ShipmentCancelled, ShipmentStatus};
+use proto_schemas::{
+    OrderId,
+    delivery::{CancelShipment, ShipmentCancelled, ShipmentStatus},
+};
 use serde::{Deserialize, Serialize};
 use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub(crate) struct Stop {
     courier: Option<Arc<Courier>>,
 }
 
+/// Without a tag, as older releases wrote the first of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub(crate) enum Intent {

@@ -104,9 +104,9 @@
 //!
 //! A saga may live longer than its keys, and a store that was put back from a backup has lost those
 //! of the time since. An undo from a saga that began more than 90 days ago, or before the store was
-//! put back or made, runs its procedure even if the key of its call is unseen or rejected. So undos
-//! take it that there may be nothing to undo, or something that no row of theirs knows of: they
-//! name things by ids that they look up, also at whoever acts for them.
+//! put back or made, runs its procedure even if the key of its call is unseen or rejected. So an
+//! undo may find nothing to undo, or something that no row of its service tells of: it looks things
+//! up by their ids, also at whoever acts for the service.
 //!
 //! The reply to an undo with nothing to do is `null`, whatever the type says: the procedure did not
 //! run. A call and its undo have to be served by the same process, because one key table orders

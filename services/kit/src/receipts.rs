@@ -7,7 +7,7 @@
 //! | the runtime speaks with | what was receipted |
 //! |---|---|
 //! | the same store | stays |
-//! | a later epoch of it, opened in an older one | all but that one's, up to where it was opened |
+//! | a later epoch of it, opened in an older one | by that one up to there stays; all else is owed again |
 //! | an older epoch of it | stays, and this receipt counts for nothing |
 //! | a store that the service has not known | stays, for the first store may come back |
 //! | a store that it has known before | since then, by other stores, is owed again |

@@ -12,8 +12,10 @@ use crate::{
     stripe::{Client, ProviderSession},
 };
 use chrono::{DateTime, Utc};
-use proto_schemas::OrderId;
-use proto_schemas::payments::{SessionStatus, SessionVoided, VoidSession};
+use proto_schemas::{
+    OrderId,
+    payments::{SessionStatus, SessionVoided, VoidSession},
+};
 use serde::{Deserialize, Serialize};
 use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub(crate) struct CloseSession {
     stripe: Arc<Client>,
 }
 
+/// Without a tag, as older releases wrote the first of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub(crate) enum Intent {
@@ -123,6 +126,7 @@ impl Effect for CloseSession {
         let mut status = None;
         for session in done? {
             let now = closed(tx, &order_id, session, call.at)?;
+            // That one of them was paid is what counts.
             status = status.filter(|it| *it == SessionStatus::Paid).or(Some(now));
         }
         Ok(SessionVoided { order_id, status })

@@ -272,12 +272,7 @@ impl Claim {
     /// The store may not be used: see [`ClaimError::is_final`].
     pub async fn settle(&mut self) -> Result<(), ClaimError> {
         while !self.is_made {
-            let settled = async {
-                self.look().await?;
-                self.stand()?;
-                self.make().await
-            };
-            match settled.await {
+            match self.try_settle().await {
                 Err(error) if !error.is_final() => {
                     tracing::warn!(%error, "trying again");
                     sleep(PAUSE).await;
@@ -286,6 +281,12 @@ impl Claim {
             }
         }
         Ok(())
+    }
+
+    async fn try_settle(&mut self) -> Result<(), ClaimError> {
+        self.look().await?;
+        self.stand()?;
+        self.make().await
     }
 
     /// As [`Claim::settle`], for a [`Keeper`].
@@ -304,7 +305,7 @@ impl Claim {
     /// Another one is at work, or the broker does not answer.
     pub async fn look(&mut self) -> Result<(), ClaimError> {
         self.nats.ready().await?;
-        self.presence.begin().await?;
+        self.presence.answer_for_this_run().await?;
         self.presence.nobody_else().await?;
         if let Some(replicas) = self.replicas {
             apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
@@ -373,7 +374,7 @@ impl Claim {
                 return Err(ClaimError::Broker(why));
             }
         }
-        self.presence.is_at_work().await?;
+        self.presence.answer_at_work().await?;
         self.is_made = true;
         Ok(())
     }
@@ -422,11 +423,7 @@ impl Claim {
                 self.sequence = 0;
                 self.make().await
             }
-            Found::NoStream => {
-                self.look().await?;
-                self.stand()?;
-                self.make().await
-            }
+            Found::NoStream => self.try_settle().await,
         }
     }
 }

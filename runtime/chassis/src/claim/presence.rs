@@ -36,7 +36,7 @@ pub(super) struct Presence {
     instance: Uuid,
     process: String,
     run: Uuid,
-    answers_for_its_run: bool,
+    answers_for_this_run: bool,
     is_at_work: bool,
     answering: JoinSet<()>,
     asked: Arc<Notify>,
@@ -49,25 +49,25 @@ impl Presence {
             instance: db.instance(),
             process: process.to_owned(),
             run,
-            answers_for_its_run: false,
+            answers_for_this_run: false,
             is_at_work: false,
             answering: JoinSet::new(),
             asked: Arc::default(),
         }
     }
 
-    /// Answers for this run. The broker takes the subscription before the record, as both go by one
-    /// connection.
-    pub(super) async fn begin(&mut self) -> Result<(), ClaimError> {
-        if !self.answers_for_its_run {
+    /// From before the claim on. The broker takes the subscription before the record, as both go by
+    /// one connection.
+    pub(super) async fn answer_for_this_run(&mut self) -> Result<(), ClaimError> {
+        if !self.answers_for_this_run {
             self.answer(self.subject_of(self.run)).await?;
-            self.answers_for_its_run = true;
+            self.answers_for_this_run = true;
         }
         Ok(())
     }
 
-    /// The claim is made.
-    pub(super) async fn is_at_work(&mut self) -> Result<(), ClaimError> {
+    /// From when the claim is made.
+    pub(super) async fn answer_at_work(&mut self) -> Result<(), ClaimError> {
         if !self.is_at_work {
             self.answer(self.subject()).await?;
             self.is_at_work = true;

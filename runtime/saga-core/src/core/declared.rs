@@ -214,10 +214,8 @@ impl<S: Store> Core<S> {
             let lane = Lane::of(&definition, &event.name, &key);
             let routed = Routed::of(position, event, key, lane);
             if self.is_looked_at(&lane) {
-                // It is behind those that came before it.
                 if declared.starts == Some(false) && !declared.is_copied {
-                    let (outcome, saga, detail) = self.keep_unless_full(&routed)?;
-                    self.look_again(&routed);
+                    let (outcome, saga, detail) = self.keep_behind(&routed)?;
                     let definition = Some(definition);
                     verdicts.push(Verdict { definition, outcome, saga, detail });
                 }
@@ -277,7 +275,7 @@ impl<S: Store> Core<S> {
             self.txn.delete(Table::Unrouted, unrouted);
             return Ok(());
         };
-        let key = super::events::identity_key(&event.name, &event.source, &event.id);
+        let key = super::events::identity_of(&event);
         let known = self.txn.get::<IdentityRow>(Table::Identity, &key)?;
         let ruled = known.map(|it| it.verdicts).unwrap_or_default();
         let has_ruled =

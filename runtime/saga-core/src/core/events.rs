@@ -24,13 +24,11 @@ const REASON_BYTES_MAX: usize = 8 << 10;
 
 impl<S: Store> Core<S> {
     pub(super) fn arrive(&mut self, now: Time, arrival: Arrival) -> Result<(), StoreError> {
-        let Arrival { ticket, name, id, source, key, body, at: published_at } = arrival;
-        let identity = identity_key(&name, &source, &id);
-        let digest = hex(&body.digest());
+        let ticket = arrival.ticket;
+        let mut event = event_of(now, arrival);
+        let identity = identity_of(&event);
+        let digest = hex(&event.body.digest());
         let known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?;
-        let (made_from, verdicts) = (None, Vec::new());
-        let mut event =
-            EventRecord { at: now, name, id, source, key, published_at, body, made_from, verdicts };
         let verdicts = match known {
             Some(row) if self.is_repeat(&row, &digest, &event.body)? => {
                 vec![verdict(Outcome::Duplicate, None, None)]
@@ -206,9 +204,16 @@ impl<S: Store> Core<S> {
     }
 }
 
+/// The event as it is recorded, before anybody has ruled on it.
+pub(super) fn event_of(now: Time, arrival: Arrival) -> EventRecord {
+    let Arrival { name, id, source, key, body, at: published_at, .. } = arrival;
+    let (made_from, verdicts) = (None, Vec::new());
+    EventRecord { at: now, name, id, source, key, published_at, body, made_from, verdicts }
+}
+
 /// Identity is ours, not the broker's: its name, from whom, its id.
-pub(super) fn identity_key(name: &str, source: &str, id: &str) -> [u8; 16] {
-    short_hash(&[name, source, id])
+pub(super) fn identity_of(event: &EventRecord) -> [u8; 16] {
+    short_hash(&[&event.name, &event.source, &event.id])
 }
 
 /// A message that is no event is known by all that there is of it, and never as the event whose id

@@ -3,7 +3,7 @@
 
 use super::{
     Core,
-    routes::{Routed, kept_key, lane_of_kept, received},
+    routes::{Fate, Routed, kept_key, lane_of_kept, received},
 };
 use crate::{
     codec::EventRecord,
@@ -167,6 +167,15 @@ impl<S: Store> Core<S> {
             next = next.into_iter().chain(found.map(|it| (it.1, *lane))).min();
         }
         Ok(next)
+    }
+
+    /// Keeps an event behind those of its lane at which a wait still looks: they go first.
+    pub(super) fn keep_behind(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+        let fate = self.keep_unless_full(routed)?;
+        if fate.0 == Outcome::Kept {
+            self.look_again(routed);
+        }
+        Ok(fate)
     }
 
     /// Whoever holds for a kept event looks at what stands in its lane from there on.

@@ -4,7 +4,7 @@ use super::{
     Core,
     commands::Answered,
     decide::{check_reason, refusal},
-    events::identity_key,
+    events::{event_of, identity_of},
     turns::hex,
 };
 use crate::{
@@ -60,7 +60,7 @@ impl<S: Store> Core<S> {
         event: &EventRecord,
     ) -> Result<Answered, StoreError> {
         let position = offer.position;
-        let key = identity_key(&event.name, &event.source, &event.id);
+        let key = identity_of(event);
         let row = self.txn.get::<IdentityRow>(Table::Identity, &key)?;
         let Some(row) = row.filter(|it| it.position == position) else {
             let why = "another body came first under the id of this event, and stays in force";
@@ -120,11 +120,12 @@ impl<S: Store> Core<S> {
             Some(Err(why)) => return Ok(unusable(Some(why))),
             None => return Ok(unusable(None)),
         };
-        let Arrival { name, id, source, key, body, at: published_at, .. } = arrival;
-        let identity = identity_key(&name, &source, &id);
-        let digest = hex(&body.digest());
+        let made_from = Some(offer.position);
+        let mut event = EventRecord { made_from, ..event_of(offer.now, arrival) };
+        let identity = identity_of(&event);
+        let digest = hex(&event.body.digest());
         if let Some(row) = self.txn.get::<IdentityRow>(Table::Identity, &identity)? {
-            if !self.is_repeat(&row, &digest, &body)? {
+            if !self.is_repeat(&row, &digest, &event.body)? {
                 let why = format!("the event at position {} has its id", row.position);
                 return Ok(Err(refusal(RefusalKind::Conflict, &why)));
             }
@@ -132,9 +133,6 @@ impl<S: Store> Core<S> {
             self.note_offered(offer, row.position)?;
             return Ok(Ok(Reply::Taken(offer.position)));
         }
-        let (at, verdicts, made_from) = (offer.now, Vec::new(), Some(offer.position));
-        let mut event =
-            EventRecord { at, name, id, source, key, published_at, body, made_from, verdicts };
         if let Some(verdict) = self.decision_from_outside(&event)? {
             return Ok(unusable(verdict.detail));
         }

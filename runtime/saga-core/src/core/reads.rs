@@ -185,7 +185,7 @@ impl<S: Store> Core<S> {
         let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
             return Ok(None);
         };
-        let key = super::events::identity_key(&event.name, &event.source, &event.id);
+        let key = super::events::identity_of(&event);
         let identity = self.txn.get::<IdentityRow>(Table::Identity, &key)?;
         let identity = identity.filter(|it| it.position == position);
         Ok(Some(Seen { position, event, identity }))

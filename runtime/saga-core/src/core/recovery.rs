@@ -10,7 +10,7 @@ use super::{
     states::States,
     turns::Folded,
     wanted::wanted,
-    withheld::{Withheld, too_old},
+    withheld::{Withheld, is_too_old},
 };
 use crate::{
     codec::{LeavingRow, decode},
@@ -98,7 +98,7 @@ impl<S: Store> Core<S> {
             kept: BTreeMap::new(),
             missing: BTreeMap::new(),
             long: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            at_hand: BTreeSet::new(),
             sleepers: BTreeSet::new(),
             waking: None,
             passed: Time::default(),
@@ -203,7 +203,7 @@ impl<S: Store> Core<S> {
         looks.sort();
         looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step, 0));
         // Their heads were read, and none of their journals.
-        self.touched.clear();
+        self.at_hand.clear();
         Ok(())
     }
 
@@ -270,16 +270,15 @@ impl<S: Store> Core<S> {
         let Some(Folded { state, .. }) = self.states.get(&saga) else { return Ok(()) };
         // Its row may not have listed all of them.
         self.timers.extend(state.timers().into_iter().map(|(due, step)| (due, saga, step)));
-        let wanted = wanted(state, &Touched::All);
-        let over = too_old(state, &wanted, now);
-        let owed: Vec<Effect> = wanted
-            .into_iter()
-            .filter(|it| !matches!(it, Effect::Send(it) if over.contains(&it.id)))
-            .map(|it| match it {
-                Effect::Send(it) => Effect::Send(Request { is_recovered: true, ..it }),
-                effect => effect,
-            })
-            .collect();
+        // What is too old to be sent again is for a person with the next tick.
+        let (mut over, mut owed) = (Vec::new(), Vec::new());
+        for effect in wanted(state, &Touched::All) {
+            match effect {
+                Effect::Send(it) if is_too_old(state, &it.id, now) => over.push(it.id),
+                Effect::Send(it) => owed.push(Effect::Send(Request { is_recovered: true, ..it })),
+                effect => owed.push(effect),
+            }
+        }
         over.into_iter().for_each(|it| self.withheld.insert(it, now));
         // What is taken back before it leaves is then not given out at all.
         self.sends.extend(owed.iter().filter_map(|it| match it {

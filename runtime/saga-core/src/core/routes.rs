@@ -1,6 +1,6 @@
 //! Who gets an event. A lane is (definition, name, key), first in, first out by arrival.
 
-use super::{Core, KEY_BYTES_MAX, KeptLane, events::identity_key, turns::hex};
+use super::{Core, KEY_BYTES_MAX, KeptLane, events::identity_of, turns::hex};
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
@@ -110,12 +110,7 @@ impl<S: Store> Core<S> {
         let routed = Routed::of(position, event, key, lane);
         let is_kept = declared.route == Route::Oldest && !declared.starts;
         if is_kept && self.is_looked_at(&routed.lane) {
-            // Those that came before it go first.
-            let fate = self.keep_unless_full(&routed)?;
-            if fate.0 == Outcome::Kept {
-                self.look_again(&routed);
-            }
-            return Ok(fate);
+            return self.keep_behind(&routed);
         }
         if let Some(first) = self.give(now, definition.name, &routed, declared.route)? {
             return Ok((Outcome::Consumed, Some(first), None));
@@ -307,7 +302,7 @@ impl<S: Store> Core<S> {
         event: &EventRecord,
         (outcome, saga, detail): Fate,
     ) -> Result<(), StoreError> {
-        let key = identity_key(&event.name, &event.source, &event.id);
+        let key = identity_of(event);
         let Some(mut row) = self.txn.get::<IdentityRow>(Table::Identity, &key)? else {
             return Ok(());
         };

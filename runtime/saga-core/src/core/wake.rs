@@ -1,34 +1,22 @@
 //! Sagas with long journals. One that is not in memory would cost each input that is about it all
 //! of its journal: so it is read in pieces first, behind others' turns. That changes nothing but
-//! what is in memory. Who has to wait for it is told here, and waits in a [`Line`]; what the core
-//! itself does in pieces leaves a long saga alone until it is told that the saga was read.
+//! what is in memory. Inputs that are about it wait in a [`Line`]; what the core itself does in
+//! pieces leaves a long saga alone until it is told that the saga was read.
 //!
 //! What is left alone depends on how long journals are, never on what is in memory: the log is a
 //! function of the inputs.
 //!
 //! [`Line`]: crate::line::Line
 
-use super::{Core, TIMERS_AT_ONCE, routes::Routed, turns::Folded};
+use super::{Core, TIMERS_AT_ONCE, turns::Folded};
 use crate::{
-    codec::{EventRecord, IdentityRow},
     fold::State,
-    id::{Lane, Path, SagaId, Time},
-    input::{Answered, Arrival, Command, Input, Role},
+    id::{Path, SagaId, Time},
     replay::{Code, Live},
-    saga::Route,
-    store::{Kind, Store, StoreError, Table},
+    store::{Store, StoreError},
     watch::{Culprit, Running},
 };
-use std::{borrow::Cow, collections::BTreeSet};
-
-/// What an input is about, as far as it may have to wait.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Concern {
-    /// Sagas with long journals.
-    pub sagas: BTreeSet<SagaId>,
-    /// The lanes of an event: no other one may overtake it there.
-    pub lanes: BTreeSet<Lane>,
-}
+use std::borrow::Cow;
 
 /// A saga that is being read.
 pub(super) struct Waking {
@@ -45,98 +33,6 @@ enum Part {
 }
 
 impl<S: Store> Core<S> {
-    /// What has to be in memory before the input is handled, so that it costs no journal longer
-    /// than [`Limits::wake_at_once`]. Nothing while no journal is: most often.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    ///
-    /// [`Limits::wake_at_once`]: super::Limits::wake_at_once
-    pub fn concern(&self, input: &Input) -> Result<Concern, StoreError> {
-        let mut concern = Concern::default();
-        if self.long.is_empty() {
-            return Ok(concern);
-        }
-        match input {
-            Input::Arrived(arrival) => concern = self.concern_of_event(event_of(arrival))?,
-            Input::Answered(Answered { saga, epoch, step, is_undo, .. }) => {
-                // A repeat is not worth a journal.
-                if self.is_long(*saga) && self.asks(*saga, *epoch, step, *is_undo)? {
-                    concern.sagas.insert(*saga);
-                }
-            }
-            Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
-                concern.sagas.insert(*saga);
-            }
-            Input::Asked { actor, command, .. } if Role::Approver <= actor.role => {
-                concern = self.concern_of_command(command)?;
-            }
-            Input::Asked { .. }
-            | Input::Unreadable(_)
-            | Input::Tick { .. }
-            | Input::GoOn
-            | Input::Woken { .. } => (),
-        }
-        concern.sagas.retain(|it| self.is_long(*it));
-        Ok(concern)
-    }
-
-    fn concern_of_command(&self, command: &Command) -> Result<Concern, StoreError> {
-        let mut concern = Concern::default();
-        match command {
-            Command::Move { saga, .. } | Command::Waive { saga, .. } => {
-                concern.sagas.insert(*saga);
-            }
-            Command::Decide(decide) => {
-                concern.sagas.extend(self.asking(&decide.target).into_iter().map(|it| it.0));
-            }
-            Command::Offer { position, reread, .. } => {
-                let event = match reread.as_deref() {
-                    Some(Ok(arrival)) => Some(event_of(arrival)),
-                    Some(Err(_)) => None,
-                    None => self.txn.record::<EventRecord>(Kind::Event, *position)?,
-                };
-                if let Some(event) = event {
-                    concern = self.concern_of_routing(&event);
-                }
-            }
-            Command::Start { .. } | Command::AcceptClock { .. } => (),
-        }
-        Ok(concern)
-    }
-
-    fn concern_of_event(&self, event: EventRecord) -> Result<Concern, StoreError> {
-        let identity = super::events::identity_key(&event.name, &event.source, &event.id);
-        // What came before is given to nobody.
-        let is_known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?.is_some();
-        Ok(if is_known { Concern::default() } else { self.concern_of_routing(&event) })
-    }
-
-    /// Its lanes, and the oldest taker of each. Copies for all who hold for an event are made in
-    /// pieces anyway.
-    fn concern_of_routing(&self, event: &EventRecord) -> Concern {
-        let mut concern = Concern::default();
-        let linked = self.hearing(&event.name);
-        let linked = linked.iter().filter_map(|it| {
-            let declared = it.declared(&event.name).filter(|it| it.route == Route::Oldest)?;
-            Some((it.name, declared.key))
-        });
-        let missing = self.missing.values().filter_map(|it| {
-            let mut events = it.events.iter().filter(|it| !it.is_decision && !it.is_copied);
-            let declared = events.find(|it| it.name == event.name)?;
-            Some((it.definition.as_str(), declared.key.as_deref()?))
-        });
-        for (definition, pointer) in linked.chain(missing) {
-            // What has no key has no taker.
-            let Ok(key) = super::routes::key_at(event, pointer) else { continue };
-            let lane = Lane::of(definition, &event.name, &key);
-            let routed = Routed::of(0, event, key, lane);
-            concern.sagas.extend(self.next_taker(&routed, (0, 0)).map(|it| it.1.saga));
-            concern.lanes.insert(lane);
-        }
-        concern
-    }
-
     /// Whether inputs that are about the saga cost no long journal.
     pub fn is_awake(&self, saga: SagaId) -> bool {
         if !self.is_long(saga) || self.aside.contains_key(&saga) {
@@ -286,7 +182,7 @@ impl<S: Store> Core<S> {
     pub(super) fn has_grown(&mut self, saga: SagaId, entries: u32) {
         if self.limits.wake_at_once < entries {
             self.long.insert(saga);
-            self.touched.insert(saga);
+            self.at_hand.insert(saga);
         }
         self.has_changed(saga);
     }
@@ -298,13 +194,13 @@ impl<S: Store> Core<S> {
         }
     }
 
-    fn is_long(&self, saga: SagaId) -> bool {
+    pub(super) fn is_long(&self, saga: SagaId) -> bool {
         self.long.contains(&saga)
     }
 
     /// Whether work that is done in pieces has to leave the saga alone until it was read.
     pub(super) fn must_sleep(&mut self, saga: SagaId) -> bool {
-        let must_sleep = self.is_long(saga) && !self.touched.contains(&saga);
+        let must_sleep = self.is_long(saga) && !self.at_hand.contains(&saga);
         if must_sleep {
             self.sleepers.insert(saga);
         }
@@ -320,7 +216,7 @@ impl<S: Store> Core<S> {
     /// Goes on with a saga that was left alone. What is due of it fires, by the last tick.
     pub(super) fn woken(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         self.sleepers.remove(&saga);
-        self.touched.insert(saga);
+        self.at_hand.insert(saga);
         self.match_opened(now)?;
         let until = now.min(self.passed);
         let timers = self.state(saga)?.map(State::timers).unwrap_or_default();
@@ -338,11 +234,4 @@ impl<S: Store> Core<S> {
 
 fn code_part(folded: Box<Folded>, code: Code) -> Part {
     Part::Code { folded, live: Live::asleep(code), from: 0, bytes: 0 }
-}
-
-/// The event as it will be recorded.
-fn event_of(arrival: &Arrival) -> EventRecord {
-    let Arrival { name, id, source, key, body, at, .. } = arrival.clone();
-    let (made_from, verdicts) = (None, Vec::new());
-    EventRecord { at, name, id, source, key, published_at: at, body, made_from, verdicts }
 }

@@ -58,17 +58,7 @@ impl Withheld {
     }
 }
 
-/// Of what is wanted, the requests that are too old.
-pub(super) fn too_old(state: &State, wanted: &[Effect], now: Time) -> BTreeSet<RequestId> {
-    let sends = wanted.iter().filter_map(|it| match it {
-        Effect::Send(request) => Some(&request.id),
-        _ => None,
-    });
-    let is_over = |it: &&RequestId| is_over(state, it, now);
-    sends.filter(is_over).cloned().collect()
-}
-
-fn is_over(state: &State, id: &RequestId, now: Time) -> bool {
+pub(super) fn is_too_old(state: &State, id: &RequestId, now: Time) -> bool {
     state.due(&id.step, now).is_some_and(|it| it.ends_asking())
 }
 
@@ -76,7 +66,11 @@ impl<S: Store> Core<S> {
     /// What became too old while the saga was paused is not sent even once.
     pub(super) fn withhold(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         let Some(state) = self.state(saga)? else { return Ok(()) };
-        let over = too_old(state, &wanted(state, &Touched::All), now);
+        let sends = wanted(state, &Touched::All).into_iter().filter_map(|it| match it {
+            Effect::Send(request) => Some(request.id),
+            _ => None,
+        });
+        let over: BTreeSet<RequestId> = sends.filter(|it| is_too_old(state, it, now)).collect();
         if over.is_empty() {
             return Ok(());
         }
@@ -112,7 +106,7 @@ impl<S: Store> Core<S> {
     fn send_if_due(&mut self, now: Time, id: RequestId) -> Result<(), StoreError> {
         self.withheld.remove(&id);
         let Some(state) = self.state(id.saga)? else { return Ok(()) };
-        if is_over(state, &id, now) {
+        if is_too_old(state, &id, now) {
             self.withheld.insert(id, now);
             return Ok(());
         }

@@ -84,21 +84,34 @@ fn registry() -> Registry {
     registry
 }
 
+/// One definition.
+fn only<S: Saga<Settings = ()>>() -> Registry {
+    let mut registry = Registry::new("test");
+    registry.register::<S>(&()).unwrap();
+    registry
+}
+
 impl Rig {
-    fn over(store: MemoryStore, now: Time) -> Rig {
-        let core = Core::open(Counting::over(store), registry(), Limits::default(), now).unwrap();
+    fn over(store: MemoryStore, registry: Registry, limits: Limits, now: Time) -> Rig {
+        let core = Core::open(Counting::over(store), registry, limits, now).unwrap();
         let (asked, most) = (Vec::new(), (0, 0));
         let most_journals = core.store().journals_read();
         Rig { core, asked, now, tickets: 0, most, most_journals }
     }
 
+    fn with(registry: Registry) -> Rig {
+        let store = MemoryStore::new(Uuid::from_u128(7));
+        Rig::over(store, registry, Limits::default(), Time(1_000))
+    }
+
     fn new() -> Rig {
-        Rig::over(MemoryStore::new(Uuid::from_u128(7)), Time(1_000))
+        Rig::with(registry())
     }
 
     /// Another process, over what was durable.
-    fn reopened(&self) -> Rig {
-        let mut rig = Rig::over(self.core.store().store.clone(), self.now);
+    fn reopened(&self, limits: Limits) -> Rig {
+        let store = self.core.store().store.clone();
+        let mut rig = Rig::over(store, registry(), limits, self.now);
         rig.commit();
         rig
     }
@@ -186,7 +199,7 @@ fn an_event_for_many_sagas_is_copied_in_pieces_and_each_gets_it_once() {
         // Another one, before all have the first one; then the process dies.
         rig.pay("e2", "s");
         let most = rig.most;
-        let mut rig = rig.reopened();
+        let mut rig = rig.reopened(Limits::default());
         rig.most = most;
         rig.tickets = 1_000;
         rig.start("Hears", json!("too late"));
@@ -247,7 +260,7 @@ fn a_start_gives_out_what_is_owed_in_pieces_each_request_once() {
         let mut rig = Rig::new();
         (0..sagas).for_each(|_| rig.start("Asks", json!(null)));
         let first: Vec<RequestId> = rig.asked.iter().map(|it| it.id.clone()).collect();
-        let mut rig = rig.reopened();
+        let mut rig = rig.reopened(Limits::default());
         let owed = rig.core.owed();
         assert_eq!((owed.calls, owed.publishes), (sagas, 0), "what the start says");
         assert!(rig.core.has_more());
@@ -298,18 +311,12 @@ impl Saga for Filters {
     }
 }
 
-/// While a wait looks at its lane, each event that comes has *all* waits of the lane look
-/// again from the beginning, once more for each event. What is left to do grows with
-/// waits × events × kept, nobody's timers fire meanwhile, and a few events a second keep it so.
+/// Nobody's timers fire while waits look at what their lanes keep, so that has to come to an end:
+/// a wait looks on from where it was, however many events come meanwhile.
 #[test]
 fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_the_lane() {
     let pieces = |arrivals: usize| {
-        let mut registry = Registry::new("test");
-        registry.register::<Filters>(&()).unwrap();
-        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
-        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
-        let (asked, most) = (Vec::new(), (0, 0));
-        let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+        let mut rig = Rig::with(only::<Filters>());
         (0..20).for_each(|it| rig.start("Filters", json!(format!("mine-{it}"))));
         (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
         rig.go_on();
@@ -350,12 +357,7 @@ mod resumed {
     }
 
     fn rig(many: u32) -> Rig {
-        let mut registry = Registry::new("test");
-        registry.register::<Fans>(&()).unwrap();
-        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
-        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
-        let (asked, most) = (Vec::new(), (0, 0));
-        let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+        let mut rig = Rig::with(only::<Fans>());
         rig.start("Fans", json!(many));
         rig
     }
@@ -368,8 +370,7 @@ mod resumed {
         rig.input(Input::Asked { ticket: 1, actor: admin(), command });
     }
 
-    /// One input, an operator's resume (or retry), makes all the turns that a saga was told
-    /// of meanwhile, while everybody else waits.
+    /// What a saga was told meanwhile may be thousands of turns, and everybody else waits for each.
     #[test]
     fn a_resume_makes_no_more_turns_at_once_than_other_inputs() {
         let mut rig = rig(400);
@@ -395,19 +396,15 @@ mod resumed {
     }
 }
 
-/// What a start withheld, as it is too old to be sent again, is looked at whole with every
-/// tick: after an outage of a month each of N / 256 ticks reads the journals of all N.
+/// What a start withheld, as it is too old to be sent again, is looked at with each tick, in turn:
+/// to look at one reads its journal.
 #[test]
 fn a_tick_after_a_long_outage_looks_at_no_more_sagas_than_other_inputs() {
     let limits = Limits { states_max: 64, ..Limits::default() };
     let mut rig = Rig::new();
     (0..600).for_each(|_| rig.start("Asks", json!(null)));
     (0..31).for_each(|_| rig.now = rig.now.after(DAY));
-    let store = rig.core.store().store.clone();
-    let core = Core::open(Counting::over(store), registry(), limits, rig.now).unwrap();
-    let mut rig =
-        Rig { core, asked: Vec::new(), now: rig.now, tickets: 0, most: (0, 0), most_journals: 0 };
-    rig.commit();
+    let mut rig = rig.reopened(limits);
     rig.go_on();
     rig.most_journals = 0;
     rig.input(Input::Tick { watermark: rig.now });
@@ -440,12 +437,7 @@ mod caught_up {
     #[test]
     fn a_piece_of_copying_makes_no_more_turns_when_there_are_more_events_to_copy() {
         let most = |events: u32| {
-            let mut registry = Registry::new("test");
-            registry.register::<Listens>(&()).unwrap();
-            let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
-            let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
-            let (asked, most) = (Vec::new(), (0, 0));
-            let mut rig = Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 };
+            let mut rig = Rig::with(only::<Listens>());
             (0..150).for_each(|_| rig.start("Listens", json!(null)));
             let mut turns = 0;
             let mut counted = |rig: &mut Rig, act: &mut dyn FnMut(&mut Rig)| {

@@ -233,8 +233,8 @@ fn a_shared_row_that_cannot_be_read_stops_the_process_with_its_place() {
     assert!(err.is_damage() && err.reason.starts_with("a row of StartKey, key "), "{err}");
 }
 
-/// "the runtime never resends a call first sent longer than 30 days ago". A saga that
-/// was set aside is no exception: its services may have forgotten its key.
+/// No call is sent again that was first sent more than 30 days ago, also of a saga that was set
+/// aside: its services may have forgotten the key.
 #[test]
 fn what_is_older_than_thirty_days_is_not_sent_when_a_saga_that_was_set_aside_is_tried_again() {
     let mut rig = Rig::over(MemoryStore::new(Uuid::from_u128(7))).unwrap();
@@ -332,7 +332,7 @@ mod shared_names {
         rig.core.heads(&query).unwrap()[0].id
     }
 
-    /// core/aside.rs: "nothing more happens to it, what is meant for it is kept".
+    /// What is meant for it is kept for it.
     #[test]
     fn a_second_event_of_the_starting_name_is_kept_for_a_saga_that_is_set_aside() {
         let paid = || json!({ "order": "o1" });

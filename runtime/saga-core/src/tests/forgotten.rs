@@ -73,7 +73,7 @@ fn what_a_lane_keeps_of_an_event_that_is_declared_no_more_goes_to_its_arm_when_i
     assert_eq!(arms(&desk), 1, "the customer's money goes back");
 }
 
-/// The other form of it: the saga had held on the lane of the event.
+/// As [`Sells`], but for a saga that had held on the lane of the payment.
 struct Held<const PAID: bool>;
 impl<const PAID: bool> Saga for Held<PAID> {
     const NAME: &'static str = "Sells";

@@ -313,8 +313,8 @@ mod inputs_by_hand {
         }
     }
 
-    /// Code of an author that nobody watches blocks the engine for ever: the
-    /// watchdog sees nothing, no process ends, no start knows whom to blame.
+    /// Were nobody to watch it, code that blocks would end no process, and the next start would not
+    /// know whom to blame.
     #[test]
     fn what_reads_the_input_of_a_start_by_hand_is_watched() {
         let mut registry = Registry::new("test");

@@ -11,20 +11,20 @@ use saga_core::{core::Core, id::SagaId, input::Input};
 use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-/// Where something waits.
+/// Where work comes from: that of each origin stands in a line of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Line {
+enum Origin {
     /// Commands and questions.
     Door,
     Clock,
-    Of(Group),
+    Group(Group),
 }
 
 /// Owned by the engine's thread.
 pub(super) struct Inbox {
     work: mpsc::Receiver<Work>,
     /// Bounded by the places of those who bring something, see [`Handle`](super::Handle).
-    lines: Lines<Line, Work>,
+    lines: Lines<Origin, Work>,
     groups: Arc<Groups>,
     /// Whether the engine was asked to stop: what came before is still done.
     stops: bool,
@@ -69,16 +69,16 @@ impl Inbox {
     }
 
     fn sort(&mut self, work: Work, core: &Core<SledStore>) {
-        let line = match &work {
-            Work::Told(input, _) | Work::Event(input, ..) => Line::Of(self.group(input, core)),
-            Work::Asked(..) | Work::Read(_) => Line::Door,
-            Work::Tick(..) | Work::GoOn => Line::Clock,
+        let origin = match &work {
+            Work::Told(input, _) | Work::Event(input, ..) => Origin::Group(self.group(input, core)),
+            Work::Asked(..) | Work::Read(_) => Origin::Door,
+            Work::Tick(..) | Work::GoOn => Origin::Clock,
             Work::Stop => {
                 self.stops = true;
                 return;
             }
         };
-        self.lines.push(line, work);
+        self.lines.push(origin, work);
     }
 
     fn group(&self, input: &Input, core: &Core<SledStore>) -> Group {

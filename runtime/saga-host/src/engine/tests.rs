@@ -1,4 +1,5 @@
 use super::*;
+use crate::telemetry::Telemetry;
 use chassis::{
     db::{Db, DbOptions, Fault, Faults},
     http::Metrics,
@@ -14,7 +15,11 @@ use saga_core::{
     saga::{Declared, Saga, event, events},
     store::Store as _,
 };
-use std::sync::mpsc as blocking;
+use std::{
+    collections::BTreeMap,
+    sync::{atomic::Ordering, mpsc as blocking},
+    time::{Duration, Instant},
+};
 
 struct Rig {
     engine: Engine,
@@ -66,7 +71,7 @@ async fn give(handle: &Handle, id: &str) -> oneshot::Receiver<Vec<Verdict>> {
 }
 
 #[tokio::test]
-async fn what_is_settled_is_durable_and_a_read_sees_all_that_was_given_before() {
+async fn what_is_settled_is_durable_and_is_there_for_a_read_that_stood_behind_it() {
     let rig = rig().await;
     let settled = give(&rig.engine.handle, "m1").await;
     let position = rig.engine.handle.read(|core| core.store().position()).await;

@@ -33,8 +33,8 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-/// Messages that one pull asks for: so many and half as many again the client holds, while the
-/// window has no room. What stays there for longer than the broker waits is given once more.
+/// Messages that one pull asks for. While the window has no room the client holds as many and half
+/// as many again; what stays there for longer than the broker waits for it is delivered once more.
 const PULL_MESSAGES: usize = 128;
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// Silence of twice this length is a warning; the consumer is then asked whether it is there.

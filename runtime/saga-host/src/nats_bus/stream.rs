@@ -1,6 +1,6 @@
 //! The stream of events and our consumer of it: made, and compared with what was asked for.
 
-use super::{BusError, window::EVENTS_MAX};
+use super::{BusError, window::UNACKED_MAX};
 use crate::config::StreamConfig;
 use async_nats::jetstream::{
     self,
@@ -144,7 +144,7 @@ fn consumer_config() -> pull::Config {
         max_deliver: DELIVERIES_UNLIMITED,
         replay_policy: ReplayPolicy::Instant,
         max_waiting: WAITING_MAX,
-        max_ack_pending: EVENTS_MAX,
+        max_ack_pending: UNACKED_MAX,
         inactive_threshold: Duration::ZERO,
         ..pull::Config::default()
     }

@@ -6,9 +6,9 @@ use crate::{groups::Group, lines::Lines};
 
 /// Events that are pulled and not acknowledged at most; the broker delivers no more. A flood of
 /// twenty thousand has room in it, and then some.
-pub(super) const EVENTS_MAX: i64 = 32_768;
-/// Bytes that are held here at most, with what each event costs beside its body; one event more and
-/// what the client of the broker has asked for already come to it.
+pub(super) const UNACKED_MAX: i64 = 32_768;
+/// Bytes that are held here, of bodies and of what each event costs beside its body. The last event
+/// may go beyond it, and what the client of the broker has pulled already is not counted.
 const BYTES_MAX: usize = 64 << 20;
 /// Names, keys, and what it takes to acknowledge it.
 const EVENT_BYTES: usize = 1 << 10;

@@ -320,10 +320,9 @@ fn tell_refund(
     if refund.told == Some(status) {
         return Ok(News::Known);
     }
-    // What a store that was put back from a copy has told before is not known to it.
-    let is_first = refund.told.is_none() && tx.epoch() == 0;
-    let state = Some(status.name()).filter(|_| !is_first);
-    publish_refund(tx, paid, &refund.refund, state, at)?;
+    let is_first = refund.told.is_none() && !was_restored(tx);
+    let behind = Some(status.name()).filter(|_| !is_first);
+    publish_refund(tx, paid, &refund.refund, behind, at)?;
     refund.told = Some(status);
     Ok(News::Told)
 }
@@ -356,29 +355,33 @@ fn tell_unnamed(tx: &mut Tx, payment: &mut PaymentRow, at: DateTime<Utc>) -> Out
 
 /// What stands for the refunds that have no id yet, as a refund.
 fn line(currency: Currency, unnamed: &Unnamed, status: RefundStatus) -> Outcome<SeenRefund> {
-    let amount = Amount::of_minor(unnamed.minor, currency);
-    let amount = amount.map_err(|error| Refusal::failed(error.to_string()))?;
-    let money = Money { amount, currency };
+    let money = Money { amount: amount_of(unnamed.minor, currency)?, currency };
     Ok(SeenRefund { refund_id: unnamed.refund_id.clone(), money, status })
 }
 
-/// Each state of a refund is told once. The first has the refund's id as its key, another one says
-/// its state as well, since it starts a saga of its own. What is told follows from its id, as the
-/// runtime takes one body under each.
+/// Each state of a refund is told once. The key of the first is the refund's id; that of any other
+/// has something `behind` it, as it starts a saga of its own. What is told follows from its id, as
+/// the runtime takes one body under each.
 fn publish_refund(
     tx: &mut Tx,
     paid: &Paid,
     refund: &SeenRefund,
-    state: Option<&str>,
+    behind: Option<&str>,
     at: DateTime<Utc>,
 ) -> Outcome<()> {
     let SeenRefund { refund_id, money: Money { amount, currency }, status } = refund.clone();
     let Paid { order_id, session_id, .. } = paid.clone();
-    let key = state.map_or_else(|| refund_id.clone(), |state| format!("{refund_id}/{state}"));
+    let key = behind.map_or_else(|| refund_id.clone(), |behind| format!("{refund_id}/{behind}"));
     let id = format!("refunded/{key}");
     let body = PaymentRefunded { order_id, session_id, refund_id, amount, currency, status };
     publish(tx, NewEvent { id, subject: PaymentRefunded::SUBJECT.to_owned(), key, body, at })?;
     Ok(())
+}
+
+/// Whether the store was put back from a copy: what it has told since the copy was made, and how
+/// far it had counted, is not known to it.
+fn was_restored(tx: &Tx) -> bool {
+    0 < tx.epoch()
 }
 
 fn row(tx: &Tx, payment_id: &str) -> Outcome<PaymentRow> {
@@ -387,6 +390,10 @@ fn row(tx: &Tx, payment_id: &str) -> Outcome<PaymentRow> {
 
 pub(super) fn minor(money: &Money) -> Outcome<u64> {
     money.amount.minor(money.currency).map_err(|error| Refusal::failed(error.to_string()))
+}
+
+pub(super) fn amount_of(minor: u64, currency: Currency) -> Outcome<Amount> {
+    Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
 }
 
 fn payments_of(order_id: &OrderId) -> String {

@@ -6,7 +6,7 @@ use proto_schemas::payments::{DisputeStatus, RefundStatus, SessionStatus};
 use proto_schemas::{Amount, Currency, OrderId};
 use schemars::JsonSchema;
 use serde::Serialize;
-use service_kit::{Outcome, Refusal, Tx};
+use service_kit::{Outcome, Tx};
 
 /// What is known of an order's money.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -101,7 +101,8 @@ pub(crate) fn of(tx: &Tx, order_id: &OrderId) -> Outcome<Option<OrderLedger>> {
     Ok(Some(OrderLedger { order_id: order_id.clone(), session, payments: paid, contradictions }))
 }
 
-/// What of a payment stays here. Nothing where it is not known, or cannot be added up.
+/// What of a payment stays here, also without what was lost to the bank. Nothing where it is not
+/// known, or cannot be added up.
 pub(crate) fn stays(tx: &Tx, payment_id: &str) -> Outcome<Option<Amount>> {
     let Some(PaymentView { stays: Some(stays), currency, disputes, .. }) =
         payment(tx, payment_id.to_owned())?
@@ -114,11 +115,7 @@ pub(crate) fn stays(tx: &Tx, payment_id: &str) -> Outcome<Option<Amount>> {
     for dispute in disputes.iter().filter(is_lost) {
         left = left.saturating_sub(minor(dispute.amount)?);
     }
-    amount_of(left, currency).map(Some)
-}
-
-fn amount_of(minor: u64, currency: Currency) -> Outcome<Amount> {
-    Amount::of_minor(minor, currency).map_err(|error| Refusal::failed(error.to_string()))
+    payments::amount_of(left, currency).map(Some)
 }
 
 fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
@@ -148,8 +145,8 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         payment_id,
         session_id: known.paid.session_id,
         captured,
-        goes_back: amount_of(minor, currency)?,
-        stays: is_ours.then(|| amount_of(rest, currency)).transpose()?,
+        goes_back: payments::amount_of(minor, currency)?,
+        stays: is_ours.then(|| payments::amount_of(rest, currency)).transpose()?,
         currency,
         refunds: known.refunds.into_iter().map(refund).collect(),
         disputes: known.disputes.into_iter().map(dispute).collect(),

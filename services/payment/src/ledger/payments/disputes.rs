@@ -1,6 +1,6 @@
 //! Disputes of a payment: what is said of each, and what of it is news for its order.
 
-use super::{News, Paid, PaymentRow, disputes_of, row};
+use super::{News, Paid, PaymentRow, disputes_of, row, was_restored};
 use crate::ledger::Money;
 use chrono::{DateTime, Utc};
 use proto_schemas::payments::{DisputeStatus, PaymentDisputed};
@@ -88,14 +88,12 @@ pub(super) fn tell(
     if row.told == Some(status) && !has_escalated {
         return Ok(News::Known);
     }
-    let is_whole = tx.epoch() == 0;
-    let counted = row.revision.saturating_add(1);
-    // A store that was put back from a copy does not know how far it had counted. By the
-    // provider's seconds what is said later comes after all that was counted.
+    let (counted, was_restored) = (row.revision.saturating_add(1), was_restored(tx));
+    // By the provider's seconds what is said later comes after all that was counted.
     let said_s = row.dispute.said_s.and_then(|it| u32::try_from(it).ok());
-    let revision = if is_whole { counted } else { counted.max(said_s.unwrap_or_default()) };
+    let revision = if was_restored { counted.max(said_s.unwrap_or_default()) } else { counted };
     let key = match row.told {
-        None if is_whole => dispute_id.clone(),
+        None if !was_restored => dispute_id.clone(),
         _ => format!("{dispute_id}/{revision}.{}", status.name()),
     };
     let opens = |told: DisputeStatus| status.is_open() && (has_escalated || !told.is_open());

@@ -1,0 +1,118 @@
+//! What an input is about, so that it can wait until that is in memory. Nothing is changed here.
+
+use super::{
+    Core,
+    events::{event_of, identity_of},
+    routes::{Routed, key_at},
+};
+use crate::{
+    codec::{EventRecord, IdentityRow},
+    id::{Lane, SagaId},
+    input::{Answered, Command, Input, Role},
+    saga::Route,
+    store::{Kind, Store, StoreError, Table},
+};
+use std::collections::BTreeSet;
+
+/// What an input is about, as far as it may have to wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Concern {
+    /// Sagas with long journals.
+    pub sagas: BTreeSet<SagaId>,
+    /// The lanes of an event: no other one may overtake it there.
+    pub lanes: BTreeSet<Lane>,
+}
+
+impl<S: Store> Core<S> {
+    /// What has to be in memory before the input is handled, so that it costs no journal longer
+    /// than [`Limits::wake_at_once`]. Nothing while no journal is: most often.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    ///
+    /// [`Limits::wake_at_once`]: super::Limits::wake_at_once
+    pub fn concern(&self, input: &Input) -> Result<Concern, StoreError> {
+        let mut concern = Concern::default();
+        if self.long.is_empty() {
+            return Ok(concern);
+        }
+        match input {
+            Input::Arrived(it) => concern = self.concern_of_event(event_of(it.at, it.clone()))?,
+            Input::Answered(Answered { saga, epoch, step, is_undo, .. }) => {
+                // A repeat is not worth a journal.
+                if self.is_long(*saga) && self.asks(*saga, *epoch, step, *is_undo)? {
+                    concern.sagas.insert(*saga);
+                }
+            }
+            Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
+                concern.sagas.insert(*saga);
+            }
+            Input::Asked { actor, command, .. } if Role::Approver <= actor.role => {
+                concern = self.concern_of_command(command)?;
+            }
+            Input::Asked { .. }
+            | Input::Unreadable(_)
+            | Input::Tick { .. }
+            | Input::GoOn
+            | Input::Woken { .. } => (),
+        }
+        concern.sagas.retain(|it| self.is_long(*it));
+        Ok(concern)
+    }
+
+    fn concern_of_command(&self, command: &Command) -> Result<Concern, StoreError> {
+        let mut concern = Concern::default();
+        match command {
+            Command::Move { saga, .. } | Command::Waive { saga, .. } => {
+                concern.sagas.insert(*saga);
+            }
+            Command::Decide(decide) => {
+                concern.sagas.extend(self.asking(&decide.target).into_iter().map(|it| it.0));
+            }
+            Command::Offer { position, reread, .. } => {
+                let event = match reread.as_deref() {
+                    Some(Ok(arrival)) => Some(event_of(arrival.at, arrival.clone())),
+                    Some(Err(_)) => None,
+                    None => self.txn.record::<EventRecord>(Kind::Event, *position)?,
+                };
+                if let Some(event) = event {
+                    concern = self.concern_of_routing(&event);
+                }
+            }
+            Command::Start { .. } | Command::AcceptClock { .. } => (),
+        }
+        Ok(concern)
+    }
+
+    fn concern_of_event(&self, event: EventRecord) -> Result<Concern, StoreError> {
+        let identity = identity_of(&event);
+        // What came before is given to nobody.
+        let is_known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?.is_some();
+        Ok(if is_known { Concern::default() } else { self.concern_of_routing(&event) })
+    }
+
+    /// Its lanes, and the oldest taker of each. Copies for all who hold for an event are made in
+    /// pieces anyway.
+    fn concern_of_routing(&self, event: &EventRecord) -> Concern {
+        let mut concern = Concern::default();
+        let linked = self.hearing(&event.name);
+        let linked = linked.iter().filter_map(|it| {
+            let declared = it.declared(&event.name).filter(|it| it.route == Route::Oldest)?;
+            Some((it.name, declared.key))
+        });
+        let missing = self.missing.values().filter_map(|it| {
+            let mut events = it.events.iter().filter(|it| !it.is_decision && !it.is_copied);
+            let declared = events.find(|it| it.name == event.name)?;
+            Some((it.definition.as_str(), declared.key.as_deref()?))
+        });
+        for (definition, pointer) in linked.chain(missing) {
+            // What has no key has no taker.
+            let Ok(key) = key_at(event, pointer) else { continue };
+            let lane = Lane::of(definition, &event.name, &key);
+            let routed = Routed::of(0, event, key, lane);
+            concern.sagas.extend(self.next_taker(&routed, (0, 0)).map(|it| it.1.saga));
+            concern.lanes.insert(lane);
+        }
+        concern
+    }
+}

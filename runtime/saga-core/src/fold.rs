@@ -37,7 +37,6 @@ impl State {
     /// Takes the next entry of the journal.
     pub fn append(&mut self, seq: u32, entry: &Entry) {
         self.entries = seq.saturating_add(1);
-        self.updated_at = entry.at;
         self.learn(entry.at, &entry.fact);
         match &entry.turn {
             Turn::Done { at, decisions } => {
@@ -48,6 +47,12 @@ impl State {
             }
             Turn::Held(hold) => self.hold(seq, entry.at, hold),
         }
-        self.note_end(entry.at);
+        // The turn on a fact that was held is later than the fact.
+        let turn_at = match &entry.turn {
+            Turn::Done { at, .. } => entry.at.max(*at),
+            Turn::Held(_) => entry.at,
+        };
+        self.updated_at = self.updated_at.max(turn_at);
+        self.note_end(self.updated_at);
     }
 }

@@ -180,7 +180,7 @@ impl Head {
             timers,
             asked: state.asked.clone(),
             owes: !(state.calls.is_empty() && state.owed.is_empty() && state.publishes.is_empty()),
-            aborted: matches!(state.end, Some(End::Aborted(..))),
+            aborted: matches!(state.end, Some(End::Aborted(..) | End::Terminated(_))),
             output: match &state.end {
                 Some(End::Completed(output)) => Some(output.clone()),
                 _ => None,

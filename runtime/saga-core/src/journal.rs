@@ -39,7 +39,7 @@ pub enum Turn {
     Held(Hold),
 }
 
-/// Why a fact is held.
+/// Why a fact is held, or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
@@ -52,6 +52,9 @@ pub enum Hold {
     },
     /// An earlier fact is held.
     Behind,
+    /// The code was over before it was shown this: it never will be, and an event has gone back to
+    /// its lane.
+    GivenBack,
 }
 
 /// Facts are delivered to the code, never checked against it. An event is one only after the core
@@ -321,6 +324,15 @@ impl Entry {
             _ => Vec::new(),
         });
         started.into_iter().chain(held_on)
+    }
+}
+
+impl Turn {
+    /// Whether the code is over with it.
+    pub(crate) fn is_final(&self) -> bool {
+        let is_end =
+            |it: &Decision| matches!(it, Decision::Complete { .. } | Decision::Abort { .. });
+        matches!(self, Turn::Done { decisions, .. } if decisions.iter().any(is_end))
     }
 }
 

@@ -113,6 +113,7 @@ impl fmt::Display for Hold {
             Hold::Paused => f.write_str("paused"),
             Hold::Stuck { message } => f.write_str(message),
             Hold::Behind => f.write_str("an earlier fact is held"),
+            Hold::GivenBack => f.write_str("the code was over before it was shown this"),
         }
     }
 }

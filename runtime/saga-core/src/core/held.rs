@@ -1,5 +1,6 @@
 //! Facts that were held are shown to the code of their saga, when nothing holds that up any more:
-//! one turn each, in order, and as many at once as there is room for.
+//! one turn each, in order, and as many at once as there is room for. When the code is over, those
+//! behind go back, as many at once as well; only then the saga has ended.
 
 use super::{
     Core,
@@ -12,7 +13,7 @@ use crate::{
     codec::encoded_bytes,
     fold::{State, Touched, fold},
     id::{SagaId, Time},
-    journal::{Entry, Fact, Turn},
+    journal::{Entry, Fact, Hold, Turn},
     replay::Applied,
     store::{Store, StoreError},
 };
@@ -26,19 +27,25 @@ impl<S: Store> Core<S> {
         {
             match self.state(saga)?.is_some_and(State::is_being_told) {
                 true => self.tell(now, saga)?,
-                // It was paused, or has ended.
+                // It was paused, or has ended meanwhile.
                 false => _ = self.telling.remove(&saga),
             }
         }
         Ok(())
     }
 
-    /// Shows the code of a saga what was held, as much as there is room for.
+    /// Shows the code of a saga what was held, or gives it back, as much as there is room for.
     pub(super) fn tell(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         self.room = self.room.saturating_sub(1);
-        match self.apply_held(now, saga) {
+        self.give_out(now, saga)?;
+        let told = match self.state(saga)?.map(|it| it.end.is_some()) {
+            None => Ok(()),
+            Some(true) => self.give_back_held(saga),
+            Some(false) => self.apply_held(now, saga),
+        };
+        match told {
             Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
-            applied => applied?,
+            told => told?,
         }
         if self.state(saga)?.is_some_and(State::is_being_told) {
             self.telling.insert(saga);
@@ -48,19 +55,17 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Applies the facts that were held, one turn each, in order, until one cannot be applied or
-    /// there is no room left.
+    /// Applies the facts that were held, one turn each, in order, until one cannot be applied, the
+    /// code is over, or there is no room left.
     fn apply_held(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
         /// What may be decided before it is weighed again what is open: that folds the journal.
         const UNWEIGHED_BYTES_MAX: usize = 256 << 10;
-        self.give_out(now, saga)?;
-        self.state(saga)?;
         let Some(Folded { state, stands }) = self.states.get(&saga) else { return Ok(()) };
         let (state, stands) = (state.clone(), *stands);
         let Some(start) = state.start.clone() else { return Ok(()) };
         let before = Facets::of(&state, stands, &Touched::All);
         let mut journal = self.txn.journal(saga)?;
-        let mut unweighed = 0;
+        let (mut unweighed, mut unseen) = (0, Vec::new());
         for seq in &state.held {
             let at = *seq as usize;
             let Some(entry) = journal.get_mut(at) else { break };
@@ -85,7 +90,7 @@ impl<S: Store> Core<S> {
                 }
             };
             entry.position = self.txn.next();
-            let is_last = self.room == 0 || state.held.last() == Some(seq);
+            let is_last = self.room == 0 || state.held.last() == Some(seq) || entry.turn.is_final();
             if UNWEIGHED_BYTES_MAX < unweighed || is_last {
                 unweighed = 0;
                 self.weigh(saga, &mut journal, at)?;
@@ -96,7 +101,7 @@ impl<S: Store> Core<S> {
             let size = self.txn.put_entry(saga, *seq, entry.clone())?;
             self.driver.grew(saga, size);
             if is_unseen {
-                self.give_back(&start, &journal, &entry.fact)?;
+                unseen.push(entry.fact);
             }
             let is_stuck = matches!(entry.turn, Turn::Held(_));
             if is_stuck || is_last {
@@ -104,10 +109,34 @@ impl<S: Store> Core<S> {
             }
             self.room -= 1;
         }
+        self.give_back(&start, &journal, &unseen)?;
         let state = fold(&journal);
+        self.let_code_go(saga, &state)?;
+        self.follow_told(&before, state)
+    }
+
+    /// The code of the saga is over, and will never be shown what was held: its events go back.
+    fn give_back_held(&mut self, saga: SagaId) -> Result<(), StoreError> {
+        let Some(Folded { state, stands }) = self.states.get(&saga) else { return Ok(()) };
+        let Some(start) = state.start.clone() else { return Ok(()) };
+        let before = Facets::of(state, *stands, &Touched::All);
+        let held: Vec<u32> = state.held.iter().copied().take(self.room.saturating_add(1)).collect();
+        let (mut journal, mut unseen) = (self.txn.journal(saga)?, Vec::new());
+        self.room = self.room.saturating_sub(held.len());
+        for seq in held {
+            let Some(entry) = journal.get_mut(seq as usize) else { break };
+            (entry.turn, entry.position) = (Turn::Held(Hold::GivenBack), self.txn.next());
+            self.txn.put_entry(saga, seq, entry.clone())?;
+            unseen.push(entry.fact.clone());
+        }
+        self.give_back(&start, &journal, &unseen)?;
+        self.follow_told(&before, fold(&journal))
+    }
+
+    fn follow_told(&mut self, before: &Facets, state: State) -> Result<(), StoreError> {
         let (Some(head), row) = row_of(&state, self.txn.next() - 1)? else { return Ok(()) };
         let after = Facets::of(&state, Some(Standing::of(&head)), &Touched::All);
-        self.follow((&before, &after), state, &head, row)
+        self.follow((before, &after), state, &head, row)
     }
 
     /// Takes back a turn with which too much is open.

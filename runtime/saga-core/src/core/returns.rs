@@ -1,38 +1,55 @@
 //! Events that a saga has taken, but that its code never sees, go back to their lanes.
 
-use super::{Core, routes::Routed, turns::running};
+use super::{Core, events::identity_of, routes::Routed, turns::running};
 use crate::{
-    codec::EventRecord,
+    codec::{EventRecord, IdentityRow},
+    effect::Outcome,
     id::{Lane, Path, SagaId},
     journal::{Decision, Entry, Fact, Start, Turn},
-    store::{Kind, Store, StoreError},
+    store::{Kind, Store, StoreError, Table},
 };
+use std::collections::BTreeMap;
 
 impl<S: Store> Core<S> {
-    /// An event that was taken, but never seen by the code, goes back to its place in its lane, and
-    /// whoever holds for it now may have it.
+    /// Events that were taken, but never seen by the code, go back to their places in their lanes,
+    /// and whoever holds for them now may have them.
     pub(super) fn give_back(
         &mut self,
         start: &Start,
         journal: &[Entry],
-        fact: &Fact,
+        facts: &[Fact],
     ) -> Result<(), StoreError> {
-        let Fact::Received { step, event: name, event_at: position, .. } = fact else {
-            return Ok(());
-        };
-        let Some(event) = self.txn.record::<EventRecord>(Kind::Event, *position)? else {
-            return Ok(());
-        };
-        let Some(key) = key_of_wait(journal, step) else { return Ok(()) };
-        if self.declared(&start.definition, name).is_some_and(|it| it.is_copied) {
+        let takes = |it: &&Fact| matches!(it, Fact::Received { .. });
+        if !facts.iter().any(|it| takes(&it)) {
             return Ok(());
         }
-        let (definition, key) = (start.definition.as_str(), key.to_owned());
-        let lane = Lane::of(definition, name, &key);
-        let routed = Routed::of(*position, &event, key, lane);
-        self.look_again(&routed);
-        let fate = self.keep(&routed)?;
-        self.rule(definition, &event, fate)
+        let keys = keys_of_waits(journal);
+        for fact in facts {
+            if let Fact::Received { step, event, event_at, .. } = fact
+                && let Some(key) = keys.get(step)
+                && let Some(record) = self.txn.record::<EventRecord>(Kind::Event, *event_at)?
+                && !self.declared(&start.definition, event).is_some_and(|it| it.is_copied)
+                && self.has_consumed(start, &record)?
+            {
+                let lane = Lane::of(&start.definition, event, key);
+                let routed = Routed::of(*event_at, &record, (*key).to_owned(), lane);
+                self.look_again(&routed);
+                let fate = self.keep(&routed)?;
+                self.rule(&start.definition, &record, fate)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the saga has the event still: an older version gave back without a word in the
+    /// journal, and whoever has it now keeps it.
+    fn has_consumed(&self, start: &Start, event: &EventRecord) -> Result<bool, StoreError> {
+        let row = self.txn.get::<IdentityRow>(Table::Identity, &identity_of(event))?;
+        let mut verdicts = row.into_iter().flat_map(|it| it.verdicts);
+        Ok(verdicts.any(|it| {
+            it.definition.as_deref() == Some(&*start.definition)
+                && (it.outcome, it.saga) == (Outcome::Consumed, Some(start.saga))
+        }))
     }
 
     /// The events that a saga's waits took, and at which its code had not looked when it ended. Of
@@ -59,36 +76,22 @@ impl<S: Store> Core<S> {
             None if self.quarantined(&running).is_some() => return Ok(()),
             None => self.driver.unseen_in(&running, code, &journal).unwrap_or_default(),
         };
-        for entry in &journal {
-            if unseen.iter().any(|it| entry.fact.settles() == Some(it)) {
-                self.give_back(start, &journal, &entry.fact)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The facts that a saga's code will never see: its events go back to their lanes.
-    pub(super) fn give_back_held(&mut self, saga: SagaId) -> Result<(), StoreError> {
-        let journal = self.txn.journal(saga)?;
-        let Some(start) = journal.first().and_then(Entry::start).cloned() else { return Ok(()) };
-        for entry in &journal {
-            if matches!(entry.turn, Turn::Held(_)) {
-                self.give_back(&start, &journal, &entry.fact)?;
-            }
-        }
-        Ok(())
+        let facts = journal.iter().map(|it| &it.fact);
+        let is_unseen = |it: &&Fact| unseen.iter().any(|step| it.settles() == Some(step));
+        let facts: Vec<Fact> = facts.filter(is_unseen).cloned().collect();
+        self.give_back(start, &journal, &facts)
     }
 }
 
-/// The key of the wait with this step.
-fn key_of_wait<'a>(journal: &'a [Entry], of: &Path) -> Option<&'a str> {
+/// The keys of all waits, by step.
+fn keys_of_waits(journal: &[Entry]) -> BTreeMap<&Path, &str> {
     let decisions = journal.iter().flat_map(|it| match &it.turn {
         Turn::Done { decisions, .. } => decisions.as_slice(),
         Turn::Held(_) => &[],
     });
-    let mut waits = decisions.filter_map(|it| match it {
-        Decision::Wait { step, key, .. } if step == of => Some(key.as_str()),
+    let waits = decisions.filter_map(|it| match it {
+        Decision::Wait { step, key, .. } => Some((step, key.as_str())),
         _ => None,
     });
-    waits.next()
+    waits.collect()
 }

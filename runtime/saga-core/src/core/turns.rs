@@ -228,8 +228,7 @@ impl<S: Store> Core<S> {
         let Folded { mut state, stands } = folded;
         let touched = Touched::by(&entry, &state);
         let before = Facets::of(&state, stands, &touched);
-        let (seq, had_held) = (state.entries, !state.held.is_empty());
-        let had_ended = state.end.is_some();
+        let (seq, was_over) = (state.entries, state.end.is_some());
         let reached: BTreeSet<(String, String)> = entry
             .lanes()
             .map(|(name, key)| (name.to_owned(), key.to_owned()))
@@ -256,18 +255,26 @@ impl<S: Store> Core<S> {
         if let Some(row) = decided {
             self.note_decided(row, &state)?;
         }
-        if had_held && state.held.is_empty() {
-            self.give_back_held(saga)?;
+        if !was_over {
+            self.let_code_go(saga, &state)?;
         }
-        if !had_ended && matches!(state.end, Some(End::Completed(_) | End::Aborted(..))) {
+        if state.is_being_told() {
+            self.telling.insert(saga);
+        }
+        let after = Facets::of(&state, head.as_ref().map(Standing::of), &touched);
+        let Some(head) = head else { return Ok(()) };
+        self.follow((&before, &after), state, &head, row)
+    }
+
+    /// What follows when the code of a saga is over.
+    pub(super) fn let_code_go(&mut self, saga: SagaId, state: &State) -> Result<(), StoreError> {
+        if matches!(state.end, Some(End::Completed(_) | End::Aborted(..))) {
             self.give_back_unseen(saga)?;
         }
         if state.end.is_some() {
             self.driver.forget(saga);
         }
-        let after = Facets::of(&state, head.as_ref().map(Standing::of), &touched);
-        let Some(head) = head else { return Ok(()) };
-        self.follow((&before, &after), state, &head, row)
+        Ok(())
     }
 
     /// Brings rows, indexes and effects in line with the new state; `row` is its head.

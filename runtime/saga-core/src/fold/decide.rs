@@ -66,8 +66,6 @@ impl State {
             }
             Decision::Abort { abort, ends } => {
                 self.end_holds(&Path::root());
-                // What the code has not seen, it will not see any more.
-                self.held.clear();
                 self.stuck = None;
                 if !self.committed {
                     self.owe(at, &Path::root(), abort, None);

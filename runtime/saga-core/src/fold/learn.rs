@@ -73,22 +73,29 @@ impl State {
     }
 
     pub(super) fn hold(&mut self, seq: u32, at: Time, hold: &Hold) {
+        if *hold == Hold::GivenBack {
+            return;
+        }
         self.held.push(seq);
+        // The code was over with an earlier one: this one has to go back first.
+        self.ended_at = None;
         if let Hold::Stuck { message } = hold {
             let (problem, message) = (Problem::Stuck, message.clone());
             self.stuck.get_or_insert(Attention { problem, message, since: at });
         }
     }
 
-    /// It has ended once its code has and nothing is owed to anyone.
+    /// It has ended once its code has, nothing is owed to anyone, and what the code was never shown
+    /// has gone back.
     pub(super) fn note_end(&mut self, at: Time) {
-        let is_owed = !(self.owed.is_empty() && self.publishes.is_empty() && self.held.is_empty());
-        let is_over = match self.end {
-            None => false,
-            Some(End::Terminated(_)) => true,
-            Some(End::Completed(_)) => !is_owed,
-            Some(End::Aborted(..)) => !is_owed && !self.committed,
-        };
+        let is_owed = !(self.owed.is_empty() && self.publishes.is_empty());
+        let is_over = self.held.is_empty()
+            && match self.end {
+                None => false,
+                Some(End::Terminated(_)) => true,
+                Some(End::Completed(_)) => !is_owed,
+                Some(End::Aborted(..)) => !is_owed && !self.committed,
+            };
         if is_over && self.ended_at.is_none() {
             self.ended_at = Some(at);
         }
@@ -126,7 +133,6 @@ impl State {
         self.closing.clear();
         self.publishes.clear();
         self.owed.clear();
-        self.held.clear();
         self.stuck = None;
         self.end = Some(End::Terminated(reason.to_owned()));
     }

@@ -278,8 +278,8 @@ impl State {
     /// The same, for one who has asked what needs a person.
     pub(crate) fn status_with(&self, attention: Option<&Attention>) -> Status {
         match &self.end {
-            Some(End::Terminated(_)) => return Status::Terminated,
             Some(_) if self.ended_at.is_none() => (),
+            Some(End::Terminated(_)) => return Status::Terminated,
             // What a person gave up was not undone, however well the code did.
             Some(_) if self.waived.is_some() => return Status::Failed,
             Some(End::Completed(_)) => return Status::Completed,
@@ -325,10 +325,11 @@ impl State {
         self.waits.iter().map(of_wait).sum::<usize>() + FIELDS_BYTES * self.sleeps.len()
     }
 
-    /// Whether its code is to be shown what was held: nothing holds that up any more.
+    /// Whether its code is to be shown what was held, as nothing holds that up any more; or what
+    /// was held is to go back, as the code is over.
     pub(crate) fn is_being_told(&self) -> bool {
-        let may_go_on = !self.paused && self.stuck.is_none() && self.end.is_none();
-        may_go_on && !self.held.is_empty()
+        let may_go_on = !self.paused && self.stuck.is_none();
+        !self.held.is_empty() && (self.end.is_some() || may_go_on)
     }
 
     /// The arms that settle.

@@ -457,3 +457,159 @@ mod caught_up {
         assert!(many <= 2 * WORK_AT_ONCE as u64, "{few} and {many} turns by one input");
     }
 }
+
+/// What the code of a saga was never shown goes back when the code is over.
+mod over {
+    use super::*;
+    use crate::{
+        effect::Outcome,
+        id::SagaId,
+        input::Action,
+        scope::Either,
+        tests::fixtures::{Release, Tracked},
+    };
+
+    fn over<S: Saga<Settings = ()>>(limits: Limits) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<S>(&()).unwrap();
+        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
+        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
+        let (asked, most) = (Vec::new(), (0, 0));
+        Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 }
+    }
+
+    fn the_saga(rig: &Rig) -> SagaId {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        rig.core.heads(&query).unwrap()[0].id
+    }
+
+    fn moves(rig: &mut Rig, action: Action) {
+        let command = Command::Move { saga: the_saga(rig), action, reason: "why".to_owned() };
+        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
+    }
+
+    /// An event under a key of its own, and what became of it.
+    fn told(rig: &mut Rig, name: &str, key: &str, session: &str) -> Outcome {
+        rig.tickets += 1;
+        let body = json!({ "order": key, "session": session, "status": session });
+        let arrival = Arrival {
+            ticket: rig.tickets,
+            name: name.to_owned(),
+            id: format!("t{}", rig.tickets),
+            source: "pay".to_owned(),
+            key: None,
+            body: Payload::of(&body).unwrap(),
+            at: rig.now,
+        };
+        rig.core.handle(rig.now, Input::Arrived(arrival)).unwrap();
+        let effects = rig.core.commit().unwrap();
+        let verdicts = effects.into_iter().find_map(|it| match it {
+            Effect::Ack { verdicts, .. } => Some(verdicts),
+            _ => None,
+        });
+        verdicts.unwrap()[0].outcome
+    }
+
+    /// What is ruled on the event at this position now.
+    fn ruled(rig: &Rig, position: u64) -> Outcome {
+        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
+    }
+
+    /// Gathers so many signs, unless it is paid before; `fails` when it has them.
+    struct Gathers;
+    impl Saga for Gathers {
+        const NAME: &'static str = "Gathers";
+        type Input = (u32, bool);
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Tracked>(), event::<Paid>()])
+        }
+        async fn run(ctx: Ctx, (signs, fails): (u32, bool)) -> Result<(), Abort> {
+            ctx.undo(Release::of("o1"));
+            let sign = |it: u32| ctx.when::<Tracked>(&it.to_string()).forever();
+            let signs = ctx.join_all((0..signs).map(sign).collect::<Vec<_>>());
+            match ctx.race(signs, ctx.when::<Paid>("money").forever()).await? {
+                Either::First(_) if fails => Err(Abort::failed("all signs are there")),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn gathered(signs: u32, fails: bool) -> (Status, Outcome) {
+        let mut rig = over::<Gathers>(Limits::default());
+        rig.start("Gathers", json!([signs, fails]));
+        moves(&mut rig, Action::Pause);
+        for it in 0..signs {
+            told(&mut rig, "courier.status", &it.to_string(), "ok");
+        }
+        let money = rig.core.store().position() + 1;
+        assert_eq!(told(&mut rig, "pay.completed", "money", "s"), Outcome::Consumed);
+        moves(&mut rig, Action::Resume);
+        rig.go_on();
+        for undo in std::mem::take(&mut rig.asked) {
+            rig.answer(&undo);
+        }
+        rig.go_on();
+        let saga = the_saga(&rig);
+        (rig.core.head(saga).unwrap().unwrap().status, ruled(&rig, money))
+    }
+
+    /// However many facts were held, a saga that ends ends, and the money that it never saw goes
+    /// back to its lane (here nobody is there for it).
+    #[test]
+    fn a_saga_that_completes_where_a_piece_of_a_resume_ends_has_ended() {
+        for signs in 126..131 {
+            assert_eq!(gathered(signs, false), (Status::Completed, Outcome::Unclaimed), "{signs}");
+        }
+    }
+
+    #[test]
+    fn a_saga_that_gives_up_where_a_piece_of_a_resume_ends_has_ended() {
+        for signs in 126..131 {
+            assert_eq!(gathered(signs, true), (Status::Cancelled, Outcome::Unclaimed), "{signs}");
+        }
+    }
+
+    /// However much was held, and though the process dies between two pieces of it.
+    #[test]
+    fn a_cancel_or_a_terminate_gives_back_no_more_events_at_once_than_other_inputs() {
+        for (action, status) in
+            [(Action::Cancel, Status::Cancelled), (Action::Terminate, Status::Terminated)]
+        {
+            let mut rig = over::<Gathers>(Limits::default());
+            rig.start("Gathers", json!([1_000, true]));
+            moves(&mut rig, Action::Pause);
+            let first = rig.core.store().position() + 1;
+            for it in 0..1_000 {
+                told(&mut rig, "courier.status", &it.to_string(), "ok");
+            }
+            rig.most = (0, 0);
+            moves(&mut rig, action);
+            let (saga, store) = (the_saga(&rig), rig.core.store().store.clone());
+            rig.is_bounded();
+            assert!(!rig.core.head(saga).unwrap().unwrap().status.is_ended(), "{action:?}");
+            let mut registry = Registry::new("test");
+            registry.register::<Gathers>(&()).unwrap();
+            let store = Counting::over(store);
+            rig.core = Core::open(store, registry, Limits::default(), rig.now).unwrap();
+            rig.commit();
+            rig.go_on();
+            // Its undos are asked for when it is no longer paused.
+            moves(&mut rig, Action::Resume);
+            for undo in std::mem::take(&mut rig.asked) {
+                rig.answer(&undo);
+            }
+            rig.go_on();
+            assert_eq!(rig.core.head(saga).unwrap().unwrap().status, status);
+            let events = (first..).filter_map(|it| rig.core.event(it).unwrap()).take(1_000);
+            let outcomes = events.map(|it| it.identity.unwrap().verdicts[0].outcome);
+            let outcomes: BTreeMap<String, usize> =
+                outcomes.fold(BTreeMap::new(), |mut all, it| {
+                    *all.entry(format!("{it:?}")).or_default() += 1;
+                    all
+                });
+            assert_eq!(outcomes, BTreeMap::from([("Unclaimed".to_owned(), 1_000)]), "{action:?}");
+        }
+    }
+}

@@ -247,3 +247,23 @@ fn what_comes_after_the_end_on_a_lane_that_nobody_can_ever_hold_on_is_unclaimed(
     let late = desk.event("courier.status", json!({ "order": "o1", "status": "sent" }));
     assert_eq!(late[0].outcome, Outcome::Unclaimed, "kept for ever, in memory as well");
 }
+
+/// The same, when both were held while the saga was paused.
+#[test]
+fn money_that_the_code_never_looked_at_goes_back_also_when_its_saga_gives_up_at_a_resume() {
+    use crate::input::Action;
+    let mut registry = Registry::new("test");
+    registry.register::<LooksLater>(&()).unwrap();
+    registry.register::<Back>(&()).unwrap();
+    let mut desk = Desk::new(registry);
+    desk.start("Sells", "o1", Value::Null);
+    let call = desk.find("stock.reserve", false);
+    desk.moved(Action::Pause);
+    let paid = desk.event("pay.completed", json!({ "order": "o1", "session": "s1" }));
+    assert_eq!(paid[0].outcome, Outcome::Consumed);
+    let (code, reason) = ("out_of_stock".to_owned(), String::new());
+    desk.answer(&call, crate::input::Answer::Rejected { code, reason });
+    desk.moved(Action::Resume);
+    desk.go_on();
+    assert_eq!(arms(&desk), 1, "the customer's money goes back");
+}

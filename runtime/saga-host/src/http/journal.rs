@@ -152,6 +152,7 @@ fn held(hold: &Hold) -> String {
     match hold {
         Hold::Paused => "the saga is paused".into(),
         Hold::Behind => "an earlier fact is held".into(),
+        Hold::GivenBack => "the code was over before it was shown this".into(),
         Hold::Stuck { message } => message.clone(),
     }
 }

@@ -17,7 +17,7 @@ use saga_core::{
     codec::decode_entry,
     head::Head,
     id::{Position, SagaId},
-    journal::{Entry, Turn},
+    journal::{Entry, Hold, Turn},
 };
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
@@ -209,7 +209,8 @@ impl Cursor {
         if at == 0 {
             self.keys = Keys::of(self.saga, entry);
         }
-        if matches!(entry.turn, Turn::Held(_)) || until < entry.position {
+        let is_held = matches!(&entry.turn, Turn::Held(it) if *it != Hold::GivenBack);
+        if is_held || until < entry.position {
             self.open.insert(number);
         } else {
             self.open.remove(&number);

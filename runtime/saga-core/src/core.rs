@@ -248,6 +248,9 @@ impl<S: Store> Core<S> {
         self.sweep(now)?;
         // An arm that was started may hold for what its lane keeps.
         self.match_opened(now)?;
+        if self.withheld.has_more() {
+            self.send_withheld(now)?;
+        }
         self.give_out_owed(now)
     }
 
@@ -259,7 +262,8 @@ impl<S: Store> Core<S> {
             && self.copying.is_empty()
             && self.leaving.is_empty()
             && self.sweeping.is_empty()
-            && self.owing.is_empty();
+            && self.owing.is_empty()
+            && !self.withheld.has_more();
         !is_done
     }
 

@@ -59,7 +59,7 @@ pub(crate) struct World {
 
 /// So little that sagas are read anew again and again, in pieces.
 fn little_memory() -> Limits {
-    Limits { wake_at_once: 3, states_max: 2, futures_max: 2, ..Limits::default() }
+    Limits { work_at_once: 2, wake_at_once: 3, states_max: 2, futures_max: 2, ..Limits::default() }
 }
 
 impl World {

@@ -27,7 +27,7 @@ impl<S: Store> Core<S> {
 
     /// Whether all is given out that was owed when this was opened.
     pub(crate) fn has_given_out(&self) -> bool {
-        self.owing.is_empty()
+        self.owing.is_empty() && !self.withheld.has_more()
     }
 
     /// Definitions that have lanes to be swept: more of them while lanes are handed over.

@@ -24,9 +24,15 @@ pub(super) struct Withheld {
     found: BTreeMap<RequestId, Time>,
     /// The same, by time.
     by_time: BTreeSet<(Time, RequestId)>,
+    /// The clock has gone back, and there was no room to look at all that was found later.
+    has_more: bool,
 }
 
 impl Withheld {
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
     pub(super) fn insert(&mut self, id: RequestId, now: Time) {
         self.remove(&id);
         self.by_time.insert((now, id.clone()));
@@ -84,9 +90,11 @@ impl<S: Store> Core<S> {
     /// Journals are read for that, so as many are looked at as there is room for.
     pub(super) fn send_withheld(&mut self, now: Time) -> Result<(), StoreError> {
         let mut asleep = None;
-        while 0 < self.room
-            && let Some(found) = self.withheld.found_after(now, asleep.as_ref()).cloned()
-        {
+        while let Some(found) = self.withheld.found_after(now, asleep.as_ref()).cloned() {
+            if self.room == 0 {
+                self.withheld.has_more = true;
+                return Ok(());
+            }
             if self.must_sleep(found.1.saga) {
                 self.room -= 1;
                 asleep = Some(found);
@@ -95,6 +103,7 @@ impl<S: Store> Core<S> {
             self.weigh_turn(found.1.saga)?;
             self.send_if_due(now, found.1)?;
         }
+        self.withheld.has_more = false;
         Ok(())
     }
 

@@ -484,6 +484,20 @@ fn what_is_withheld_of_long_sagas_is_not_looked_at_for_ever() {
     assert!(rig.most <= PIECE as usize, "{} entries read at once", rig.most);
 }
 
+/// What is withheld of others leaves room for a long saga that owes.
+#[test]
+fn calls_that_are_too_old_leave_room_for_a_long_saga_that_owes() {
+    for short in [100, 140] {
+        let mut rig = Rig::new();
+        (0..short).for_each(|it| _ = rig.start("Long", &format!("k{it}"), 0));
+        rig.now = rig.now.after(40 * DAY);
+        let long = rig.start("Long", "long", 50);
+        let mut rig = rig.reopened(registry(), limits());
+        rig.go_on();
+        assert_eq!(rig.asked.iter().map(|it| it.id.saga).collect::<Vec<_>>(), [long]);
+    }
+}
+
 /// Room for none of them: whoever was read has its turn first.
 #[test]
 fn long_sagas_that_have_no_room_in_memory_do_not_starve_each_other() {

@@ -12,8 +12,8 @@ pub(crate) fn make_no_difference(world: &World, size: usize) {
     let opened_at = inputs.first().map_or(world.desk.now(), |it| it.0);
     let registry = world.desk.registry().clone();
     // Enough memory for all of them: what is cached makes no difference either.
-    let wake_at_once = world.desk.limits().wake_at_once;
-    let limits = Limits { wake_at_once, ..Limits::default() };
+    let Limits { wake_at_once, work_at_once, .. } = world.desk.limits();
+    let limits = Limits { wake_at_once, work_at_once, ..Limits::default() };
     let core = Core::open(store, registry, limits, opened_at);
     let mut core = core.expect("a core opens");
     core.commit().expect("a memory store takes a batch");

@@ -43,7 +43,8 @@ struct PaymentView {
     captured: Amount,
     /// What is with the customer again, or on its way there.
     goes_back: Amount,
-    /// What of the payment stays here. Absent where money goes back in another currency.
+    /// What of the payment stays here: neither goes back, nor was lost to the customer's bank.
+    /// Absent where money goes back in another currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     stays: Option<Amount>,
     currency: Currency,
@@ -101,21 +102,9 @@ pub(crate) fn of(tx: &Tx, order_id: &OrderId) -> Outcome<Option<OrderLedger>> {
     Ok(Some(OrderLedger { order_id: order_id.clone(), session, payments: paid, contradictions }))
 }
 
-/// What of a payment stays here, also without what was lost to the bank. Nothing where it is not
-/// known, or cannot be added up.
+/// What of a payment stays here. Nothing where it is not known, or cannot be added up.
 pub(crate) fn stays(tx: &Tx, payment_id: &str) -> Outcome<Option<Amount>> {
-    let Some(PaymentView { stays: Some(stays), currency, disputes, .. }) =
-        payment(tx, payment_id.to_owned())?
-    else {
-        return Ok(None);
-    };
-    let minor = |amount| payments::minor(&Money { amount, currency });
-    let mut left = minor(stays)?;
-    let is_lost = |it: &&DisputeView| it.status == DisputeStatus::Lost && it.currency == currency;
-    for dispute in disputes.iter().filter(is_lost) {
-        left = left.saturating_sub(minor(dispute.amount)?);
-    }
-    payments::amount_of(left, currency).map(Some)
+    Ok(payment(tx, payment_id.to_owned())?.and_then(|it| it.stays))
 }
 
 fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
@@ -127,7 +116,13 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
     for refund in standing.filter(|it| it.money.currency == currency) {
         minor = minor.saturating_add(payments::minor(&refund.money)?);
     }
-    let rest = payments::minor(&known.paid.money)?.saturating_sub(minor);
+    let mut left = payments::minor(&known.paid.money)?.saturating_sub(minor);
+    let is_lost = |it: &&payments::SeenDispute| {
+        it.status == DisputeStatus::Lost && it.money.currency == currency
+    };
+    for dispute in known.disputes.iter().filter(is_lost) {
+        left = left.saturating_sub(payments::minor(&dispute.money)?);
+    }
     let refund = |it: payments::SeenRefund| RefundView {
         refund_id: it.refund_id,
         amount: it.money.amount,
@@ -146,7 +141,7 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         session_id: known.paid.session_id,
         captured,
         goes_back: payments::amount_of(minor, currency)?,
-        stays: is_ours.then(|| payments::amount_of(rest, currency)).transpose()?,
+        stays: is_ours.then(|| payments::amount_of(left, currency)).transpose()?,
         currency,
         refunds: known.refunds.into_iter().map(refund).collect(),
         disputes: known.disputes.into_iter().map(dispute).collect(),

@@ -213,7 +213,8 @@ impl<S: Store> Core<S> {
             let (Ok(key), Ok(_)) = (key, event.body.tree()) else { continue };
             let lane = Lane::of(&definition, &event.name, &key);
             let routed = Routed::of(position, event, key, lane);
-            if self.is_looked_at(&lane) {
+            let has_taker = self.next_taker(&routed, (0, 0)).is_some();
+            if self.goes_behind(&routed) || !has_taker && self.is_looked_at(&lane) {
                 if declared.starts == Some(false) && !declared.is_copied {
                     let (outcome, saga, detail) = self.keep_behind(&routed)?;
                     let definition = Some(definition);

@@ -201,7 +201,7 @@ impl<S: Store> Core<S> {
         })?;
         // The oldest wait takes an event.
         looks.sort();
-        looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step, 0));
+        looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step));
         // Their heads were read, and none of their journals.
         self.at_hand.clear();
         Ok(())

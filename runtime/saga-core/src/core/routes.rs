@@ -109,7 +109,7 @@ impl<S: Store> Core<S> {
         let lane = Lane::of(definition.name, &event.name, &key);
         let routed = Routed::of(position, event, key, lane);
         let is_kept = declared.route == Route::Oldest && !declared.starts;
-        if is_kept && self.is_looked_at(&routed.lane) {
+        if is_kept && self.goes_behind(&routed) {
             return self.keep_behind(&routed);
         }
         if let Some(first) = self.give(now, definition.name, &routed, declared.route)? {
@@ -260,8 +260,16 @@ impl<S: Store> Core<S> {
 
     /// A full lane keeps no more.
     pub(super) fn keep_unless_full(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+        self.keep_up_to(self.limits.lane_events_max, routed)
+    }
+
+    pub(super) fn keep_up_to(
+        &mut self,
+        events_max: u32,
+        routed: &Routed<'_>,
+    ) -> Result<Fate, StoreError> {
         let count = self.kept.get(&routed.lane).map_or(0, |it| it.count);
-        if self.limits.lane_events_max <= count {
+        if events_max <= count {
             let why = format!("the lane of key {} is full with {count} events", routed.key);
             return Ok((Outcome::DeadLetter, None, Some(why)));
         }

@@ -320,7 +320,7 @@ impl<S: Store> Core<S> {
         for wait in gone(&after.waits, &before.waits, place) {
             self.waits.insert(&head.definition, head.id, wait);
             if wait.ask.is_none() {
-                self.opened.look(head.id, &wait.step, 0);
+                self.opened.look(head.id, &wait.step);
             }
         }
     }

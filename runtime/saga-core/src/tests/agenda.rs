@@ -457,3 +457,107 @@ mod caught_up {
         assert!(many <= 2 * WORK_AT_ONCE as u64, "{few} and {many} turns by one input");
     }
 }
+
+/// Who gets an event that comes while waits are on their way through what its lane keeps.
+mod looking {
+    use super::*;
+    use crate::{effect::Outcome, id::SagaId, input::Action};
+
+    fn started(rig: &mut Rig, session: &str) -> SagaId {
+        rig.start("Filters", json!(session));
+        let key = Some(format!("k{}", rig.tickets));
+        let query = HeadQuery { key, limit: 1, ..HeadQuery::default() };
+        rig.core.heads(&query).unwrap()[0].id
+    }
+
+    fn status(rig: &Rig, saga: SagaId) -> Status {
+        rig.core.head(saga).unwrap().unwrap().status
+    }
+
+    /// What is ruled now on the event that came last.
+    fn ruled(rig: &Rig, position: u64) -> Outcome {
+        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
+    }
+
+    #[test]
+    fn an_event_that_comes_while_a_younger_wait_looks_goes_to_the_oldest() {
+        let mut rig = Rig::with(only::<Filters>());
+        let oldest = started(&mut rig, "mine");
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        rig.go_on();
+        let younger = started(&mut rig, "mine");
+        assert!(rig.core.has_more(), "it looks at 200");
+        rig.pay("f", "mine");
+        assert_eq!(status(&rig, oldest), Status::Completed, "at once: it looks at nothing");
+        rig.pay("g", "mine");
+        rig.go_on();
+        assert_eq!(status(&rig, younger), Status::Completed, "what is next is for the next");
+    }
+
+    /// A wait that was opened while older ones look looks behind them, and what came before it
+    /// was opened stands before it.
+    #[test]
+    fn an_event_that_comes_while_several_look_goes_to_the_oldest_of_them() {
+        let mut rig = Rig::with(only::<Filters>());
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        let oldest = started(&mut rig, "mine");
+        rig.start("Filters", json!("mine"));
+        rig.pay("f", "mine");
+        rig.start("Filters", json!("mine"));
+        rig.go_on();
+        let completed = |rig: &Rig| {
+            let query = HeadQuery { limit: 9, ..HeadQuery::default() };
+            let heads = rig.core.heads(&query).unwrap().into_iter();
+            heads.filter(|it| it.status == Status::Completed).map(|it| it.id).collect::<Vec<_>>()
+        };
+        assert_eq!(completed(&rig), [oldest]);
+    }
+
+    /// So does one that was given to a saga whose code never sees it, and that is back in its lane.
+    #[test]
+    fn an_event_that_comes_back_while_a_younger_wait_looks_goes_to_the_oldest() {
+        let mut rig = Rig::with(only::<Filters>());
+        let first = started(&mut rig, "mine");
+        let moves = |rig: &mut Rig, action| {
+            let command = Command::Move { saga: first, action, reason: "why".to_owned() };
+            rig.input(Input::Asked { ticket: 1, actor: admin(), command });
+        };
+        moves(&mut rig, Action::Pause);
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        rig.pay("f", "mine");
+        let oldest = started(&mut rig, "mine");
+        rig.go_on();
+        let younger = started(&mut rig, "mine");
+        assert!(rig.core.has_more(), "it looks at 200");
+        moves(&mut rig, Action::Cancel);
+        rig.go_on();
+        let ends = [first, oldest, younger].map(|it| status(&rig, it));
+        assert_eq!(ends, [Status::Cancelled, Status::Completed, Status::Waiting]);
+    }
+
+    /// Somebody holds for it: whether the lane is full does not matter, be it that he looks himself
+    /// or that others do.
+    #[test]
+    fn an_event_that_somebody_holds_for_is_no_dead_letter_while_waits_look() {
+        for is_looking in [false, true] {
+            let mut rig = Rig::with(only::<Filters>());
+            if !is_looking {
+                rig.start("Filters", json!("mine"));
+            }
+            (0..1_000).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+            rig.go_on();
+            rig.start("Filters", json!(if is_looking { "mine" } else { "other" }));
+            assert!(rig.core.has_more(), "it looks at 1000");
+            let paid = |rig: &mut Rig, id: &str, session: &str| {
+                let position = rig.core.store().position() + 1;
+                rig.pay(id, session);
+                position
+            };
+            let [mine, nobodys] = [("f", "mine"), ("g", "of-nobody")]
+                .map(|(id, session)| paid(&mut rig, id, session));
+            rig.go_on();
+            let ruled = [mine, nobodys].map(|it| ruled(&rig, it));
+            assert_eq!(ruled, [Outcome::Consumed, Outcome::DeadLetter], "{is_looking}");
+        }
+    }
+}

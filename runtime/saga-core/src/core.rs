@@ -169,6 +169,8 @@ pub struct Core<S> {
     opened: Looks,
     /// Events of which not all have their copies, by definition, the oldest first.
     copying: BTreeMap<String, VecDeque<copies::Copying>>,
+    /// Those that are kept for sagas which are set aside, by definition; each has a row.
+    kept_aside: BTreeMap<String, BTreeSet<(Lane, Position)>>,
     /// Sagas that have ended and whose lanes are not all handed over; each has a row that says so.
     leaving: VecDeque<Leaving>,
     /// Definitions that have lanes to be swept.

@@ -223,9 +223,10 @@ impl<S: Store> Core<S> {
                 continue;
             }
             let route = if declared.is_copied { Route::Each } else { Route::Oldest };
-            if let Some(first) = self.give(now, &definition, &routed, route)? {
-                let (definition, outcome) = (Some(definition), Outcome::Consumed);
-                verdicts.push(Verdict { definition, outcome, saga: Some(first), detail: None });
+            // Nobody comes to hold for it before the code is back.
+            if let Some(fate) = self.give(now, &definition, &routed, route, false)? {
+                let (definition, (outcome, saga, detail)) = (Some(definition), fate);
+                verdicts.push(Verdict { definition, outcome, saga, detail });
             }
         }
         Ok(verdicts)

@@ -105,6 +105,7 @@ impl<S: Store> Core<S> {
             room: limits.work_at_once,
             opened: Looks::default(),
             copying: BTreeMap::new(),
+            kept_aside: BTreeMap::new(),
             leaving: VecDeque::new(),
             swept: BTreeSet::new(),
             sweeping: BTreeMap::new(),

@@ -9,7 +9,7 @@ use crate::{
     abort::Abort,
     core::{Core, HeadQuery, Limits, WORK_AT_ONCE, WORK_BESIDE},
     ctx::Ctx,
-    effect::{Effect, Request, RequestId},
+    effect::{Effect, Outcome, Request, RequestId},
     fold::Status,
     id::Time,
     input::{Answer, Answered, Arrival, Command, Input},
@@ -461,7 +461,7 @@ mod caught_up {
 /// Who gets an event that comes while waits are on their way through what its lane keeps.
 mod looking {
     use super::*;
-    use crate::{effect::Outcome, id::SagaId, input::Action};
+    use crate::{id::SagaId, input::Action};
 
     fn started(rig: &mut Rig, session: &str) -> SagaId {
         rig.start("Filters", json!(session));
@@ -559,5 +559,55 @@ mod looking {
             let ruled = [mine, nobodys].map(|it| ruled(&rig, it));
             assert_eq!(ruled, [Outcome::Consumed, Outcome::DeadLetter], "{is_looking}");
         }
+    }
+}
+
+/// Holds for the first event of its session; then it has what it wants, or holds for any other.
+struct Series;
+impl Saga for Series {
+    const NAME: &'static str = "Series";
+    type Input = (String, bool);
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Paid>().each()])
+    }
+    async fn run(ctx: Ctx, (session, goes_on): (String, bool)) -> Result<(), Abort> {
+        let of_session = Paid::session().eq(&session);
+        ctx.when::<Paid>("all").filter(of_session).forever().await?;
+        if goes_on {
+            ctx.when::<Paid>("all").forever().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever gets the first copy late gets the second one as well, as if it had got it at once; and
+/// what nobody then holds for is unclaimed.
+#[test]
+fn a_copy_is_for_those_who_come_to_hold_for_it_by_a_copy_that_they_have_not_got() {
+    for (first, dies) in [(100, false), (200, false), (200, true)] {
+        let mut rig = Rig::with(only::<Series>());
+        (0..first).for_each(|_| rig.start("Series", json!(["s", false])));
+        (0..10).for_each(|_| rig.start("Series", json!(["s", true])));
+        rig.pay("e1", "s");
+        let [second, third] = ["e2", "e3"].map(|id| {
+            let position = rig.core.store().position() + 1;
+            rig.pay(id, "another");
+            position
+        });
+        if dies {
+            let store = rig.core.store().store.clone();
+            rig = Rig::over(store, only::<Series>(), Limits::default(), rig.now);
+            rig.commit();
+        }
+        rig.go_on();
+        let expected = BTreeMap::from([(ids(&["e1"]), first), (ids(&["e1", "e2"]), 10)]);
+        assert_eq!(rig.taken(), expected, "{first}");
+        let ruled = [second, third].map(|it| {
+            let identity = rig.core.event(it).unwrap().unwrap().identity.unwrap();
+            identity.verdicts[0].outcome
+        });
+        assert_eq!(ruled, [Outcome::Consumed, Outcome::Unclaimed]);
     }
 }

@@ -106,6 +106,7 @@ impl<S: Store> Core<S> {
             opened: Looks::default(),
             copying: BTreeMap::new(),
             kept_aside: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             leaving: VecDeque::new(),
             swept: BTreeSet::new(),
             sweeping: BTreeMap::new(),
@@ -125,6 +126,7 @@ impl<S: Store> Core<S> {
         core.upgrade_lanes(now)?;
         core.count_kept()?;
         let missed = core.find_missing(now)?;
+        core.find_holds()?;
         core.index_heads()?;
         core.give_out_owed(now)?;
         core.find_copying()?;
@@ -216,11 +218,7 @@ impl<S: Store> Core<S> {
     ) -> Result<(), StoreError> {
         let mut head = self.head_at_start(saga, value)?;
         self.has_grown(saga, head.entries);
-        if 0 < head.unlisted_holds
-            && let Some(whole) = self.of_journal(saga, Head::of)
-        {
-            (head.waits, head.timers) = (whole.waits, whole.timers);
-        }
+        self.list_holds(&mut head)?;
         if head.telling {
             self.telling.insert(saga);
         }

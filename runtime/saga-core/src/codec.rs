@@ -186,6 +186,9 @@ pub(crate) struct CopyRow {
     pub(crate) until: Position,
     /// The waits that were opened up to here have theirs.
     pub(crate) behind: Place,
+    /// Nobody has one yet, and the event's verdict says that it is kept; older rows do not tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_kept: bool,
 }
 
 /// What a definition declared when it was last linked.

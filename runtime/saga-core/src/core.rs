@@ -16,6 +16,7 @@ mod ends;
 mod events;
 mod held;
 mod holders;
+mod holds;
 #[cfg(any(test, feature = "testing"))]
 mod inspect;
 mod limits;
@@ -169,6 +170,10 @@ pub struct Core<S> {
     opened: Looks,
     /// Events of which not all have their copies, by definition, the oldest first.
     copying: BTreeMap<String, VecDeque<copies::Copying>>,
+    /// Those that are kept for sagas which are set aside, by definition; each has a row.
+    kept_aside: BTreeMap<String, BTreeSet<(Lane, Position)>>,
+    /// Sagas with rows of waits that their own rows do not list.
+    unlisted: BTreeSet<SagaId>,
     /// Sagas that have ended and whose lanes are not all handed over; each has a row that says so.
     leaving: VecDeque<Leaving>,
     /// Definitions that have lanes to be swept.

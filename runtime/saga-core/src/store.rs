@@ -198,6 +198,8 @@ pub enum Table {
     Standing,
     /// Definition, position → an event of which not all who held for it have their copies.
     Copy,
+    /// Saga, step → an open wait that the row of its saga did not list when it was opened.
+    Hold,
 }
 
 /// A change of a row.

@@ -256,6 +256,7 @@ fn table_letter(table: Table) -> u8 {
         Table::Declared => b'Y',
         Table::Standing => b'Z',
         Table::Copy => b'P',
+        Table::Hold => b'M',
     }
 }
 

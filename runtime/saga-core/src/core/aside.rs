@@ -57,7 +57,7 @@ impl<S: Store> Core<S> {
         for wait in &state.waits {
             self.waits.insert(&start.definition, saga, wait);
             if wait.ask.is_none() {
-                self.opened.look(saga, &wait.step, 0);
+                self.opened.look(saga, &wait.step);
             }
         }
         // As at a start: it may have owed something for long.

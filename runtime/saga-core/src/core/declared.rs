@@ -213,7 +213,8 @@ impl<S: Store> Core<S> {
             let (Ok(key), Ok(_)) = (key, event.body.tree()) else { continue };
             let lane = Lane::of(&definition, &event.name, &key);
             let routed = Routed::of(position, event, key, lane);
-            if self.is_looked_at(&lane) {
+            let has_taker = self.next_taker(&routed, (0, 0)).is_some();
+            if self.goes_behind(&routed) || !has_taker && self.is_looked_at(&lane) {
                 if declared.starts == Some(false) && !declared.is_copied {
                     let (outcome, saga, detail) = self.keep_behind(&routed)?;
                     let definition = Some(definition);
@@ -222,9 +223,10 @@ impl<S: Store> Core<S> {
                 continue;
             }
             let route = if declared.is_copied { Route::Each } else { Route::Oldest };
-            if let Some(first) = self.give(now, &definition, &routed, route)? {
-                let (definition, outcome) = (Some(definition), Outcome::Consumed);
-                verdicts.push(Verdict { definition, outcome, saga: Some(first), detail: None });
+            // Nobody comes to hold for it before the code is back.
+            if let Some(fate) = self.give(now, &definition, &routed, route, false)? {
+                let (definition, (outcome, saga, detail)) = (Some(definition), fate);
+                verdicts.push(Verdict { definition, outcome, saga, detail });
             }
         }
         Ok(verdicts)

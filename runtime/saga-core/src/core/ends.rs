@@ -78,7 +78,7 @@ impl<S: Store> Core<S> {
                 self.room -= 1;
                 self.hand_over_lane(&head, name, key)?;
             }
-            if leaving.lanes.is_empty() {
+            if leaving.lanes.is_empty() && self.forget_holds(leaving.saga)? {
                 self.has_left(&head, leaving.later)?;
             } else {
                 self.leaving.push_front(leaving);

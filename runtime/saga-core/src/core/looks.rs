@@ -1,5 +1,7 @@
-//! Waits on their way through what their lanes keep. Each is in the line once, however many events
-//! come meanwhile: what comes behind the place that it has reached, it sees by itself.
+//! What is on its way through what lanes keep, in the order in which that began: waits that were
+//! opened look at all that came before, one event after the other, and events that came meanwhile
+//! for those who still look stand behind them. So it is as if each had been done at once: a wait
+//! takes the oldest event that it may have, and an event goes to the oldest wait that takes it.
 
 use super::{
     Core,
@@ -12,46 +14,85 @@ use crate::{
     id::{Lane, Path, Position, SagaId, Time},
     store::{Kind, Store, StoreError, Table},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// Each wait and each event stands in it once.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    line: VecDeque<(SagaId, Path)>,
-    /// Up to where each has looked, and taken nothing.
+    line: VecDeque<Look>,
+    /// Up to where each wait has looked, and taken nothing.
     behind: BTreeMap<(SagaId, Path), Position>,
+    /// The events, each with the saga that would have had it when it came.
+    events: BTreeMap<(Lane, Position), SagaId>,
+    /// The same by saga.
+    meant: BTreeSet<(SagaId, Lane, Position)>,
+}
+
+#[derive(Debug)]
+enum Look {
+    /// A wait that looks at what its lanes keep.
+    Wait(SagaId, Path),
+    /// A kept event that looks for its taker.
+    Event(Lane, Position),
 }
 
 impl Looks {
     pub(super) fn is_empty(&self) -> bool {
-        self.behind.is_empty()
+        self.line.is_empty()
     }
 
     pub(super) fn has(&self, saga: SagaId, step: &Path) -> bool {
         !self.behind.is_empty() && self.behind.contains_key(&(saga, step.clone()))
     }
 
-    /// Has the wait look at what stands behind this place.
-    pub(super) fn look(&mut self, saga: SagaId, step: &Path, behind: Position) {
-        let wait = (saga, step.clone());
-        if let Some(reached) = self.behind.get_mut(&wait) {
-            *reached = behind.min(*reached);
-            return;
+    /// Has the wait look at all that its lanes keep.
+    pub(super) fn look(&mut self, saga: SagaId, step: &Path) {
+        if self.behind.insert((saga, step.clone()), 0).is_none() {
+            self.line.push_back(Look::Wait(saga, step.clone()));
         }
-        self.line.push_back(wait.clone());
-        self.behind.insert(wait, behind);
     }
 
-    /// Takes the first out, to look.
-    pub(super) fn next(&mut self) -> Option<(SagaId, Path, Position)> {
-        let wait = self.line.pop_front()?;
-        let behind = self.behind.remove(&wait).unwrap_or_default();
-        Some((wait.0, wait.1, behind))
+    /// Has the event given to whoever takes it when those before it have looked; this saga would.
+    fn give_later(&mut self, lane: Lane, position: Position, saga: SagaId) {
+        if self.events.insert((lane, position), saga).is_none() {
+            self.line.push_back(Look::Event(lane, position));
+            self.meant.insert((saga, lane, position));
+        }
     }
 
-    /// Puts it back: it goes on from here, before all others.
-    pub(super) fn put_back(&mut self, saga: SagaId, step: Path, behind: Position) {
-        self.line.push_front((saga, step.clone()));
+    /// Whether anything stands here that comes before an event of the lane which the saga would
+    /// take: an older one of the lane, or what the saga itself may get first.
+    pub(super) fn is_before(&self, lane: &Lane, saga: SagaId) -> bool {
+        let of_lane = (*lane, Position::MIN)..=(*lane, Position::MAX);
+        let first = (saga, Lane([0; 16]), Position::MIN);
+        let looks = self.behind.range((saga, Path::default())..).next();
+        self.events.range(of_lane).next().is_some()
+            || looks.is_some_and(|it| it.0.0 == saga)
+            || self.meant.range(first..).next().is_some_and(|it| it.0 == saga)
+    }
+
+    /// Takes the first out.
+    fn next(&mut self) -> Option<Look> {
+        let look = self.line.pop_front()?;
+        if let Look::Event(lane, position) = look
+            && let Some(saga) = self.events.remove(&(lane, position))
+        {
+            self.meant.remove(&(saga, lane, position));
+        }
+        Some(look)
+    }
+
+    /// Puts a wait back: it goes on from here, before all others.
+    fn look_on(&mut self, saga: SagaId, step: Path, behind: Position) {
+        self.line.push_front(Look::Wait(saga, step.clone()));
         self.behind.insert((saga, step), behind);
+    }
+
+    /// Puts an event back, before all others.
+    fn give_next(&mut self, lane: Lane, position: Position, saga: SagaId) {
+        self.line.push_front(Look::Event(lane, position));
+        self.events.insert((lane, position), saga);
+        self.meant.insert((saga, lane, position));
     }
 }
 
@@ -73,50 +114,98 @@ impl<S: Store> Core<S> {
             && self.waits.of(lane).any(|it| self.opened.has(it.saga, &it.step))
     }
 
-    /// Lets each wait that was opened look at what its lanes keep, until nothing moves or there is
-    /// no room left.
+    /// Whether something else comes before the event for the one who would take it.
+    pub(super) fn goes_behind(&self, routed: &Routed<'_>) -> bool {
+        let is_behind = |it: SagaId| self.opened.is_before(&routed.lane, it);
+        !self.opened.is_empty()
+            && self.next_taker(routed, (0, 0)).is_some_and(|it| is_behind(it.1.saga))
+    }
+
+    /// Does what stands in the line, until it is empty or there is no room left.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some((saga, step, behind)) = self.opened.next()
+            && let Some(look) = self.opened.next()
         {
-            if self.must_sleep(saga) {
-                self.opened.put_back(saga, step, behind);
+            let goes_on = match look {
+                Look::Wait(saga, step) => self.look_for(now, saga, step)?,
+                Look::Event(lane, position) => self.give_kept(now, lane, position)?,
+            };
+            if !goes_on {
                 break;
-            }
-            let Some(state) = self.state(saga)? else { continue };
-            let wait = state.waits.iter().find(|it| it.step == step).cloned();
-            let definition = state.start.as_ref().map(|it| it.definition.clone());
-            let (Some(wait), Some(definition)) = (wait, definition) else { continue };
-            match self.oldest_kept(&definition, &wait, behind)? {
-                Kept::Taken(lane, position) => {
-                    self.hand_over(now, saga, &definition, &step, lane, position)?;
-                }
-                Kept::Behind(behind) => self.opened.put_back(saga, step, behind),
-                Kept::Nothing => (),
             }
         }
         Ok(())
+    }
+
+    /// Lets a wait look at what its lanes keep. False when its saga has to be read first.
+    fn look_for(&mut self, now: Time, saga: SagaId, step: Path) -> Result<bool, StoreError> {
+        let behind = self.opened.behind.remove(&(saga, step.clone())).unwrap_or_default();
+        if self.must_sleep(saga) {
+            self.opened.look_on(saga, step, behind);
+            return Ok(false);
+        }
+        let Some(state) = self.state(saga)? else { return Ok(true) };
+        let wait = state.waits.iter().find(|it| it.step == step).cloned();
+        let definition = state.start.as_ref().map(|it| it.definition.clone());
+        let (Some(wait), Some(definition)) = (wait, definition) else { return Ok(true) };
+        match self.oldest_kept(&definition, &wait, behind)? {
+            Kept::Taken(lane, position) => {
+                if let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? {
+                    let routed = Routed::of(position, &event, String::new(), lane);
+                    self.hand_over(now, saga, &step, &routed)?;
+                }
+            }
+            Kept::Behind(behind) => self.opened.look_on(saga, step, behind),
+            Kept::Nothing => (),
+        }
+        Ok(true)
+    }
+
+    /// Gives a kept event to the oldest wait that takes it; those that stand in the line come upon
+    /// it by themselves. False when the taker has to be read first.
+    fn give_kept(&mut self, now: Time, lane: Lane, position: Position) -> Result<bool, StoreError> {
+        self.room -= 1;
+        let is_kept = self.txn.has(Table::Kept, &kept_key(&lane, position))?;
+        let event = self.txn.record::<EventRecord>(Kind::Event, position)?;
+        let Some(event) = event.filter(|_| is_kept) else { return Ok(true) };
+        let routed = Routed::of(position, &event, String::new(), lane);
+        let mut place = (0, 0);
+        while let Some((opened, wait)) = self.next_taker(&routed, place) {
+            place = opened;
+            if self.opened.has(wait.saga, &wait.step) {
+                continue;
+            }
+            if self.must_sleep(wait.saga) {
+                self.opened.give_next(lane, position, wait.saga);
+                return Ok(false);
+            }
+            self.hand_over(now, wait.saga, &wait.step, &routed)?;
+            break;
+        }
+        Ok(true)
     }
 
     fn hand_over(
         &mut self,
         now: Time,
         saga: SagaId,
-        definition: &str,
         step: &Path,
-        lane: Lane,
-        position: Position,
+        routed: &Routed<'_>,
     ) -> Result<(), StoreError> {
-        let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? else {
-            return Ok(());
-        };
-        let routed = Routed::of(position, &event, String::new(), lane);
+        let start = self.state(saga)?.and_then(|it| it.start.as_ref());
+        let definition = start.map(|it| it.definition.clone());
         // It leaves its lane first: the saga may end on it, and what is left then is swept away.
-        self.take_kept(&lane, position);
-        if self.offer(now, saga, received(&routed, step.clone()))? {
-            return self.rule(definition, &event, (Outcome::Consumed, Some(saga), None));
+        self.take_kept(&routed.lane, routed.position);
+        if let Some(definition) = definition
+            && self.offer(now, saga, received(routed, step.clone()))?
+        {
+            let fate = (Outcome::Consumed, Some(saga), None);
+            return self.rule(&definition, routed.event, fate);
         }
-        self.keep(&routed).map(drop)
+        // It takes nothing, as it is set aside now: the next one may.
+        self.keep(routed)?;
+        self.look_again(routed);
+        Ok(())
     }
 
     /// The oldest kept event behind this place that the wait takes, over all of its lanes.
@@ -136,6 +225,10 @@ impl<S: Store> Core<S> {
                 return Ok(Kept::Behind(behind));
             }
             self.room -= 1;
+            behind = position;
+            if self.opened.events.contains_key(&(lane, position)) {
+                continue; // It has a place of its own in the line.
+            }
             let holds = wait.filter.0.is_empty()
                 || self
                     .txn
@@ -144,7 +237,6 @@ impl<S: Store> Core<S> {
             if holds {
                 return Ok(Kept::Taken(lane, position));
             }
-            behind = position;
         }
         Ok(Kept::Nothing)
     }
@@ -169,22 +261,22 @@ impl<S: Store> Core<S> {
         Ok(next)
     }
 
-    /// Keeps an event behind those of its lane at which a wait still looks: they go first.
+    /// Keeps an event behind what comes before it for its taker. Somebody holds for it, so it is
+    /// not in the way of a full lane; but there are no more of these than there are waits.
     pub(super) fn keep_behind(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
-        let fate = self.keep_unless_full(routed)?;
+        let waits = self.waits.count(&routed.lane);
+        let events_max = self.limits.lane_events_max.saturating_add(waits);
+        let fate = self.keep_up_to(events_max, routed)?;
         if fate.0 == Outcome::Kept {
             self.look_again(routed);
         }
         Ok(fate)
     }
 
-    /// Whoever holds for a kept event looks at what stands in its lane from there on.
+    /// Whoever holds for a kept event gets it, behind all that stands in the line.
     pub(super) fn look_again(&mut self, routed: &Routed<'_>) {
-        let before = routed.position.saturating_sub(1);
-        let mut place = (0, 0);
-        while let Some((opened, wait)) = self.next_taker(routed, place) {
-            place = opened;
-            self.opened.look(wait.saga, &wait.step, before);
+        if let Some((_, taker)) = self.next_taker(routed, (0, 0)) {
+            self.opened.give_later(routed.lane, routed.position, taker.saga);
         }
     }
 }

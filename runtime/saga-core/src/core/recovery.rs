@@ -105,6 +105,8 @@ impl<S: Store> Core<S> {
             room: limits.work_at_once,
             opened: Looks::default(),
             copying: BTreeMap::new(),
+            kept_aside: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             leaving: VecDeque::new(),
             swept: BTreeSet::new(),
             sweeping: BTreeMap::new(),
@@ -124,6 +126,7 @@ impl<S: Store> Core<S> {
         core.upgrade_lanes(now)?;
         core.count_kept()?;
         let missed = core.find_missing(now)?;
+        core.find_holds()?;
         core.index_heads()?;
         core.give_out_owed(now)?;
         core.find_copying()?;
@@ -201,7 +204,7 @@ impl<S: Store> Core<S> {
         })?;
         // The oldest wait takes an event.
         looks.sort();
-        looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step, 0));
+        looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step));
         // Their heads were read, and none of their journals.
         self.at_hand.clear();
         Ok(())
@@ -215,11 +218,7 @@ impl<S: Store> Core<S> {
     ) -> Result<(), StoreError> {
         let mut head = self.head_at_start(saga, value)?;
         self.has_grown(saga, head.entries);
-        if 0 < head.unlisted_holds
-            && let Some(whole) = self.of_journal(saga, Head::of)
-        {
-            (head.waits, head.timers) = (whole.waits, whole.timers);
-        }
+        self.list_holds(&mut head)?;
         if head.telling {
             self.telling.insert(saga);
         }

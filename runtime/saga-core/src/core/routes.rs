@@ -1,6 +1,6 @@
 //! Who gets an event. A lane is (definition, name, key), first in, first out by arrival.
 
-use super::{Core, KEY_BYTES_MAX, KeptLane, events::identity_of, turns::hex};
+use super::{Core, KEY_BYTES_MAX, KeptLane, copies::nobody_holds, events::identity_of, turns::hex};
 use crate::{
     codec::{EventRecord, IdentityRow, NoteRecord, StartKeyRow},
     effect::{Outcome, Verdict},
@@ -109,20 +109,22 @@ impl<S: Store> Core<S> {
         let lane = Lane::of(definition.name, &event.name, &key);
         let routed = Routed::of(position, event, key, lane);
         let is_kept = declared.route == Route::Oldest && !declared.starts;
-        if is_kept && self.is_looked_at(&routed.lane) {
+        if is_kept && self.goes_behind(&routed) {
             return self.keep_behind(&routed);
         }
-        if let Some(first) = self.give(now, definition.name, &routed, declared.route)? {
-            return Ok((Outcome::Consumed, Some(first), None));
+        let may_wait = !declared.starts;
+        if let Some(fate) = self.give(now, definition.name, &routed, declared.route, may_wait)? {
+            return Ok(fate);
         }
-        if let Some(aside) = self.held_aside(&routed, (Position::MAX, 0)) {
-            return self.keep_aside(&routed, declared.route, aside);
+        if self.held_aside(&routed, (Position::MAX, 0)).is_some() {
+            // What is meant for a saga that is set aside is kept for it.
+            return self.keep_unless_full(&routed);
         }
         if declared.starts {
             return self.start_by_event(now, definition, &routed);
         }
         if declared.route == Route::Each {
-            return Ok((Outcome::Unclaimed, None, Some("nobody holds for it".to_owned())));
+            return Ok(nobody_holds());
         }
         match self.late_by_claim(now, definition, &routed)? {
             Some(fate) => Ok(fate),
@@ -130,7 +132,7 @@ impl<S: Store> Core<S> {
         }
     }
 
-    /// Gives an event to whoever holds for it, and says who was the first. A saga that is set aside
+    /// Gives an event to whoever holds for it, and says what became of it. A saga that is set aside
     /// takes nothing, or one that goes on meanwhile: the next one may.
     pub(super) fn give(
         &mut self,
@@ -138,9 +140,10 @@ impl<S: Store> Core<S> {
         definition: &str,
         routed: &Routed<'_>,
         route: Route,
-    ) -> Result<Option<SagaId>, StoreError> {
+        may_wait: bool,
+    ) -> Result<Option<Fate>, StoreError> {
         if route == Route::Each {
-            return self.give_each(now, definition, routed);
+            return self.give_each(now, definition, routed, may_wait);
         }
         let mut last = None;
         while let Some((opened, taker)) = self.next_taker(routed, (0, 0)) {
@@ -151,7 +154,7 @@ impl<S: Store> Core<S> {
             let is_taken = self.offer(now, taker.saga, received(routed, taker.step))?;
             self.match_opened(now)?;
             if is_taken {
-                return Ok(Some(taker.saga));
+                return Ok(Some((Outcome::Consumed, Some(taker.saga), None)));
             }
         }
         Ok(None)
@@ -177,20 +180,6 @@ impl<S: Store> Core<S> {
         let is_aside = |it: &WaitRef| !it.asks && self.aside.contains_key(&it.saga);
         let next = self.waits.next(&routed.lane, (0, 0), || routed.tree(), is_aside);
         next.filter(|it| it.0 < until).map(|it| it.1.saga)
-    }
-
-    /// What is meant for a saga that is set aside is kept for it: in its lane, or, where all who
-    /// hold get a copy, as one that it has not got.
-    fn keep_aside(
-        &mut self,
-        routed: &Routed<'_>,
-        route: Route,
-        aside: SagaId,
-    ) -> Result<Fate, StoreError> {
-        match route {
-            Route::Each => Ok((Outcome::Kept, Some(aside), None)),
-            Route::Oldest => self.keep_unless_full(routed),
-        }
     }
 
     /// A start key is unique for each definition as long as its row lives.
@@ -260,8 +249,16 @@ impl<S: Store> Core<S> {
 
     /// A full lane keeps no more.
     pub(super) fn keep_unless_full(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
+        self.keep_up_to(self.limits.lane_events_max, routed)
+    }
+
+    pub(super) fn keep_up_to(
+        &mut self,
+        events_max: u32,
+        routed: &Routed<'_>,
+    ) -> Result<Fate, StoreError> {
         let count = self.kept.get(&routed.lane).map_or(0, |it| it.count);
-        if self.limits.lane_events_max <= count {
+        if events_max <= count {
             let why = format!("the lane of key {} is full with {count} events", routed.key);
             return Ok((Outcome::DeadLetter, None, Some(why)));
         }

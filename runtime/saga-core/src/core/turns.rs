@@ -287,7 +287,7 @@ impl<S: Store> Core<S> {
     ) -> Result<(), StoreError> {
         let saga = head.id;
         self.has_grown(saga, state.entries);
-        self.follow_waits(head, before, after);
+        self.follow_waits(head, before, after)?;
         fn place((due, step): &(Time, Path)) -> (Time, &str) {
             (*due, step.as_str())
         }
@@ -317,19 +317,27 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    fn follow_waits(&mut self, head: &Head, before: &Facets, after: &Facets) {
+    fn follow_waits(
+        &mut self,
+        head: &Head,
+        before: &Facets,
+        after: &Facets,
+    ) -> Result<(), StoreError> {
         fn place(wait: &OpenWait) -> &str {
             wait.step.as_str()
         }
         for wait in gone(&before.waits, &after.waits, place) {
             self.waits.remove(&head.definition, wait);
+            self.forget_hold(head, wait);
         }
         for wait in gone(&after.waits, &before.waits, place) {
             self.waits.insert(&head.definition, head.id, wait);
+            self.note_hold(head, wait)?;
             if wait.ask.is_none() {
-                self.opened.look(head.id, &wait.step, 0);
+                self.opened.look(head.id, &wait.step);
             }
         }
+        Ok(())
     }
 
     fn follow_effects(&mut self, before: &Facets, after: &Facets) {

@@ -9,7 +9,7 @@ use crate::{
     abort::Abort,
     core::{Core, HeadQuery, Limits, WORK_AT_ONCE, WORK_BESIDE},
     ctx::Ctx,
-    effect::{Effect, Request, RequestId},
+    effect::{Effect, Outcome, Request, RequestId},
     fold::Status,
     id::Time,
     input::{Answer, Answered, Arrival, Command, Input},
@@ -612,5 +612,159 @@ mod over {
                 });
             assert_eq!(outcomes, BTreeMap::from([("Unclaimed".to_owned(), 1_000)]), "{action:?}");
         }
+    }
+}
+
+/// Who gets an event that comes while waits are on their way through what its lane keeps.
+mod looking {
+    use super::*;
+    use crate::{id::SagaId, input::Action};
+
+    fn started(rig: &mut Rig, session: &str) -> SagaId {
+        rig.start("Filters", json!(session));
+        let key = Some(format!("k{}", rig.tickets));
+        let query = HeadQuery { key, limit: 1, ..HeadQuery::default() };
+        rig.core.heads(&query).unwrap()[0].id
+    }
+
+    fn status(rig: &Rig, saga: SagaId) -> Status {
+        rig.core.head(saga).unwrap().unwrap().status
+    }
+
+    /// What is ruled now on the event that came last.
+    fn ruled(rig: &Rig, position: u64) -> Outcome {
+        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
+    }
+
+    #[test]
+    fn an_event_that_comes_while_a_younger_wait_looks_goes_to_the_oldest() {
+        let mut rig = Rig::with(only::<Filters>());
+        let oldest = started(&mut rig, "mine");
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        rig.go_on();
+        let younger = started(&mut rig, "mine");
+        assert!(rig.core.has_more(), "it looks at 200");
+        rig.pay("f", "mine");
+        assert_eq!(status(&rig, oldest), Status::Completed, "at once: it looks at nothing");
+        rig.pay("g", "mine");
+        rig.go_on();
+        assert_eq!(status(&rig, younger), Status::Completed, "what is next is for the next");
+    }
+
+    /// A wait that was opened while older ones look looks behind them, and what came before it
+    /// was opened stands before it.
+    #[test]
+    fn an_event_that_comes_while_several_look_goes_to_the_oldest_of_them() {
+        let mut rig = Rig::with(only::<Filters>());
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        let oldest = started(&mut rig, "mine");
+        rig.start("Filters", json!("mine"));
+        rig.pay("f", "mine");
+        rig.start("Filters", json!("mine"));
+        rig.go_on();
+        let completed = |rig: &Rig| {
+            let query = HeadQuery { limit: 9, ..HeadQuery::default() };
+            let heads = rig.core.heads(&query).unwrap().into_iter();
+            heads.filter(|it| it.status == Status::Completed).map(|it| it.id).collect::<Vec<_>>()
+        };
+        assert_eq!(completed(&rig), [oldest]);
+    }
+
+    /// So does one that was given to a saga whose code never sees it, and that is back in its lane.
+    #[test]
+    fn an_event_that_comes_back_while_a_younger_wait_looks_goes_to_the_oldest() {
+        let mut rig = Rig::with(only::<Filters>());
+        let first = started(&mut rig, "mine");
+        let moves = |rig: &mut Rig, action| {
+            let command = Command::Move { saga: first, action, reason: "why".to_owned() };
+            rig.input(Input::Asked { ticket: 1, actor: admin(), command });
+        };
+        moves(&mut rig, Action::Pause);
+        (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+        rig.pay("f", "mine");
+        let oldest = started(&mut rig, "mine");
+        rig.go_on();
+        let younger = started(&mut rig, "mine");
+        assert!(rig.core.has_more(), "it looks at 200");
+        moves(&mut rig, Action::Cancel);
+        rig.go_on();
+        let ends = [first, oldest, younger].map(|it| status(&rig, it));
+        assert_eq!(ends, [Status::Cancelled, Status::Completed, Status::Waiting]);
+    }
+
+    /// Somebody holds for it: whether the lane is full does not matter, be it that he looks himself
+    /// or that others do.
+    #[test]
+    fn an_event_that_somebody_holds_for_is_no_dead_letter_while_waits_look() {
+        for is_looking in [false, true] {
+            let mut rig = Rig::with(only::<Filters>());
+            if !is_looking {
+                rig.start("Filters", json!("mine"));
+            }
+            (0..1_000).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+            rig.go_on();
+            rig.start("Filters", json!(if is_looking { "mine" } else { "other" }));
+            assert!(rig.core.has_more(), "it looks at 1000");
+            let paid = |rig: &mut Rig, id: &str, session: &str| {
+                let position = rig.core.store().position() + 1;
+                rig.pay(id, session);
+                position
+            };
+            let [mine, nobodys] = [("f", "mine"), ("g", "of-nobody")]
+                .map(|(id, session)| paid(&mut rig, id, session));
+            rig.go_on();
+            let ruled = [mine, nobodys].map(|it| ruled(&rig, it));
+            assert_eq!(ruled, [Outcome::Consumed, Outcome::DeadLetter], "{is_looking}");
+        }
+    }
+}
+
+/// Holds for the first event of its session; then it has what it wants, or holds for any other.
+struct Series;
+impl Saga for Series {
+    const NAME: &'static str = "Series";
+    type Input = (String, bool);
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Paid>().each()])
+    }
+    async fn run(ctx: Ctx, (session, goes_on): (String, bool)) -> Result<(), Abort> {
+        let of_session = Paid::session().eq(&session);
+        ctx.when::<Paid>("all").filter(of_session).forever().await?;
+        if goes_on {
+            ctx.when::<Paid>("all").forever().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever gets the first copy late gets the second one as well, as if it had got it at once; and
+/// what nobody then holds for is unclaimed.
+#[test]
+fn a_copy_is_for_those_who_come_to_hold_for_it_by_a_copy_that_they_have_not_got() {
+    for (first, dies) in [(100, false), (200, false), (200, true)] {
+        let mut rig = Rig::with(only::<Series>());
+        (0..first).for_each(|_| rig.start("Series", json!(["s", false])));
+        (0..10).for_each(|_| rig.start("Series", json!(["s", true])));
+        rig.pay("e1", "s");
+        let [second, third] = ["e2", "e3"].map(|id| {
+            let position = rig.core.store().position() + 1;
+            rig.pay(id, "another");
+            position
+        });
+        if dies {
+            let store = rig.core.store().store.clone();
+            rig = Rig::over(store, only::<Series>(), Limits::default(), rig.now);
+            rig.commit();
+        }
+        rig.go_on();
+        let expected = BTreeMap::from([(ids(&["e1"]), first), (ids(&["e1", "e2"]), 10)]);
+        assert_eq!(rig.taken(), expected, "{first}");
+        let ruled = [second, third].map(|it| {
+            let identity = rig.core.event(it).unwrap().unwrap().identity.unwrap();
+            identity.verdicts[0].outcome
+        });
+        assert_eq!(ruled, [Outcome::Consumed, Outcome::Unclaimed]);
     }
 }

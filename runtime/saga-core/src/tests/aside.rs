@@ -7,6 +7,7 @@ use crate::{
     fold::Status,
     id::{Path, SagaId, TaskId, Time},
     input::{Action, Answer, Answered, Arrival, Command, Decide, Input, Target},
+    journal::{Entry, Fact},
     payload::Payload,
     store::{Batch, MemoryStore, Record, Row, Slot, Store, StoreError, Table},
     testing::admin,
@@ -371,5 +372,177 @@ mod shared_names {
         let rig = over::<Copied>(mended(rig.core.store().clone(), old));
         let status = rig.core.head(bad).unwrap().unwrap().status;
         assert_eq!(status, Status::Completed, "{told:?}: it held for it, and its row is mended");
+    }
+}
+
+/// Copies for a saga that is set aside.
+mod copies {
+    use super::*;
+    use crate::{
+        abort::Abort,
+        ctx::Ctx,
+        filter::Field,
+        message::Event,
+        saga::{Declared, Registry, Saga, event, events},
+    };
+    use serde::Deserialize;
+
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Paid {
+        order: String,
+    }
+    impl Event for Paid {
+        const SUBJECTS: &'static [&'static str] = &["pay.completed"];
+        const KEY: &'static str = "/order";
+    }
+
+    /// Holds for forty orders.
+    struct Many;
+    impl Saga for Many {
+        const NAME: &'static str = "Many";
+        type Input = Value;
+        type Output = usize;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().each()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<usize, Abort> {
+            let waits = (0..40).map(|it| ctx.when::<Paid>(&format!("o{it}")).forever());
+            Ok(ctx.race_all(waits.collect::<Vec<_>>()).await?.0)
+        }
+    }
+
+    /// Takes every copy, first one in which a session stands.
+    struct Listens;
+    impl Saga for Listens {
+        const NAME: &'static str = "Listens";
+        type Input = Value;
+        type Output = String;
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>().each()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<String, Abort> {
+            let of_session = Field::<Paid, String>::at("/session").eq(&"s".to_owned());
+            ctx.when::<Paid>("o1").filter(of_session).forever().await?;
+            loop {
+                ctx.when::<Paid>("o1").forever().await?;
+            }
+        }
+    }
+
+    fn over<S: Saga<Settings = ()>>(store: MemoryStore) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<S>(&()).unwrap();
+        let tickets = store.position() * 10;
+        let limits = Limits { lane_events_max: 10, ..Limits::default() };
+        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
+        let mut rig = Rig { core, asked: Vec::new(), tickets };
+        rig.commit();
+        go_on(&mut rig);
+        rig
+    }
+
+    fn go_on(rig: &mut Rig) {
+        while rig.core.has_more() {
+            rig.input(Input::GoOn);
+        }
+    }
+
+    /// A saga that is set aside, as an entry cannot be read; and what the entry was.
+    fn set_aside<S: Saga<Settings = ()>>(seq: u32) -> (Rig, SagaId, Record) {
+        let mut rig = over::<S>(MemoryStore::new(Uuid::from_u128(7)));
+        let (definition, key) = (S::NAME.to_owned(), Some("k1".to_owned()));
+        let input = Payload::of(&Value::Null).unwrap();
+        rig.asks(Command::Start { definition, key, input }).unwrap();
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        let saga = rig.core.heads(&query).unwrap()[0].id;
+        for action in [Action::Pause, Action::Resume] {
+            rig.moves(saga, action).unwrap();
+        }
+        let mut store = rig.core.store().clone();
+        let old = spoil_entry(&mut store, saga, seq);
+        (over::<S>(store), saga, old)
+    }
+
+    fn mend(store: &mut MemoryStore, old: Record) {
+        let record = Record { position: store.position() + 1, ..old };
+        store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
+    }
+
+    fn paid(rig: &mut Rig, order: &str, session: &str) -> Outcome {
+        let told = rig.event("pay.completed", json!({ "order": order, "session": session }));
+        go_on(rig);
+        told
+    }
+
+    /// Also for the waits that its row does not list, whichever entry cannot be read.
+    #[test]
+    fn a_copy_is_kept_for_each_wait_of_a_saga_that_is_set_aside() {
+        let told = |order: &str, seq| paid(&mut set_aside::<Many>(seq).0, order, "s");
+        assert_eq!([told("o3", 0), told("o39", 0)], [Outcome::Kept; 2], "they were opened there");
+        for order in ["o3", "o39"] {
+            let (mut rig, bad, old) = set_aside::<Many>(2);
+            let told = paid(&mut rig, order, "s");
+            // It is set aside for a while.
+            let mut store = over::<Many>(rig.core.store().clone()).core.store().clone();
+            mend(&mut store, old);
+            let rig = over::<Many>(store);
+            let status = rig.core.head(bad).unwrap().unwrap().status;
+            assert_eq!((told, status), (Outcome::Kept, Status::Completed), "{order}");
+        }
+    }
+
+    /// What it missed it gets when an operator wants it tried again, all of it, in order: also what
+    /// it would have come to hold for.
+    #[test]
+    fn a_saga_that_is_back_gets_all_copies_that_it_missed_before_newer_ones() {
+        for is_restarted in [false, true] {
+            let (mut rig, bad, old) = set_aside::<Listens>(2);
+            assert_eq!(paid(&mut rig, "o1", "other"), Outcome::Unclaimed);
+            assert_eq!(paid(&mut rig, "o1", "s"), Outcome::Kept);
+            for _ in 0..15 {
+                assert_eq!(paid(&mut rig, "o1", "other"), Outcome::Kept);
+            }
+            assert_eq!(paid(&mut rig, "o2", "s"), Outcome::Unclaimed, "nobody's lane");
+            if is_restarted {
+                rig = over::<Listens>(rig.core.store().clone());
+                assert_eq!(paid(&mut rig, "o1", "other"), Outcome::Kept);
+            }
+            mend(rig.core.store_mut(), old);
+            rig.moves(bad, Action::Retry).ok();
+            go_on(&mut rig);
+            let told = paid(&mut rig, "o1", "newer");
+            assert_eq!(told, Outcome::Consumed);
+            let taken: Vec<u64> =
+                rig.core.journal(bad).unwrap().iter().filter_map(event_of).collect();
+            assert_eq!(taken.len(), if is_restarted { 18 } else { 17 });
+            assert!(taken.is_sorted(), "{taken:?}");
+            for position in taken {
+                let identity = rig.core.event(position).unwrap().unwrap().identity.unwrap();
+                assert_eq!(identity.verdicts[0].outcome, Outcome::Consumed);
+            }
+        }
+    }
+
+    fn event_of(entry: &Entry) -> Option<u64> {
+        match &entry.fact {
+            Fact::Received { event_at, .. } => Some(*event_at),
+            _ => None,
+        }
+    }
+
+    /// So many that whoever reads them has enough with them; what is more says so.
+    #[test]
+    fn no_more_than_a_thousand_copies_are_kept_for_sagas_that_are_set_aside() {
+        let (mut rig, bad, old) = set_aside::<Listens>(2);
+        for _ in 0..1_000 {
+            assert_eq!(paid(&mut rig, "o1", "s"), Outcome::Kept);
+        }
+        assert_eq!(paid(&mut rig, "o1", "s"), Outcome::DeadLetter);
+        mend(rig.core.store_mut(), old);
+        rig.moves(bad, Action::Retry).ok();
+        go_on(&mut rig);
+        assert_eq!(rig.core.journal(bad).unwrap().iter().filter_map(event_of).count(), 1_000);
     }
 }

@@ -649,6 +649,6 @@ fn a_saga_that_ends_hands_over_its_lanes_in_bounded_steps_over_a_restart() {
     rig.core = Core::open(store, registry, Limits::default(), rig.now).unwrap();
     rig.all(Input::GoOn);
     let count = |table| rig.core.store().store.all_rows().filter(|it| it.0.0 == table).count();
-    assert_eq!([Table::Holder, Table::Leaving, Table::Live].map(count), [0; 3]);
+    assert_eq!([Table::Holder, Table::Leaving, Table::Live, Table::Hold].map(count), [0; 4]);
     assert_eq!(count(Table::Claim), 1_000);
 }

@@ -4,13 +4,12 @@ use super::events::is_copied;
 use crate::world::World;
 use saga_core::{
     codec::{EventRecord, NoteRecord, decode, decode_entry},
-    core::Seen,
     effect::{Outcome, Verdict},
     id::{Position, SagaId},
     journal::Fact,
     store::{Kind, Record, Slot, Store, Table},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Verdicts = BTreeMap<Position, Vec<Verdict>>;
 
@@ -63,16 +62,27 @@ fn rule(verdicts: &mut Verdicts, event: Position, new: Verdict) {
     all.sort_by(|a, b| a.definition.cmp(&b.definition));
 }
 
-/// A verdict says that an event is kept exactly as long as a lane keeps it.
+/// A verdict says that an event is kept exactly as long as a lane keeps it, or as it is owed to
+/// those who hold for copies.
 pub(crate) fn kept_is_kept(world: &World) {
-    let rows = world.desk.store().all_rows().filter(|it| it.0.0 == Table::Kept);
-    let position = |key: &[u8]| key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-    let mut kept: Vec<Position> = rows.map(|it| position(&it.0.1)).collect();
-    let said = |seen: &Seen| {
-        let verdicts = seen.identity.iter().flat_map(|it| &it.verdicts);
-        vec![seen.position; verdicts.filter(|it| it.outcome == Outcome::Kept).count()]
+    let rows = |table: Table| {
+        let rows = world.desk.store().all_rows().filter(move |it| it.0.0 == table);
+        rows.map(|it| it.0.1.last_chunk().copied().map_or(0, u64::from_be_bytes))
     };
-    let mut said: Vec<Position> = world.desk.events().iter().flat_map(said).collect();
+    let owed: BTreeSet<Position> = rows(Table::Copy).collect();
+    let mut kept: Vec<Position> = rows(Table::Kept).collect();
+    let mut said = Vec::new();
+    for seen in world.desk.events() {
+        let verdicts = seen.identity.iter().flat_map(|it| &it.verdicts);
+        for verdict in verdicts.filter(|it| it.outcome == Outcome::Kept) {
+            let definition = verdict.definition.as_deref().unwrap_or_default();
+            if is_copied(world, definition, &seen.event.name) {
+                assert!(owed.contains(&seen.position), "{verdict:?}");
+            } else {
+                said.push(seen.position);
+            }
+        }
+    }
     kept.sort_unstable();
     said.sort_unstable();
     assert_eq!(said, kept);

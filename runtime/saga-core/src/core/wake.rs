@@ -207,8 +207,8 @@ impl<S: Store> Core<S> {
         must_sleep
     }
 
-    /// Sagas that work done in pieces has come to, and that have to be read, in order, each with its
-    /// place; those behind this place. [`Input::Woken`] should follow for each when it is.
+    /// Sagas that work done in pieces has come to, and that have to be read: in order, those behind
+    /// this place, each with its own. [`Input::Woken`] should follow for each when it is.
     pub fn sleepers(&self, behind: u64) -> impl Iterator<Item = (u64, SagaId)> + '_ {
         self.sleepers.behind(behind)
     }

@@ -27,9 +27,11 @@ mod recovery;
 mod returns;
 mod routes;
 mod search;
+mod sleepers;
 mod states;
 mod struck;
 mod sweeps;
+mod timers;
 mod turns;
 mod upgrade;
 mod wake;
@@ -45,7 +47,7 @@ use crate::{
     codec::DeclaredRow,
     driver::Driver,
     effect::{Effect, RequestId},
-    id::{Lane, Path, Position, SagaId, Time},
+    id::{Lane, Position, SagaId, Time},
     input::Input,
     journal::{Fact, Patience},
     lanes::Waits,
@@ -54,10 +56,9 @@ use crate::{
     txn::Txn,
 };
 use looks::Looks;
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Bound,
-};
+use sleepers::Sleepers;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use timers::{Timer, Timers};
 use withheld::Withheld;
 
 /// Bounds, each with a default that has a reason.
@@ -137,6 +138,10 @@ const WAKE_AT_ONCE: u32 = 1024;
 /// sagas: those that are left fire with the ticks that follow, and others have their turn between.
 const TIMERS_AT_ONCE: usize = 256;
 
+/// Timers that one tick leaves until their sagas are read. It costs no row, and each is left once:
+/// a saga with many shall not hold up others for many ticks.
+const TIMERS_LEFT_AT_ONCE: usize = 4096;
+
 /// A business key may not be longer: it stands in store keys, subjects and logs.
 pub const KEY_BYTES_MAX: usize = 256;
 
@@ -149,7 +154,7 @@ pub struct Core<S> {
     /// States of open sagas; a cache of their journals.
     states: states::States,
     waits: Waits,
-    timers: BTreeSet<(Time, SagaId, Path)>,
+    timers: Timers,
     /// What each lane keeps.
     kept: BTreeMap<Lane, KeptLane>,
     /// What definitions declared that are not in this binary, and may be back.
@@ -159,11 +164,11 @@ pub struct Core<S> {
     /// Those of them that the input being handled has in memory.
     at_hand: BTreeSet<SagaId>,
     /// Those of them that work done in pieces has come to.
-    sleepers: BTreeSet<SagaId>,
+    sleepers: Sleepers,
     /// The one that is being read.
     waking: Option<wake::Waking>,
-    /// How far intake had come at the last tick.
-    passed: Time,
+    /// How far the last tick has reached.
+    reached: Time,
     /// How much more the input being handled may do for others than itself.
     room: usize,
     /// Waits that have not looked at what their lanes keep.
@@ -238,7 +243,7 @@ impl<S: Store> Core<S> {
             }
             Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
             Input::Tick { watermark } => self.tick(now, watermark)?,
-            Input::Woken { saga } => self.woken(now, saga)?,
+            Input::Woken { saga, until } => self.woken(now, saga, until)?,
             Input::GoOn => (),
         }
         self.go_on(now)
@@ -307,13 +312,12 @@ impl<S: Store> Core<S> {
 
     /// When the next timer is due.
     pub fn next_due(&self) -> Option<Time> {
-        self.timers.first().map(|it| it.0)
+        self.timers.next_due()
     }
 
     /// How many timers are due, but held because intake has not passed them.
     pub fn timers_held(&self, now: Time, watermark: Time) -> usize {
-        let due = self.timers.iter().take_while(|it| it.0 <= now);
-        due.filter(|it| watermark < it.0).count()
+        self.timers.due(now).filter(|it| watermark < it.0).count()
     }
 
     /// The definitions of this binary.
@@ -330,33 +334,38 @@ impl<S: Store> Core<S> {
     /// so does everything while waits have not seen what came before. What is due of a saga that
     /// has to be read fires when it was.
     fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
-        self.passed = watermark;
-        self.match_opened(now)?;
         let until = now.min(watermark);
-        let mut asleep = None;
-        for _ in 0..TIMERS_AT_ONCE {
-            let behind = asleep.clone().map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(timer) = self.timers.range((behind, Bound::Unbounded)).next().cloned() else {
-                break;
-            };
-            if until < timer.0 || !self.opened.is_empty() {
-                break;
+        self.reached = until;
+        self.match_opened(now)?;
+        // Whoever could not fire what was left when it was read is read again.
+        let left: Vec<Timer> = self.timers.left().take(TIMERS_AT_ONCE).cloned().collect();
+        let is_due = |it: &Timer| it.0 <= until;
+        let (mut fired, mut asleep) = (0, 0);
+        for timer in left.into_iter().filter(is_due) {
+            if self.opened.is_empty() && !self.must_sleep(timer.1) {
+                self.fire(now, until, timer)?;
+                fired += 1;
             }
+        }
+        while fired < TIMERS_AT_ONCE && asleep < TIMERS_LEFT_AT_ONCE && self.opened.is_empty() {
+            let Some(timer) = self.timers.first().filter(|it| is_due(it)).cloned() else { break };
             if self.must_sleep(timer.1) {
-                asleep = Some(timer);
-                continue;
+                self.timers.leave(timer);
+                asleep += 1;
+            } else {
+                self.fire(now, until, timer)?;
+                fired += 1;
             }
-            self.fire(now, until, timer)?;
         }
         self.send_withheld(now)
     }
 
-    fn fire(
-        &mut self,
-        now: Time,
-        until: Time,
-        (due, saga, step): (Time, SagaId, Path),
-    ) -> Result<(), StoreError> {
+    /// How far the last tick has reached: what is due until then came before what comes now.
+    pub fn reached(&self) -> Time {
+        self.reached
+    }
+
+    fn fire(&mut self, now: Time, until: Time, (due, saga, step): Timer) -> Result<(), StoreError> {
         let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
         let taken = match fact {
             Some(fact) => self.offer(now, saga, fact)?,

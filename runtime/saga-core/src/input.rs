@@ -56,6 +56,8 @@ pub enum Input {
     Woken {
         /// The saga.
         saga: SagaId,
+        /// What is due of it later than this stands behind something that came for it.
+        until: Time,
     },
     /// Go on with what earlier inputs left to do, see [`Core::has_more`].
     ///

@@ -23,8 +23,11 @@ enum Matter {
 #[derive(Debug)]
 struct Held<T> {
     input: Input,
-    with: T,
+    /// Nothing with what the core itself has left undone.
+    with: Option<T>,
     concern: Concern,
+    /// How far ticks had reached when it came: what was due by then came before it.
+    reached: Time,
     /// Sagas that were read again for it. When all were, it waits no longer: with little memory
     /// they may drive each other out.
     woken: BTreeSet<SagaId>,
@@ -43,6 +46,8 @@ pub struct Line<T> {
     held: BTreeMap<u64, Held<T>>,
     /// The last number that was given out.
     last: u64,
+    /// The last place of a sleeper that stands here.
+    seen: u64,
     /// Who waits for it, or is about it, in order: the first one may go.
     matters: BTreeMap<Matter, BTreeSet<u64>>,
     /// Of which it is to be seen whether they may go now.
@@ -57,7 +62,7 @@ impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        Line { held, last: 0, matters, candidates, unread, are_unread }
+        Line { held, last: 0, seen: 0, matters, candidates, unread, are_unread }
     }
 }
 
@@ -72,20 +77,21 @@ impl<T> Line<T> {
         input: Input,
         with: T,
     ) -> Result<Option<(Input, T)>, StoreError> {
+        self.see_sleepers(core)?;
         if let Input::Tick { watermark } = input {
             return Ok(Some((Input::Tick { watermark: self.passed(watermark) }, with)));
         }
         let (concern, woken) = (core.concern(&input)?, BTreeSet::new());
-        let held = Held { input, with, concern, woken };
-        let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
-        let asleep: Vec<SagaId> = asleep.collect();
-        if asleep.is_empty() && !held.matters().any(|it| self.matters.contains_key(&it)) {
-            return Ok(Some((held.input, held.with)));
+        let reached = match &input {
+            Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
+            _ => core.reached(),
+        };
+        let held = Held { input, with: Some(with), concern, reached, woken };
+        let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
+        if !asleep && !held.matters().any(|it| self.matters.contains_key(&it)) {
+            return Ok(held.with.map(|it| (held.input, it)));
         }
-        self.last += 1;
-        self.held.insert(self.last, held);
-        self.stand(self.last);
-        asleep.into_iter().for_each(|it| self.read_later(it));
+        self.hold(core, held);
         Ok(None)
     }
 
@@ -97,16 +103,18 @@ impl<T> Line<T> {
         &mut self,
         core: &Core<S>,
     ) -> Result<Option<(Input, Option<T>)>, StoreError> {
-        // What the core itself has left undone came before.
-        let woken = core.sleepers().find(|it| core.is_awake(*it));
-        if let Some(saga) = woken {
-            return Ok(Some((Input::Woken { saga }, None)));
-        }
+        self.see_sleepers(core)?;
         while let Some(number) = self.candidates.pop_first() {
             if self.may_go(core, number)? {
+                let until = self.until(number);
                 self.leave(number);
-                let held = self.held.remove(&number);
-                return Ok(held.map(|it| (it.input, Some(it.with))));
+                let Some(Held { mut input, with, .. }) = self.held.remove(&number) else {
+                    continue;
+                };
+                if let Input::Woken { until: it, .. } = &mut input {
+                    *it = until;
+                }
+                return Ok(Some((input, with)));
             }
         }
         Ok(None)
@@ -117,8 +125,7 @@ impl<T> Line<T> {
     /// # Errors
     /// The store cannot be read.
     pub fn wake<S: Store>(&mut self, core: &mut Core<S>) -> Result<(), StoreError> {
-        let sleepers: Vec<SagaId> = core.sleepers().collect();
-        sleepers.into_iter().for_each(|it| self.read_later(it));
+        self.see_sleepers(core)?;
         let Some(saga) = self.unread.front().copied() else { return Ok(()) };
         if core.wake(saga)? {
             self.unread.pop_front();
@@ -131,16 +138,51 @@ impl<T> Line<T> {
     /// Whether something waits, here or in the core: then a piece of it should be done, after what
     /// others bring.
     pub fn has_more<S: Store>(&self, core: &Core<S>) -> bool {
-        core.has_more() || !self.held.is_empty() || core.sleepers().next().is_some()
+        core.has_more() || !self.held.is_empty() || core.sleepers(self.seen).next().is_some()
     }
 
-    /// Intake has not passed an event that waits.
+    /// What the core has left undone since stands behind what came before, and before what comes.
+    fn see_sleepers<S: Store>(&mut self, core: &Core<S>) -> Result<(), StoreError> {
+        for (place, saga) in core.sleepers(self.seen) {
+            self.seen = place;
+            let input = Input::Woken { saga, until: Time::NEVER };
+            let (concern, woken) = (core.concern(&input)?, BTreeSet::new());
+            self.hold(core, Held { input, with: None, concern, reached: Time::NEVER, woken });
+        }
+        Ok(())
+    }
+
+    fn hold<S: Store>(&mut self, core: &Core<S>, held: Held<T>) {
+        let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
+        let asleep: Vec<SagaId> = asleep.collect();
+        self.last += 1;
+        self.held.insert(self.last, held);
+        self.stand(self.last);
+        if asleep.is_empty() {
+            self.candidates.insert(self.last);
+        }
+        asleep.into_iter().for_each(|it| self.read_later(it));
+    }
+
+    /// Intake has not passed an event that waits, or one that is offered again.
     fn passed(&self, watermark: Time) -> Time {
-        let events = self.held.values().filter_map(|it| match &it.input {
-            Input::Arrived(arrival) => Some(Time(arrival.at.0.saturating_sub(1))),
-            _ => None,
+        let events = self.held.values().filter(|it| !it.concern.lanes.is_empty());
+        let passed = events.map(|it| match &it.input {
+            Input::Arrived(arrival) => before(arrival.at),
+            _ => it.reached,
         });
-        events.min().map_or(watermark, |it| it.min(watermark))
+        passed.min().map_or(watermark, |it| it.min(watermark))
+    }
+
+    /// What is due of its saga may fire up to here: what waits behind it came before what fell due
+    /// later.
+    fn until(&self, number: u64) -> Time {
+        let Some(held) = self.held.get(&number) else { return Time::NEVER };
+        let behind = held.matters().filter_map(|it| {
+            let next = self.matters.get(&it)?.range(number.saturating_add(1)..).next()?;
+            self.held.get(next).map(|it| it.reached)
+        });
+        behind.min().unwrap_or(Time::NEVER)
     }
 
     /// Whether it stands first wherever it stands, and its sagas are in memory.
@@ -205,4 +247,9 @@ impl<T> Line<T> {
             self.unread.push_back(saga);
         }
     }
+}
+
+/// What is due then stands behind an event of that time.
+fn before(at: Time) -> Time {
+    Time(at.0.saturating_sub(1))
 }

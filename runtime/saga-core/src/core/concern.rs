@@ -44,17 +44,15 @@ impl<S: Store> Core<S> {
                     concern.sagas.insert(*saga);
                 }
             }
-            Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
+            Input::Published { saga, .. }
+            | Input::PublishRefused { saga, .. }
+            | Input::Woken { saga, .. } => {
                 concern.sagas.insert(*saga);
             }
             Input::Asked { actor, command, .. } if Role::Approver <= actor.role => {
                 concern = self.concern_of_command(command)?;
             }
-            Input::Asked { .. }
-            | Input::Unreadable(_)
-            | Input::Tick { .. }
-            | Input::GoOn
-            | Input::Woken { .. } => (),
+            Input::Asked { .. } | Input::Unreadable(_) | Input::Tick { .. } | Input::GoOn => (),
         }
         concern.sagas.retain(|it| self.is_long(*it));
         Ok(concern)

@@ -1,7 +1,11 @@
 //! What tests see of the sequencer's memory: all of it must follow from the store.
 
 use super::Core;
-use crate::{fold::State, id::SagaId, store::Store};
+use crate::{
+    fold::State,
+    id::{SagaId, Time},
+    store::Store,
+};
 use std::collections::BTreeSet;
 
 impl<S: Store> Core<S> {
@@ -18,10 +22,11 @@ impl<S: Store> Core<S> {
 
     /// The indexes in memory, as text: equal for equal stores.
     pub(crate) fn indexes(&self) -> String {
+        let timers: BTreeSet<_> = self.timers.due(Time::NEVER).collect();
         let kept: Vec<_> = self.kept.iter().map(|(lane, it)| (lane, it.count)).collect();
         format!(
             "waits {:?}\ntimers {:?}\nkept {:?}\nmissing {:?}\ncopying {:?}",
-            self.waits, self.timers, kept, self.missing, self.copying
+            self.waits, timers, kept, self.missing, self.copying
         )
     }
 

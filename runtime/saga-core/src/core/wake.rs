@@ -207,22 +207,21 @@ impl<S: Store> Core<S> {
         must_sleep
     }
 
-    /// Sagas that work done in pieces has come to, and that have to be read: [`Input::Woken`]
-    /// should follow for each when it is.
-    pub fn sleepers(&self) -> impl Iterator<Item = SagaId> + '_ {
-        self.sleepers.iter().copied()
+    /// Sagas that work done in pieces has come to, and that have to be read: in order, those behind
+    /// this place, each with its own. [`Input::Woken`] should follow for each when it is.
+    pub fn sleepers(&self, behind: u64) -> impl Iterator<Item = (u64, SagaId)> + '_ {
+        self.sleepers.behind(behind)
     }
 
-    /// Goes on with a saga that was left alone. What is due of it fires, by the last tick.
-    pub(super) fn woken(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
-        self.sleepers.remove(&saga);
+    /// Goes on with a saga that was left alone. What ticks have left of it fires, up to this time.
+    pub(super) fn woken(&mut self, now: Time, saga: SagaId, until: Time) -> Result<(), StoreError> {
+        self.sleepers.remove(saga);
         self.at_hand.insert(saga);
         self.match_opened(now)?;
-        let until = now.min(self.passed);
-        let timers = self.state(saga)?.map(State::timers).unwrap_or_default();
-        let mut due: Vec<(Time, Path)> = timers.into_iter().filter(|it| it.0 <= until).collect();
-        due.sort();
-        for (due, step) in due.into_iter().take(TIMERS_AT_ONCE) {
+        let until = until.min(now).min(self.reached);
+        let left = self.timers.left_of(saga).take_while(|it| it.0 <= until);
+        let left: Vec<(Time, Path)> = left.take(TIMERS_AT_ONCE).collect();
+        for (due, step) in left {
             if !self.opened.is_empty() {
                 break;
             }

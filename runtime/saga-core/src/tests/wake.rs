@@ -603,3 +603,89 @@ fn what_needs_no_journal_does_not_wait() {
     assert!(rig.effects.iter().any(is_duplicate));
     assert!(rig.most <= PIECE as usize, "{} entries read at once", rig.most);
 }
+
+/// A manager who answers in time is not told that nothing asks, as the saga had to be read first.
+#[test]
+fn a_deadline_does_not_overtake_a_decision_that_waits() {
+    let mut rig = Rig::new();
+    let long = rig.start("Asks", "all", 100);
+    let mut rig = rig.cold();
+    let due = rig.core.next_due().unwrap();
+    rig.now = Time(due.0 - 10);
+    let target = Target::Event { name: "shop.approved".to_owned(), key: "all".to_owned() };
+    let (approved, reason, seen) = (true, None, None);
+    rig.ask(Command::Decide(Decide { target, approved, reason, seen }));
+    rig.now = due.after_ms(1);
+    rig.input(Input::Tick { watermark: rig.now });
+    rig.go_on();
+    assert_eq!(rig.facts(long, 101), ["shop.approved"], "it came 10 ms before the deadline");
+}
+
+/// So with an answer, and the time after which its call is given up.
+#[test]
+fn a_limit_does_not_overtake_an_answer_that_waits() {
+    let mut rig = Rig::new();
+    let long = rig.start("Long", "long", 100);
+    let mut rig = rig.cold();
+    let due = rig.now.after(30 * DAY);
+    rig.now = Time(due.0 - 1_000);
+    let call = rig.call_of(long);
+    rig.answer(&call);
+    rig.now = due.after_ms(1_000);
+    rig.input(Input::Tick { watermark: rig.now });
+    rig.go_on();
+    let facts = rig.facts(long, 101);
+    assert_eq!(facts.iter().find(|it| *it != "time").unwrap(), "reply", "{facts:?}");
+}
+
+mod set_aside {
+    use super::*;
+    use crate::store::{Batch, Record, Slot, Store};
+
+    /// So many calls, then so many sleeps beside each other.
+    struct Sleeps;
+    impl Saga for Sleeps {
+        const NAME: &'static str = "Sleeps";
+        type Input = u32;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Tracked>()])
+        }
+        async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+            for _ in 0..calls {
+                ctx.call(Reserve::of("1")).await?;
+            }
+            let sleeps = (0..300).map(|_| ctx.sleep(DAY / 2)).collect::<Vec<_>>();
+            ctx.join(ctx.join_all(sleeps), ctx.when::<Tracked>("all").forever()).await?;
+            Ok(())
+        }
+    }
+
+    /// Its rows rot while the process runs. That is its own affair.
+    #[test]
+    fn a_long_saga_that_is_set_aside_holds_up_no_deadline_of_others() {
+        let mut registry = Registry::new("test");
+        registry.register::<Sleeps>(&()).unwrap();
+        registry.register::<Long>(&()).unwrap();
+        let store = MemoryStore::new(Uuid::from_u128(7));
+        let limits = Limits { states_max: 0, futures_max: 0, ..limits() };
+        let mut rig = Rig::over(store, registry, limits, Time(1_000));
+        let bad = rig.start("Sleeps", "bad", 50);
+        let good = rig.start("Long", "good", 1);
+        let (position, slot) = (rig.core.store().position() + 1, Slot::Entry { saga: bad, seq: 3 });
+        let bytes = br#"{"v":1,"it":{"at":"rotten"}}"#.to_vec();
+        let record = Record { position, slot, bytes };
+        let batch = Batch { records: vec![record], rows: Vec::new() };
+        rig.core.store_mut().append(batch).unwrap();
+        rig.make(bad, Action::Pause);
+        rig.go_on();
+        assert_eq!(rig.status(bad), Status::Attention, "set aside");
+        rig.now = rig.now.after(2 * DAY);
+        for _ in 0..20 {
+            rig.input(Input::Tick { watermark: rig.now });
+            rig.go_on();
+        }
+        assert_eq!(rig.facts(good, 2), ["time"], "its day is over");
+    }
+}

@@ -89,7 +89,7 @@ impl Inbox {
             Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
                 self.group_of(*saga, core)
             }
-            Input::Woken { saga } => self.group_of(*saga, core),
+            Input::Woken { saga, .. } => self.group_of(*saga, core),
             Input::Asked { .. } | Input::Tick { .. } | Input::GoOn => Group::NOBODYS,
         }
     }

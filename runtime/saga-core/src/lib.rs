@@ -13,8 +13,8 @@
 //!
 //! [`core::Core`] is the sequencer around them. It takes [`input::Input`]s, orders the one log,
 //! matches events with waits, lets the driver run turns, and gives out [`effect::Effect`]s once the
-//! batch that asked for them is durable in a [`store::Store`]. Whoever drives it gives it its inputs
-//! by way of a [`line::Line`], where those wait whose saga has to be read first.
+//! batch that asked for them is durable in a [`store::Store`]. Whoever drives it gives it its
+//! inputs by way of a [`line::Line`], where those wait whose saga has to be read first.
 //!
 //! Reading order: [`message`], [`saga`], [`ctx`], [`wait`], [`scope`] (what an author sees);
 //! [`journal`], [`mod@fold`], [`replay`] (what a saga is); [`core`] (what orders them).

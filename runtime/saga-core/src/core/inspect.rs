@@ -32,7 +32,8 @@ impl<S: Store> Core<S> {
 
     /// Whether all is given out that was owed when this was opened.
     pub(crate) fn has_given_out(&self) -> bool {
-        self.owing.is_empty() && !self.withheld.has_more()
+        let all_were_read = self.sleepers(0).next().is_none();
+        self.owing.is_empty() && !self.withheld.has_more() && all_were_read
     }
 
     /// Definitions that have lanes to be swept: more of them while lanes are handed over.

@@ -1,13 +1,17 @@
 //! `payments.process`: asks the provider now what became of an order's session, for when a webhook
 //! is missed. What is final becomes the event that the webhook would have become. Of a session that
-//! is paid the ledger tells what stays of that.
+//! is paid the ledger tells what stays of that. A store that was put back from a backup may have
+//! forgotten the session: then it is looked for.
 
 use crate::{
     ledger::{self, Said, SessionRow, Settled, view},
     stripe::{Client, ProviderSession},
-    void::event_id,
+    void::{event_id, of_order},
 };
-use proto_schemas::payments::{PaymentState, ProcessPayment, SessionStatus};
+use proto_schemas::{
+    Amount, OrderId,
+    payments::{PaymentState, ProcessPayment, SessionStatus},
+};
 use serde::{Deserialize, Serialize};
 use service_kit::{Attempt, Begun, Call, Effect, Outcome, Rejection, Tx, WorkError};
 use std::sync::Arc;
@@ -16,10 +20,14 @@ pub(crate) struct LookUp {
     stripe: Arc<Client>,
 }
 
+/// Without a tag, as older releases wrote the first of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Intent {
-    session_id: String,
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub(crate) enum Intent {
+    /// What became of this session.
+    Known { session_id: String },
+    /// What became of those of this order that the provider has.
+    Unknown { order_id: OrderId },
 }
 
 impl LookUp {
@@ -31,7 +39,8 @@ impl LookUp {
 impl Effect for LookUp {
     type Request = ProcessPayment;
     type Intent = Intent;
-    type Done = ProviderSession;
+    /// Nothing when the order has none.
+    type Done = Option<ProviderSession>;
 
     fn begin(
         &self,
@@ -40,26 +49,38 @@ impl Effect for LookUp {
     ) -> Outcome<Begun<Intent, PaymentState>> {
         match ledger::of_order(tx, &call.body.order_id)? {
             Some(row) if row.status == SessionStatus::Paid => Ok(Begun::Done(state(tx, row)?)),
-            Some(row) => Ok(Begun::Work(Intent { session_id: row.session_id })),
-            None => Err(unknown(call).into()),
+            Some(row) => Ok(Begun::Work(Intent::Known { session_id: row.session_id })),
+            None => Ok(Begun::Work(Intent::Unknown { order_id: call.body.order_id.clone() })),
         }
     }
 
-    async fn work(&self, intent: Intent, _: Attempt) -> Result<ProviderSession, WorkError> {
-        Ok(self.stripe.session(&intent.session_id).await?)
+    async fn work(&self, intent: Intent, _: Attempt) -> Result<Self::Done, WorkError> {
+        let ids = match intent {
+            Intent::Known { session_id } => vec![session_id],
+            Intent::Unknown { order_id } => of_order(&self.stripe, &order_id).await?,
+        };
+        let mut found = None::<ProviderSession>;
+        for id in ids {
+            // That one of them was paid is what counts.
+            if found.as_ref().is_none_or(|it| it.status != SessionStatus::Paid) {
+                found = Some(self.stripe.session(&id).await?);
+            }
+        }
+        Ok(found)
     }
 
     fn finish(
         &self,
         tx: &mut Tx,
         call: &Call<ProcessPayment>,
-        intent: Intent,
-        done: Result<ProviderSession, Rejection>,
+        _: Intent,
+        done: Result<Self::Done, Rejection>,
     ) -> Outcome<PaymentState> {
-        let session = done?;
+        let Some(session) = done? else { return Err(unknown(call).into()) };
+        let ProviderSession { id: session_id, status, payment_id: paid_by, .. } = session.clone();
         let said = Said {
-            event_id: event_id(&intent.session_id, session.status),
-            session_id: intent.session_id.clone(),
+            event_id: event_id(&session_id, session.status),
+            session_id: session_id.clone(),
             order_id: call.body.order_id.clone(),
             status: session.status,
             payment_id: session.payment_id,
@@ -68,23 +89,34 @@ impl Effect for LookUp {
                 .then_some("the payment session expired"),
         };
         if ledger::settle(tx, said, call.at)? == Settled::Unreadable {
-            return Err(ledger::unreadable(&intent.session_id).into());
+            return Err(ledger::unreadable(&session_id).into());
         }
-        let row = ledger::session(tx, &intent.session_id)?.ok_or_else(|| unknown(call))?;
-        state(tx, row)
+        match ledger::session(tx, &session_id)? {
+            Some(row) => state(tx, row),
+            None => Ok(PaymentState {
+                order_id: call.body.order_id.clone(),
+                session_id,
+                status,
+                stays: stays(tx, status, paid_by.as_ref())?,
+                payment_id: paid_by,
+            }),
+        }
     }
 }
 
 fn state(tx: &Tx, row: SessionRow) -> Outcome<PaymentState> {
-    let paid = row.payment_id.as_ref().filter(|_| row.status == SessionStatus::Paid);
-    let stays = paid.map(|it| view::stays(tx, it)).transpose()?.flatten();
     Ok(PaymentState {
         order_id: row.order_id,
         session_id: row.session_id,
         status: row.status,
+        stays: stays(tx, row.status, row.payment_id.as_ref())?,
         payment_id: row.payment_id,
-        stays,
     })
+}
+
+fn stays(tx: &Tx, status: SessionStatus, payment_id: Option<&String>) -> Outcome<Option<Amount>> {
+    let paid = payment_id.filter(|_| status == SessionStatus::Paid);
+    Ok(paid.map(|it| view::stays(tx, it)).transpose()?.flatten())
 }
 
 fn unknown(call: &Call<ProcessPayment>) -> Rejection {

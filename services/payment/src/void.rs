@@ -30,7 +30,7 @@ pub(crate) struct CloseSession {
 pub(crate) enum Intent {
     /// Close this session.
     Known { session_id: String },
-    /// Close those of this order that the provider has.
+    /// Close those of this order that the provider has, or see that they are paid.
     Unknown { order_id: OrderId },
 }
 
@@ -62,17 +62,21 @@ impl CloseSession {
             Err(failure) => Err(failure.into()),
         }
     }
+}
 
-    async fn of_order(&self, order_id: &OrderId) -> Result<Vec<String>, WorkError> {
-        let found = self.stripe.open_sessions(order_id.as_str()).await?;
-        Ok(found.ok_or_else(|| {
-            let reason = format!(
-                "there are too many open sessions to find those of order {order_id}: look for them \
-                 at the provider, and expire them there"
-            );
-            Rejection::new("too_many_sessions", reason)
-        })?)
-    }
+/// The sessions of an order of which no row tells.
+pub(crate) async fn of_order(
+    stripe: &Client,
+    order_id: &OrderId,
+) -> Result<Vec<String>, WorkError> {
+    let found = stripe.sessions_of(order_id.as_str()).await?;
+    Ok(found.ok_or_else(|| {
+        let reason = format!(
+            "there are too many sessions to find those of order {order_id}: look for them at the \
+             provider, expire what is open there, and pay back what was paid"
+        );
+        Rejection::new("too_many_sessions", reason)
+    })?)
 }
 
 impl Effect for CloseSession {
@@ -106,7 +110,7 @@ impl Effect for CloseSession {
     async fn work(&self, intent: Intent, attempt: Attempt) -> Result<Self::Done, WorkError> {
         let ids = match intent {
             Intent::Known { session_id } => vec![session_id],
-            Intent::Unknown { order_id } => self.of_order(&order_id).await?,
+            Intent::Unknown { order_id } => of_order(&self.stripe, &order_id).await?,
         };
         let mut closed = Vec::new();
         for id in ids {

@@ -218,6 +218,12 @@ async fn open_sessions_are_listed_in_pages() {
     assert_eq!((&first["has_more"], &second["has_more"]), (&json!(true), &json!(false)));
     let listed = [&first, &second].map(|it| it["data"][0]["id"].as_str().unwrap().to_owned());
     assert_eq!(open, listed.into());
+    let created_s = first["data"][0]["created"].as_u64().unwrap();
+    for (since_s, count) in [(created_s - 60, 2), (created_s + 60, 0)] {
+        let since = format!("/v1/checkout/sessions?status=open&created[gte]={since_s}");
+        let (_, listed) = sandbox.get(&since).await;
+        assert_eq!(listed["data"].as_array().unwrap().len(), count, "since {since_s}");
+    }
 }
 
 #[tokio::test]

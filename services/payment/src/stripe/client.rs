@@ -28,8 +28,10 @@ const MESSAGE_CHARS_MAX: usize = 300;
 const PAGE_LEN: &str = "100";
 /// Pages that a look-up reads. Nobody pays back in more than a thousand parts.
 const PAGES_MAX: usize = 10;
-/// Pages of open sessions, which are those of the last day.
+/// Pages of sessions that are looked through.
 const SESSION_PAGES_MAX: usize = 50;
+/// Sessions are looked for as far back as Stripe keeps events. None is open for longer than a day.
+const SESSIONS_SINCE_S: i64 = 30 * 24 * 3_600;
 
 /// Longest `Idempotency-Key` that Stripe takes.
 const KEY_CHARS_MAX: usize = 255;
@@ -107,15 +109,32 @@ impl Client {
         ProviderSession::read(&answer).ok_or_else(unreadable)
     }
 
-    /// `GET /v1/checkout/sessions?status=open`, newest first: the ids of those of an order, which
-    /// cannot be asked for by it. Nothing when there are too many sessions to look through.
-    pub(crate) async fn open_sessions(
+    /// The ids of the sessions of an order that are open, or that its customer went through within
+    /// the last 30 days. The provider cannot be asked for them by the order. Nothing when there are
+    /// too many sessions to look through.
+    pub(crate) async fn sessions_of(&self, order_id: &str) -> Result<Option<Vec<String>>, Failure> {
+        let since_s = self.time_s(chrono::Utc::now().timestamp()) - SESSIONS_SINCE_S;
+        let mut all = Vec::new();
+        // One that is completed meanwhile is in the first list or in the second.
+        for status in ["open", "complete"] {
+            let Some(found) = self.sessions_at(order_id, status, since_s).await? else {
+                return Ok(None);
+            };
+            all.extend(found);
+        }
+        Ok(Some(all))
+    }
+
+    /// `GET /v1/checkout/sessions?status=…`, newest first.
+    async fn sessions_at(
         &self,
         order_id: &str,
+        status: &str,
+        since_s: i64,
     ) -> Result<Option<Vec<String>>, Failure> {
-        let (mut found, mut last) = (Vec::new(), None::<String>);
+        let (mut found, mut last, since) = (Vec::new(), None::<String>, since_s.to_string());
         for _ in 0..SESSION_PAGES_MAX {
-            let mut query = vec![("status", "open"), ("limit", PAGE_LEN)];
+            let mut query = vec![("status", status), ("limit", PAGE_LEN), ("created[gte]", &since)];
             query.extend(last.as_deref().map(|last| ("starting_after", last)));
             let answer = self.get("/v1/checkout/sessions", &query).await?;
             let page = answer["data"].as_array().ok_or_else(unreadable)?;

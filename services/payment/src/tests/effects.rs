@@ -492,3 +492,37 @@ async fn a_look_up_tells_what_stays_of_the_payment() {
         }
     }
 }
+
+/// The customer paid in what a restore has lost, and no webhook comes again: the provider knows.
+#[tokio::test]
+async fn a_void_finds_money_that_a_restored_service_has_forgotten() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    let restored = play.restored();
+    assert_eq!(restored.void().await.unwrap(), Some(SessionStatus::Paid));
+    let told = restored.events();
+    assert_eq!(told.len(), 1, "the world hears of it once: {told:?}");
+    assert_eq!(
+        (&told[0]["body"]["orderId"], &told[0]["body"]["amount"]),
+        (&json!("o-1"), &json!("149.99"))
+    );
+    assert_eq!(restored.void().await.unwrap(), Some(SessionStatus::Paid), "again");
+    assert_eq!(restored.events(), told);
+}
+
+/// Whether the money came is asked before an order is given up.
+#[tokio::test]
+async fn a_look_up_finds_money_that_a_restored_service_has_forgotten() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    let restored = play.restored();
+    let effect = LookUp::new(Arc::clone(&restored.stripe));
+    let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+    let known = restored.run(&effect, restored.call("l", 1, body), 0).await.unwrap();
+    assert_eq!((known.status, known.session_id), (SessionStatus::Paid, session.session_id));
+    assert_eq!(known.stays.map(|it| it.to_string()).as_deref(), Some("149.99"));
+    let told = restored.events();
+    assert_eq!((told.len(), &told[0]["subject"]), (1, &json!("payments.trigger.completed")));
+}

@@ -222,6 +222,7 @@ async fn create(
             "id": id,
             "object": "checkout.session",
             "amount_total": amount,
+            "created": expires_s - day_s,
             "client_reference_id": fields["client_reference_id"],
             "currency": fields["line_items[0][price_data][currency]"],
             "expires_at": expires_s,
@@ -241,7 +242,10 @@ async fn sessions(
     Query(query): Query<HashMap<String, String>>,
 ) -> Answer {
     let world = world.lock().unwrap();
-    let of = |it: &&Value| it["status"] == query["status"].as_str();
+    let since_s: i64 = query["created[gte]"].parse().unwrap();
+    let of = |it: &&Value| {
+        it["status"] == query["status"].as_str() && since_s <= it["created"].as_i64().unwrap()
+    };
     let newest_first = world.sessions.values().rev().filter(of);
     let mut left: Vec<_> = match query.get("starting_after") {
         Some(id) => newest_first.skip_while(|it| it["id"] != id.as_str()).skip(1).collect(),

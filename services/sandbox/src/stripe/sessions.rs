@@ -82,6 +82,8 @@ pub(super) async fn retrieve(
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
     status: Option<SessionStatus>,
+    #[serde(rename = "created[gte]")]
+    created_gte: Option<u64>,
     limit: Option<usize>,
     starting_after: Option<String>,
 }
@@ -98,7 +100,10 @@ pub(super) async fn list(
             |it: &&Session| query.starting_after.as_ref().is_some_and(|last| it.id != *last);
         let skipped = usize::from(query.starting_after.is_some());
         let left = sessions.skip_while(newer).skip(skipped);
-        let of = |it: &&Session| query.status.is_none_or(|status| it.status == status);
+        let of = |it: &&Session| {
+            query.status.is_none_or(|status| it.status == status)
+                && query.created_gte.is_none_or(|since_s| since_s <= it.created_s)
+        };
         left.filter(of).take(limit + 1).map(rendered).collect()
     });
     let has_more = found.len() > limit;

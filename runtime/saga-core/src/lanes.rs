@@ -72,12 +72,6 @@ impl Waits {
         self.by_lane.get(lane).into_iter().flat_map(|it| it.all.values())
     }
 
-    /// How many waits of the lane are open.
-    pub(crate) fn count(&self, lane: &Lane) -> u32 {
-        let count = self.by_lane.get(lane).map_or(0, |it| it.all.len());
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
     /// The oldest wait of the lane that was opened behind this place, lets the body through and is
     /// of those that may take it.
     pub(crate) fn next<'b>(

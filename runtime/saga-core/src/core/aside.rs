@@ -60,8 +60,11 @@ impl<S: Store> Core<S> {
                 self.opened.look(saga, &wait.step);
             }
         }
-        // As at a start: it may have owed something for long.
+        // As at a start: it may have owed something for long, or been in the middle of something.
         self.owing.insert(saga);
+        if state.is_being_told() {
+            self.telling.insert(saga);
+        }
         self.give_out(now, saga)?;
         self.copy_to_those_back(&start.definition)
     }

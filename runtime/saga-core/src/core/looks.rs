@@ -261,11 +261,10 @@ impl<S: Store> Core<S> {
         Ok(next)
     }
 
-    /// Keeps an event behind what comes before it for its taker. Somebody holds for it, so it is
-    /// not in the way of a full lane; but there are no more of these than there are waits.
+    /// Keeps an event behind what comes before it for its taker. Somebody holds for it, and may hold
+    /// for the next one when it has this, so a full lane takes it: as many more as it may keep.
     pub(super) fn keep_behind(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
-        let waits = self.waits.count(&routed.lane);
-        let events_max = self.limits.lane_events_max.saturating_add(waits);
+        let events_max = self.limits.lane_events_max.saturating_mul(2);
         let fate = self.keep_up_to(events_max, routed)?;
         if fate.0 == Outcome::Kept {
             self.look_again(routed);

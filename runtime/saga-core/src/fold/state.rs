@@ -289,7 +289,7 @@ impl State {
         }
         if attention.is_some() {
             Status::Attention
-        } else if matches!(self.end, Some(End::Aborted(..))) {
+        } else if matches!(self.end, Some(End::Aborted(..) | End::Terminated(_))) {
             Status::Compensating
         } else if self.calls.is_empty() && (!self.waits.is_empty() || !self.sleeps.is_empty()) {
             Status::Waiting

@@ -768,3 +768,181 @@ fn a_copy_is_for_those_who_come_to_hold_for_it_by_a_copy_that_they_have_not_got(
         assert_eq!(ruled, [Outcome::Consumed, Outcome::Unclaimed]);
     }
 }
+
+/// What an earlier build, a person, or a full lane makes of work that is done in pieces.
+mod between_pieces {
+    use super::*;
+    use crate::{
+        codec::{decode, encode},
+        head::Head,
+        id::SagaId,
+        input::Action,
+        journal::{Hold, Turn},
+        scope::Either,
+        store::{Batch, Row, Table},
+        tests::fixtures::Tracked,
+    };
+
+    fn the_saga(rig: &Rig) -> SagaId {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        rig.core.heads(&query).unwrap()[0].id
+    }
+
+    fn moves(rig: &mut Rig, saga: SagaId, action: Action) {
+        let command = Command::Move { saga, action, reason: "why".to_owned() };
+        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
+    }
+
+    fn ruled(rig: &Rig, position: u64) -> Outcome {
+        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
+    }
+
+    fn paid(rig: &mut Rig, id: &str, session: &str) -> u64 {
+        let position = rig.core.store().position() + 1;
+        rig.pay(id, session);
+        position
+    }
+
+    fn sign(rig: &mut Rig, key: u32) {
+        rig.tickets += 1;
+        let body = Payload::of(&json!({ "order": key.to_string(), "status": "ok" })).unwrap();
+        let (name, id, source) = ("courier.status".to_owned(), format!("s{key}"), "c".to_owned());
+        let (ticket, at) = (rig.tickets, rig.now);
+        rig.input(Input::Arrived(Arrival { ticket, name, id, source, key: None, body, at }));
+    }
+
+    /// Takes what is for its session, one after the other.
+    struct Collects;
+    impl Saga for Collects {
+        const NAME: &'static str = "Collects";
+        type Input = String;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>()])
+        }
+        async fn run(ctx: Ctx, session: String) -> Result<(), Abort> {
+            for _ in 0..3 {
+                let of_session = Paid::session().eq(&session);
+                ctx.when::<Paid>("all").filter(of_session).forever().await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// As if each had been done at once: the saga takes the first, and holds for the next.
+    #[test]
+    fn an_event_for_a_saga_that_takes_one_after_the_other_is_no_dead_letter_while_it_looks() {
+        for kept in [100, 1_000] {
+            let mut rig = Rig::with(only::<Collects>());
+            (0..kept).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+            rig.go_on();
+            rig.start("Collects", json!("mine"));
+            let all = ["f", "g", "h"].map(|id| paid(&mut rig, id, "mine"));
+            rig.go_on();
+            assert_eq!(all.map(|it| ruled(&rig, it)), [Outcome::Consumed; 3], "{kept} kept");
+        }
+    }
+
+    /// Gathers so many signs, unless it is paid before, and gives up.
+    struct Gathers;
+    impl Saga for Gathers {
+        const NAME: &'static str = "Gathers";
+        type Input = u32;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Tracked>(), event::<Paid>()])
+        }
+        async fn run(ctx: Ctx, signs: u32) -> Result<(), Abort> {
+            let sign = |it: u32| ctx.when::<Tracked>(&it.to_string()).forever();
+            let signs = ctx.join_all((0..signs).map(sign).collect::<Vec<_>>());
+            match ctx.race(signs, ctx.when::<Paid>("all").forever()).await? {
+                Either::First(_) => Err(Abort::failed("all signs are there")),
+                Either::Second(_) => Ok(()),
+            }
+        }
+    }
+
+    /// A store in which an older build left a saga whose code gave up, and that never ended: its
+    /// row does not say that something is to be given back.
+    #[test]
+    fn a_saga_that_an_older_build_left_compensating_for_ever_ends() {
+        for retries in [true, false] {
+            let mut rig = Rig::with(only::<Gathers>());
+            rig.start("Gathers", json!(128));
+            let saga = the_saga(&rig);
+            moves(&mut rig, saga, Action::Pause);
+            (0..128).for_each(|it| sign(&mut rig, it));
+            let money = paid(&mut rig, "m", "s");
+            moves(&mut rig, saga, Action::Resume);
+            assert_eq!(rig.core.head(saga).unwrap().unwrap().status, Status::Compensating);
+            // As the older build wrote the row: `telling` was false as soon as the code was over.
+            let mut store = rig.core.store().store.clone();
+            let key = (Table::Open, saga.as_bytes().to_vec());
+            let value = store.all_rows().find(|it| *it.0 == key).unwrap().1.clone();
+            let head = Head { telling: false, ..decode(&value).unwrap() };
+            let row = Row { table: Table::Open, key: key.1, value: Some(encode(&head).unwrap()) };
+            let batch = Batch { rows: vec![row], ..Batch::default() };
+            store.append(batch).unwrap();
+            let mut rig = Rig::over(store, only::<Gathers>(), Limits::default(), rig.now);
+            rig.commit();
+            rig.go_on();
+            if retries {
+                moves(&mut rig, saga, Action::Retry);
+                rig.go_on();
+            }
+            let status = rig.core.head(saga).unwrap().unwrap().status;
+            let ends = (status, ruled(&rig, money));
+            assert_eq!(ends, (Status::Cancelled, Outcome::Unclaimed), "{retries}");
+        }
+    }
+
+    /// Whatever a person does between two pieces.
+    #[test]
+    fn what_a_person_does_between_two_pieces_keeps_no_saga_from_its_end() {
+        let actions =
+            [Action::Pause, Action::Resume, Action::Cancel, Action::Terminate, Action::Retry];
+        for first in [Action::Cancel, Action::Terminate, Action::Resume] {
+            for then in actions {
+                let mut rig = Rig::with(only::<Gathers>());
+                rig.start("Gathers", json!(300));
+                let saga = the_saga(&rig);
+                moves(&mut rig, saga, Action::Pause);
+                (0..300).for_each(|it| sign(&mut rig, it));
+                let money = paid(&mut rig, "m", "s");
+                moves(&mut rig, saga, first);
+                for _ in 0..3 {
+                    moves(&mut rig, saga, then);
+                }
+                rig.go_on();
+                moves(&mut rig, saga, Action::Resume);
+                rig.go_on();
+                let status = rig.core.head(saga).unwrap().unwrap().status;
+                let journal = rig.core.journal(saga).unwrap();
+                let held = journal
+                    .iter()
+                    .filter(|it| matches!(&it.turn, Turn::Held(hold) if *hold != Hold::GivenBack));
+                assert!(status.is_ended(), "{first:?} {then:?} {status:?}");
+                assert_eq!(
+                    (held.count(), ruled(&rig, money)),
+                    (0, Outcome::Unclaimed),
+                    "{first:?} {then:?}"
+                );
+            }
+        }
+    }
+
+    /// How a terminated saga is shown while it gives back.
+    #[test]
+    fn a_terminated_saga_that_gives_back_is_not_shown_as_running() {
+        let mut rig = Rig::with(only::<Gathers>());
+        rig.start("Gathers", json!(300));
+        let saga = the_saga(&rig);
+        moves(&mut rig, saga, Action::Pause);
+        (0..300).for_each(|it| sign(&mut rig, it));
+        moves(&mut rig, saga, Action::Terminate);
+        let head = rig.core.head(saga).unwrap().unwrap();
+        assert_eq!(head.status, Status::Compensating, "what it took goes back");
+    }
+}

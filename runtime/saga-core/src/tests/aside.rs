@@ -546,3 +546,85 @@ mod copies {
         assert_eq!(rig.core.journal(bad).unwrap().iter().filter_map(event_of).count(), 1_000);
     }
 }
+
+/// A saga that is set aside between two pieces of what goes back.
+mod between_pieces {
+    use super::*;
+    use crate::{
+        abort::Abort,
+        ctx::Ctx,
+        saga::{Declared, Registry, Saga, event, events},
+        tests::fixtures::Tracked,
+    };
+
+    struct Gathers;
+    impl Saga for Gathers {
+        const NAME: &'static str = "Gathers";
+        type Input = Value;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Tracked>()])
+        }
+        async fn run(ctx: Ctx, _: Value) -> Result<(), Abort> {
+            let sign = |it: u32| ctx.when::<Tracked>(&it.to_string()).forever();
+            ctx.join_all((0..200).map(sign).collect::<Vec<_>>()).await.map(drop)
+        }
+    }
+
+    fn over(store: MemoryStore, states_max: usize) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<Gathers>(&()).unwrap();
+        let tickets = store.position() * 10;
+        let limits = Limits { states_max, ..Limits::default() };
+        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
+        let mut rig = Rig { core, asked: Vec::new(), tickets };
+        rig.commit();
+        rig
+    }
+
+    /// Its rows can be read again, and an operator wants it tried again: it goes on where it was.
+    #[test]
+    fn a_saga_that_is_back_goes_on_giving_back_or_being_told() {
+        for action in [Action::Cancel, Action::Terminate, Action::Resume] {
+            for is_spoilt in [false, true] {
+                let mut rig = over(MemoryStore::new(Uuid::from_u128(7)), 0);
+                let (definition, key) = ("Gathers".to_owned(), Some("k1".to_owned()));
+                let input = Payload::of(&Value::Null).unwrap();
+                rig.asks(Command::Start { definition, key, input }).unwrap();
+                let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+                let saga = rig.core.heads(&query).unwrap()[0].id;
+                rig.moves(saga, Action::Pause).unwrap();
+                for it in 0..200 {
+                    let body = json!({ "order": it.to_string(), "status": "ok" });
+                    rig.event("courier.status", body);
+                }
+                rig.moves(saga, action).unwrap();
+                assert!(rig.core.has_more(), "{action:?}");
+                if is_spoilt {
+                    let old = spoil_entry(rig.core.store_mut(), saga, 190);
+                    while rig.core.has_more() {
+                        rig.input(Input::GoOn);
+                    }
+                    let status = rig.core.head(saga).unwrap().unwrap().status;
+                    assert_eq!(status, Status::Attention, "{action:?}: it is set aside");
+                    let position = rig.core.store().position() + 1;
+                    let records = vec![Record { position, ..old }];
+                    rig.core.store_mut().append(Batch { records, rows: Vec::new() }).unwrap();
+                    // It is tried again, whatever the answer: nothing of it has failed.
+                    _ = rig.moves(saga, Action::Retry);
+                }
+                while rig.core.has_more() {
+                    rig.input(Input::GoOn);
+                }
+                let status = rig.core.head(saga).unwrap().unwrap().status;
+                let ends = match action {
+                    Action::Cancel => Status::Cancelled,
+                    Action::Terminate => Status::Terminated,
+                    _ => Status::Completed,
+                };
+                assert_eq!(status, ends, "{action:?} {is_spoilt}");
+            }
+        }
+    }
+}

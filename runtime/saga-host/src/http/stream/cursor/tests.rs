@@ -418,37 +418,3 @@ async fn no_visit_reads_more_than_its_share_of_a_long_journal() {
     assert_eq!(entries, Ok(VISIT_ENTRIES_MAX));
     eprintln!("{ENTRIES} entries at once keep the engine for {whole:?}, a visit for {visit:?}");
 }
-
-/// What a saga is told while its code is shown what was held stands behind that, and is shown in
-/// its turn: nobody lets it go on. A reader who had it comes back.
-#[tokio::test]
-async fn what_was_held_behind_others_was_given_also_when_nobody_let_it_go_on() {
-    for turn in [done(1), Turn::Held(Hold::GivenBack)] {
-        let mut rig = rig().await;
-        rig.append_elsewhere();
-        rig.append_done(1);
-        rig.append_held();
-        rig.append_held();
-        rig.let_go_on(1); // A first piece: the saga was resumed, one is shown.
-        rig.append(Turn::Held(Hold::Behind));
-        rig.commit();
-        let (mut cursor, mut seen) = (rig.cursor(SAGA), Seen::default());
-        let news = cursor.begin(None).await.expect("it is read").expect("a beginning");
-        seen.read_all(&mut cursor, news).await;
-        let last = *seen.places.last().expect("there are some");
-        // The next piece shows, or gives back, both.
-        let held: Vec<usize> = (0..rig.journal.len())
-            .filter(|it| matches!(rig.journal[*it].turn, Turn::Held(_)))
-            .collect();
-        for at in held {
-            let (position, turn) = (rig.next(), turn.clone());
-            let entry = Entry { position, turn, ..rig.journal[at].clone() };
-            rig.write(SAGA, at, &entry);
-            rig.journal[at] = entry;
-        }
-        rig.commit();
-        let mut back = rig.cursor(SAGA);
-        let news = back.begin(Some(Mark { epoch: 0, place: last })).await.expect("it is read");
-        assert!(news.is_some(), "{last} was given, {turn:?}");
-    }
-}

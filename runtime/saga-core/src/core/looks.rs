@@ -261,8 +261,8 @@ impl<S: Store> Core<S> {
         Ok(next)
     }
 
-    /// Keeps an event behind what comes before it for its taker. Somebody holds for it, and may hold
-    /// for the next one when it has this, so a full lane takes it: as many more as it may keep.
+    /// Keeps an event behind what comes before it for its taker. Somebody holds for it, and may
+    /// hold for the next one when it has this, so a full lane takes it: as many more as it keeps.
     pub(super) fn keep_behind(&mut self, routed: &Routed<'_>) -> Result<Fate, StoreError> {
         let events_max = self.limits.lane_events_max.saturating_mul(2);
         let fate = self.keep_up_to(events_max, routed)?;

@@ -221,8 +221,8 @@ impl<S: Store> Core<S> {
         let mut head = self.head_at_start(saga, value)?;
         self.has_grown(saga, head.entries);
         self.list_holds(&mut head)?;
-        // A saga whose code is over and that owes nothing has ended, unless something has to go back:
-        // rows of older builds do not say so.
+        // A saga whose code is over and that owes nothing has ended, unless something has to go
+        // back: rows of older builds do not say so.
         let is_over = head.aborted || head.output.is_some();
         if head.telling || is_over && !head.owes {
             self.telling.insert(saga);

@@ -332,7 +332,7 @@ fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_t
         pieces
     };
     let (few, many) = (pieces(5), pieces(10));
-    // The new wait looks at 200 and at what came meanwhile; nobody else looks at what is not theirs.
+    // The new wait looks at 200 and at what came meanwhile; nobody looks at what is not theirs.
     assert!(many <= few + 1, "{few} and {many} pieces of work of {WORK_AT_ONCE} each are left");
     assert!(few <= 3, "{few} and {many} pieces of work of {WORK_AT_ONCE} each are left");
 }

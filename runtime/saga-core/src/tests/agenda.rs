@@ -1,6 +1,8 @@
 //! What is too much for one input goes on behind others: rows and journals of each input are
 //! bounded, however much is stored, nothing is left out, and nothing overtakes.
 
+mod given_back;
+
 use super::{
     counting::Counting,
     fixtures::{DAY, Paid, Reserve},
@@ -11,8 +13,8 @@ use crate::{
     ctx::Ctx,
     effect::{Effect, Outcome, Request, RequestId},
     fold::Status,
-    id::Time,
-    input::{Answer, Answered, Arrival, Command, Input},
+    id::{SagaId, Time},
+    input::{Action, Answer, Answered, Arrival, Command, Input},
     journal::Fact,
     payload::Payload,
     saga::{Declared, Registry, Saga, event, events},
@@ -153,6 +155,22 @@ impl Rig {
         let (RequestId { saga, step, is_undo }, epoch) = (request.id.clone(), request.epoch);
         let answer = Answer::Ok(Payload::null());
         self.input(Input::Answered(Answered { saga, epoch, step, is_undo, answer }));
+    }
+
+    /// The saga, of those that have one.
+    fn saga(&self) -> SagaId {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        self.core.heads(&query).unwrap()[0].id
+    }
+
+    fn moves(&mut self, saga: SagaId, action: Action) {
+        let command = Command::Move { saga, action, reason: "why".to_owned() };
+        self.input(Input::Asked { ticket: 1, actor: admin(), command });
+    }
+
+    /// What is ruled on the event at this position now.
+    fn ruled(&self, position: u64) -> Outcome {
+        self.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
     }
 
     fn go_on(&mut self) {
@@ -339,7 +357,6 @@ fn events_that_come_while_a_wait_looks_cost_what_they_are_and_not_all_waits_of_t
 
 mod resumed {
     use super::*;
-    use crate::input::Action;
 
     /// Asks for as many things at once as it may.
     struct Fans;
@@ -363,24 +380,16 @@ mod resumed {
         rig
     }
 
-    fn moves(rig: &mut Rig, action: Action) {
-        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
-        let saga = rig.core.heads(&query).unwrap()[0].id;
-        let command = Command::Move { saga, action, reason: "why".to_owned() };
-        rig.most = (0, 0);
-        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
-    }
-
     /// What a saga was told meanwhile may be thousands of turns, and everybody else waits for each.
     #[test]
     fn a_resume_makes_no_more_turns_at_once_than_other_inputs() {
         let mut rig = rig(400);
-        moves(&mut rig, Action::Pause);
+        rig.moves(rig.saga(), Action::Pause);
         for request in std::mem::take(&mut rig.asked) {
             rig.answer(&request);
         }
         let before = rig.core.store().position();
-        moves(&mut rig, Action::Resume);
+        rig.moves(rig.saga(), Action::Resume);
         let turns = rig.core.store().position() - before;
         assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
     }
@@ -388,10 +397,10 @@ mod resumed {
     #[test]
     fn a_resume_after_a_month_gives_up_no_more_calls_at_once_than_other_inputs() {
         let mut rig = rig(400);
-        moves(&mut rig, Action::Pause);
+        rig.moves(rig.saga(), Action::Pause);
         (0..31).for_each(|_| rig.now = rig.now.after(DAY));
         let before = rig.core.store().position();
-        moves(&mut rig, Action::Resume);
+        rig.moves(rig.saga(), Action::Resume);
         let turns = rig.core.store().position() - before;
         assert!(turns <= 2 * WORK_AT_ONCE as u64, "{turns} turns by one input");
     }
@@ -459,166 +468,9 @@ mod caught_up {
     }
 }
 
-/// What the code of a saga was never shown goes back when the code is over.
-mod over {
-    use super::*;
-    use crate::{
-        effect::Outcome,
-        id::SagaId,
-        input::Action,
-        scope::Either,
-        tests::fixtures::{Release, Tracked},
-    };
-
-    fn over<S: Saga<Settings = ()>>(limits: Limits) -> Rig {
-        let mut registry = Registry::new("test");
-        registry.register::<S>(&()).unwrap();
-        let store = Counting::over(MemoryStore::new(Uuid::from_u128(7)));
-        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
-        let (asked, most) = (Vec::new(), (0, 0));
-        Rig { core, asked, now: Time(1_000), tickets: 0, most, most_journals: 0 }
-    }
-
-    fn the_saga(rig: &Rig) -> SagaId {
-        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
-        rig.core.heads(&query).unwrap()[0].id
-    }
-
-    fn moves(rig: &mut Rig, action: Action) {
-        let command = Command::Move { saga: the_saga(rig), action, reason: "why".to_owned() };
-        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
-    }
-
-    /// An event under a key of its own, and what became of it.
-    fn told(rig: &mut Rig, name: &str, key: &str, session: &str) -> Outcome {
-        rig.tickets += 1;
-        let body = json!({ "order": key, "session": session, "status": session });
-        let arrival = Arrival {
-            ticket: rig.tickets,
-            name: name.to_owned(),
-            id: format!("t{}", rig.tickets),
-            source: "pay".to_owned(),
-            key: None,
-            body: Payload::of(&body).unwrap(),
-            at: rig.now,
-        };
-        rig.core.handle(rig.now, Input::Arrived(arrival)).unwrap();
-        let effects = rig.core.commit().unwrap();
-        let verdicts = effects.into_iter().find_map(|it| match it {
-            Effect::Ack { verdicts, .. } => Some(verdicts),
-            _ => None,
-        });
-        verdicts.unwrap()[0].outcome
-    }
-
-    /// What is ruled on the event at this position now.
-    fn ruled(rig: &Rig, position: u64) -> Outcome {
-        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
-    }
-
-    /// Gathers so many signs, unless it is paid before; `fails` when it has them.
-    struct Gathers;
-    impl Saga for Gathers {
-        const NAME: &'static str = "Gathers";
-        type Input = (u32, bool);
-        type Output = ();
-        type Settings = ();
-        fn events() -> Vec<Declared> {
-            events([event::<Tracked>(), event::<Paid>()])
-        }
-        async fn run(ctx: Ctx, (signs, fails): (u32, bool)) -> Result<(), Abort> {
-            ctx.undo(Release::of("o1"));
-            let sign = |it: u32| ctx.when::<Tracked>(&it.to_string()).forever();
-            let signs = ctx.join_all((0..signs).map(sign).collect::<Vec<_>>());
-            match ctx.race(signs, ctx.when::<Paid>("money").forever()).await? {
-                Either::First(_) if fails => Err(Abort::failed("all signs are there")),
-                _ => Ok(()),
-            }
-        }
-    }
-
-    fn gathered(signs: u32, fails: bool) -> (Status, Outcome) {
-        let mut rig = over::<Gathers>(Limits::default());
-        rig.start("Gathers", json!([signs, fails]));
-        moves(&mut rig, Action::Pause);
-        for it in 0..signs {
-            told(&mut rig, "courier.status", &it.to_string(), "ok");
-        }
-        let money = rig.core.store().position() + 1;
-        assert_eq!(told(&mut rig, "pay.completed", "money", "s"), Outcome::Consumed);
-        moves(&mut rig, Action::Resume);
-        rig.go_on();
-        for undo in std::mem::take(&mut rig.asked) {
-            rig.answer(&undo);
-        }
-        rig.go_on();
-        let saga = the_saga(&rig);
-        (rig.core.head(saga).unwrap().unwrap().status, ruled(&rig, money))
-    }
-
-    /// However many facts were held, a saga that ends ends, and the money that it never saw goes
-    /// back to its lane (here nobody is there for it).
-    #[test]
-    fn a_saga_that_completes_where_a_piece_of_a_resume_ends_has_ended() {
-        for signs in 126..131 {
-            assert_eq!(gathered(signs, false), (Status::Completed, Outcome::Unclaimed), "{signs}");
-        }
-    }
-
-    #[test]
-    fn a_saga_that_gives_up_where_a_piece_of_a_resume_ends_has_ended() {
-        for signs in 126..131 {
-            assert_eq!(gathered(signs, true), (Status::Cancelled, Outcome::Unclaimed), "{signs}");
-        }
-    }
-
-    /// However much was held, and though the process dies between two pieces of it.
-    #[test]
-    fn a_cancel_or_a_terminate_gives_back_no_more_events_at_once_than_other_inputs() {
-        for (action, status) in
-            [(Action::Cancel, Status::Cancelled), (Action::Terminate, Status::Terminated)]
-        {
-            let mut rig = over::<Gathers>(Limits::default());
-            rig.start("Gathers", json!([1_000, true]));
-            moves(&mut rig, Action::Pause);
-            let first = rig.core.store().position() + 1;
-            for it in 0..1_000 {
-                told(&mut rig, "courier.status", &it.to_string(), "ok");
-            }
-            rig.most = (0, 0);
-            moves(&mut rig, action);
-            let (saga, store) = (the_saga(&rig), rig.core.store().store.clone());
-            rig.is_bounded();
-            assert!(!rig.core.head(saga).unwrap().unwrap().status.is_ended(), "{action:?}");
-            let mut registry = Registry::new("test");
-            registry.register::<Gathers>(&()).unwrap();
-            let store = Counting::over(store);
-            rig.core = Core::open(store, registry, Limits::default(), rig.now).unwrap();
-            rig.commit();
-            rig.go_on();
-            // Its undos are asked for when it is no longer paused.
-            moves(&mut rig, Action::Resume);
-            for undo in std::mem::take(&mut rig.asked) {
-                rig.answer(&undo);
-            }
-            rig.go_on();
-            assert_eq!(rig.core.head(saga).unwrap().unwrap().status, status);
-            let events = (first..).filter_map(|it| rig.core.event(it).unwrap()).take(1_000);
-            let outcomes = events.map(|it| it.identity.unwrap().verdicts[0].outcome);
-            let outcomes: BTreeMap<String, usize> =
-                outcomes.fold(BTreeMap::new(), |mut all, it| {
-                    *all.entry(format!("{it:?}")).or_default() += 1;
-                    all
-                });
-            assert_eq!(outcomes, BTreeMap::from([("Unclaimed".to_owned(), 1_000)]), "{action:?}");
-        }
-    }
-}
-
 /// Who gets an event that comes while waits are on their way through what its lane keeps.
 mod looking {
     use super::*;
-    use crate::{id::SagaId, input::Action};
 
     fn started(rig: &mut Rig, session: &str) -> SagaId {
         rig.start("Filters", json!(session));
@@ -629,11 +481,6 @@ mod looking {
 
     fn status(rig: &Rig, saga: SagaId) -> Status {
         rig.core.head(saga).unwrap().unwrap().status
-    }
-
-    /// What is ruled now on the event that came last.
-    fn ruled(rig: &Rig, position: u64) -> Outcome {
-        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
     }
 
     #[test]
@@ -675,18 +522,14 @@ mod looking {
     fn an_event_that_comes_back_while_a_younger_wait_looks_goes_to_the_oldest() {
         let mut rig = Rig::with(only::<Filters>());
         let first = started(&mut rig, "mine");
-        let moves = |rig: &mut Rig, action| {
-            let command = Command::Move { saga: first, action, reason: "why".to_owned() };
-            rig.input(Input::Asked { ticket: 1, actor: admin(), command });
-        };
-        moves(&mut rig, Action::Pause);
+        rig.moves(first, Action::Pause);
         (0..200).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
         rig.pay("f", "mine");
         let oldest = started(&mut rig, "mine");
         rig.go_on();
         let younger = started(&mut rig, "mine");
         assert!(rig.core.has_more(), "it looks at 200");
-        moves(&mut rig, Action::Cancel);
+        rig.moves(first, Action::Cancel);
         rig.go_on();
         let ends = [first, oldest, younger].map(|it| status(&rig, it));
         assert_eq!(ends, [Status::Cancelled, Status::Completed, Status::Waiting]);
@@ -713,8 +556,45 @@ mod looking {
             let [mine, nobodys] = [("f", "mine"), ("g", "of-nobody")]
                 .map(|(id, session)| paid(&mut rig, id, session));
             rig.go_on();
-            let ruled = [mine, nobodys].map(|it| ruled(&rig, it));
+            let ruled = [mine, nobodys].map(|it| rig.ruled(it));
             assert_eq!(ruled, [Outcome::Consumed, Outcome::DeadLetter], "{is_looking}");
+        }
+    }
+
+    /// Takes what is for its session, one after the other.
+    struct Collects;
+    impl Saga for Collects {
+        const NAME: &'static str = "Collects";
+        type Input = String;
+        type Output = ();
+        type Settings = ();
+        fn events() -> Vec<Declared> {
+            events([event::<Paid>()])
+        }
+        async fn run(ctx: Ctx, session: String) -> Result<(), Abort> {
+            for _ in 0..3 {
+                let of_session = Paid::session().eq(&session);
+                ctx.when::<Paid>("all").filter(of_session).forever().await?;
+            }
+            Ok(())
+        }
+    }
+
+    /// As if each had been done at once: the saga takes the first, and holds for the next.
+    #[test]
+    fn an_event_for_a_saga_that_takes_one_after_the_other_is_no_dead_letter_while_it_looks() {
+        for kept in [100, 1_000] {
+            let mut rig = Rig::with(only::<Collects>());
+            (0..kept).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
+            rig.go_on();
+            rig.start("Collects", json!("mine"));
+            let all = ["f", "g", "h"].map(|id| {
+                let position = rig.core.store().position() + 1;
+                rig.pay(id, "mine");
+                position
+            });
+            rig.go_on();
+            assert_eq!(all.map(|it| rig.ruled(it)), [Outcome::Consumed; 3], "{kept} kept");
         }
     }
 }
@@ -766,183 +646,5 @@ fn a_copy_is_for_those_who_come_to_hold_for_it_by_a_copy_that_they_have_not_got(
             identity.verdicts[0].outcome
         });
         assert_eq!(ruled, [Outcome::Consumed, Outcome::Unclaimed]);
-    }
-}
-
-/// What an earlier build, a person, or a full lane makes of work that is done in pieces.
-mod between_pieces {
-    use super::*;
-    use crate::{
-        codec::{decode, encode},
-        head::Head,
-        id::SagaId,
-        input::Action,
-        journal::{Hold, Turn},
-        scope::Either,
-        store::{Batch, Row, Table},
-        tests::fixtures::Tracked,
-    };
-
-    fn the_saga(rig: &Rig) -> SagaId {
-        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
-        rig.core.heads(&query).unwrap()[0].id
-    }
-
-    fn moves(rig: &mut Rig, saga: SagaId, action: Action) {
-        let command = Command::Move { saga, action, reason: "why".to_owned() };
-        rig.input(Input::Asked { ticket: 1, actor: admin(), command });
-    }
-
-    fn ruled(rig: &Rig, position: u64) -> Outcome {
-        rig.core.event(position).unwrap().unwrap().identity.unwrap().verdicts[0].outcome
-    }
-
-    fn paid(rig: &mut Rig, id: &str, session: &str) -> u64 {
-        let position = rig.core.store().position() + 1;
-        rig.pay(id, session);
-        position
-    }
-
-    fn sign(rig: &mut Rig, key: u32) {
-        rig.tickets += 1;
-        let body = Payload::of(&json!({ "order": key.to_string(), "status": "ok" })).unwrap();
-        let (name, id, source) = ("courier.status".to_owned(), format!("s{key}"), "c".to_owned());
-        let (ticket, at) = (rig.tickets, rig.now);
-        rig.input(Input::Arrived(Arrival { ticket, name, id, source, key: None, body, at }));
-    }
-
-    /// Takes what is for its session, one after the other.
-    struct Collects;
-    impl Saga for Collects {
-        const NAME: &'static str = "Collects";
-        type Input = String;
-        type Output = ();
-        type Settings = ();
-        fn events() -> Vec<Declared> {
-            events([event::<Paid>()])
-        }
-        async fn run(ctx: Ctx, session: String) -> Result<(), Abort> {
-            for _ in 0..3 {
-                let of_session = Paid::session().eq(&session);
-                ctx.when::<Paid>("all").filter(of_session).forever().await?;
-            }
-            Ok(())
-        }
-    }
-
-    /// As if each had been done at once: the saga takes the first, and holds for the next.
-    #[test]
-    fn an_event_for_a_saga_that_takes_one_after_the_other_is_no_dead_letter_while_it_looks() {
-        for kept in [100, 1_000] {
-            let mut rig = Rig::with(only::<Collects>());
-            (0..kept).for_each(|it| rig.pay(&format!("e{it}"), "of-nobody"));
-            rig.go_on();
-            rig.start("Collects", json!("mine"));
-            let all = ["f", "g", "h"].map(|id| paid(&mut rig, id, "mine"));
-            rig.go_on();
-            assert_eq!(all.map(|it| ruled(&rig, it)), [Outcome::Consumed; 3], "{kept} kept");
-        }
-    }
-
-    /// Gathers so many signs, unless it is paid before, and gives up.
-    struct Gathers;
-    impl Saga for Gathers {
-        const NAME: &'static str = "Gathers";
-        type Input = u32;
-        type Output = ();
-        type Settings = ();
-        fn events() -> Vec<Declared> {
-            events([event::<Tracked>(), event::<Paid>()])
-        }
-        async fn run(ctx: Ctx, signs: u32) -> Result<(), Abort> {
-            let sign = |it: u32| ctx.when::<Tracked>(&it.to_string()).forever();
-            let signs = ctx.join_all((0..signs).map(sign).collect::<Vec<_>>());
-            match ctx.race(signs, ctx.when::<Paid>("all").forever()).await? {
-                Either::First(_) => Err(Abort::failed("all signs are there")),
-                Either::Second(_) => Ok(()),
-            }
-        }
-    }
-
-    /// A store in which an older build left a saga whose code gave up, and that never ended: its
-    /// row does not say that something is to be given back.
-    #[test]
-    fn a_saga_that_an_older_build_left_compensating_for_ever_ends() {
-        for retries in [true, false] {
-            let mut rig = Rig::with(only::<Gathers>());
-            rig.start("Gathers", json!(128));
-            let saga = the_saga(&rig);
-            moves(&mut rig, saga, Action::Pause);
-            (0..128).for_each(|it| sign(&mut rig, it));
-            let money = paid(&mut rig, "m", "s");
-            moves(&mut rig, saga, Action::Resume);
-            assert_eq!(rig.core.head(saga).unwrap().unwrap().status, Status::Compensating);
-            // As the older build wrote the row: `telling` was false as soon as the code was over.
-            let mut store = rig.core.store().store.clone();
-            let key = (Table::Open, saga.as_bytes().to_vec());
-            let value = store.all_rows().find(|it| *it.0 == key).unwrap().1.clone();
-            let head = Head { telling: false, ..decode(&value).unwrap() };
-            let row = Row { table: Table::Open, key: key.1, value: Some(encode(&head).unwrap()) };
-            let batch = Batch { rows: vec![row], ..Batch::default() };
-            store.append(batch).unwrap();
-            let mut rig = Rig::over(store, only::<Gathers>(), Limits::default(), rig.now);
-            rig.commit();
-            rig.go_on();
-            if retries {
-                moves(&mut rig, saga, Action::Retry);
-                rig.go_on();
-            }
-            let status = rig.core.head(saga).unwrap().unwrap().status;
-            let ends = (status, ruled(&rig, money));
-            assert_eq!(ends, (Status::Cancelled, Outcome::Unclaimed), "{retries}");
-        }
-    }
-
-    /// Whatever a person does between two pieces.
-    #[test]
-    fn what_a_person_does_between_two_pieces_keeps_no_saga_from_its_end() {
-        let actions =
-            [Action::Pause, Action::Resume, Action::Cancel, Action::Terminate, Action::Retry];
-        for first in [Action::Cancel, Action::Terminate, Action::Resume] {
-            for then in actions {
-                let mut rig = Rig::with(only::<Gathers>());
-                rig.start("Gathers", json!(300));
-                let saga = the_saga(&rig);
-                moves(&mut rig, saga, Action::Pause);
-                (0..300).for_each(|it| sign(&mut rig, it));
-                let money = paid(&mut rig, "m", "s");
-                moves(&mut rig, saga, first);
-                for _ in 0..3 {
-                    moves(&mut rig, saga, then);
-                }
-                rig.go_on();
-                moves(&mut rig, saga, Action::Resume);
-                rig.go_on();
-                let status = rig.core.head(saga).unwrap().unwrap().status;
-                let journal = rig.core.journal(saga).unwrap();
-                let held = journal
-                    .iter()
-                    .filter(|it| matches!(&it.turn, Turn::Held(hold) if *hold != Hold::GivenBack));
-                assert!(status.is_ended(), "{first:?} {then:?} {status:?}");
-                assert_eq!(
-                    (held.count(), ruled(&rig, money)),
-                    (0, Outcome::Unclaimed),
-                    "{first:?} {then:?}"
-                );
-            }
-        }
-    }
-
-    /// How a terminated saga is shown while it gives back.
-    #[test]
-    fn a_terminated_saga_that_gives_back_is_not_shown_as_running() {
-        let mut rig = Rig::with(only::<Gathers>());
-        rig.start("Gathers", json!(300));
-        let saga = the_saga(&rig);
-        moves(&mut rig, saga, Action::Pause);
-        (0..300).for_each(|it| sign(&mut rig, it));
-        moves(&mut rig, saga, Action::Terminate);
-        let head = rig.core.head(saga).unwrap().unwrap();
-        assert_eq!(head.status, Status::Compensating, "what it took goes back");
     }
 }

@@ -2,18 +2,32 @@
 
 use super::fixtures::shop;
 use crate::{
+    abort::Abort,
     core::{Core, HeadQuery, Limits},
+    ctx::Ctx,
     effect::{Effect, Outcome, Refusal, RefusalKind, Reply, Request, RequestId},
     fold::Status,
     id::{Path, SagaId, TaskId, Time},
     input::{Action, Answer, Answered, Arrival, Command, Decide, Input, Target},
     journal::{Entry, Fact},
+    message::Event,
     payload::Payload,
+    saga::{Registry, Saga},
     store::{Batch, MemoryStore, Record, Row, Slot, Store, StoreError, Table},
     testing::admin,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Paid {
+    order: String,
+}
+impl Event for Paid {
+    const SUBJECTS: &'static [&'static str] = &["pay.completed"];
+    const KEY: &'static str = "/order";
+}
 
 /// A core without a desk, which would read every row after each input.
 struct Rig {
@@ -28,10 +42,38 @@ impl Rig {
         let core = core.map_err(|err| StoreError::failed("open", err.to_string()))?;
         let mut rig = Rig { core, asked: Vec::new(), tickets: 0 };
         rig.commit();
-        while rig.core.has_more() {
-            rig.input(Input::GoOn);
-        }
+        rig.go_on();
         Ok(rig)
+    }
+
+    /// With one definition. No event has the id of one before.
+    fn of<S: Saga<Settings = ()>>(store: MemoryStore, limits: Limits) -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<S>(&()).unwrap();
+        let tickets = store.position() * 10;
+        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
+        let mut rig = Rig { core, asked: Vec::new(), tickets };
+        rig.commit();
+        rig
+    }
+
+    fn go_on(&mut self) {
+        while self.core.has_more() {
+            self.input(Input::GoOn);
+        }
+    }
+
+    /// Starts a saga, the only one.
+    fn begins<S: Saga>(&mut self) -> SagaId {
+        let (definition, key) = (S::NAME.to_owned(), Some("k1".to_owned()));
+        let input = Payload::of(&Value::Null).unwrap();
+        self.asks(Command::Start { definition, key, input }).unwrap();
+        self.saga()
+    }
+
+    fn saga(&self) -> SagaId {
+        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
+        self.core.heads(&query).unwrap()[0].id
     }
 
     fn commit(&mut self) -> Vec<Effect> {
@@ -113,6 +155,18 @@ fn spoil_entry(store: &mut MemoryStore, saga: SagaId, seq: u32) -> Record {
     let spoilt = record(br#"{"v":1,"it":{"at":"ada@example.com"}}"#, position);
     store.append(Batch { records: vec![spoilt], rows: Vec::new() }).unwrap();
     record(&old.bytes, position + 1)
+}
+
+/// Its store, in which the entry can be read again.
+fn mended(rig: Rig, old: Record) -> MemoryStore {
+    let mut store = rig.core.store().clone();
+    mend(&mut store, old);
+    store
+}
+
+fn mend(store: &mut MemoryStore, old: Record) {
+    let record = Record { position: store.position() + 1, ..old };
+    store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
 }
 
 fn spoil_row(store: &mut MemoryStore, table: Table, key: &[u8]) {
@@ -262,22 +316,7 @@ fn what_is_older_than_thirty_days_is_not_sent_when_a_saga_that_was_set_aside_is_
 
 mod shared_names {
     use super::*;
-    use crate::{
-        abort::Abort,
-        ctx::Ctx,
-        message::Event,
-        saga::{Declared, Registry, Saga, event, events},
-    };
-    use serde::Deserialize;
-
-    #[derive(Clone, Debug, PartialEq, Deserialize)]
-    struct Paid {
-        order: String,
-    }
-    impl Event for Paid {
-        const SUBJECTS: &'static [&'static str] = &["pay.completed"];
-        const KEY: &'static str = "/order";
-    }
+    use crate::saga::{Declared, event, events};
 
     /// Starts from a payment, and holds for a second one of the same name.
     struct TwoParts;
@@ -311,26 +350,9 @@ mod shared_names {
     }
 
     fn over<S: Saga<Settings = ()>>(store: MemoryStore) -> Rig {
-        let mut registry = Registry::new("test");
-        registry.register::<S>(&()).unwrap();
-        let core = Core::open(store, registry, Limits::default(), Time(1_000)).unwrap();
-        let mut rig = Rig { core, asked: Vec::new(), tickets: 100 };
-        rig.commit();
-        while rig.core.has_more() {
-            rig.input(Input::GoOn);
-        }
+        let mut rig = Rig::of::<S>(store, Limits::default());
+        rig.go_on();
         rig
-    }
-
-    fn mended(mut store: MemoryStore, old: Record) -> MemoryStore {
-        let record = Record { position: store.position() + 1, ..old };
-        store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
-        store
-    }
-
-    fn saga(rig: &Rig) -> SagaId {
-        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
-        rig.core.heads(&query).unwrap()[0].id
     }
 
     /// What is meant for it is kept for it.
@@ -339,13 +361,13 @@ mod shared_names {
         let paid = || json!({ "order": "o1" });
         let mut rig = over::<TwoParts>(MemoryStore::new(Uuid::from_u128(7)));
         assert_eq!(rig.event("pay.completed", paid()), Outcome::Started);
-        let bad = saga(&rig);
+        let bad = rig.saga();
         let mut store = rig.core.store().clone();
         let old = spoil_entry(&mut store, bad, 0);
         let mut rig = over::<TwoParts>(store);
         rig.tickets = 200;
         let told = rig.event("pay.completed", paid());
-        let rig = over::<TwoParts>(mended(rig.core.store().clone(), old));
+        let rig = over::<TwoParts>(mended(rig, old));
         let status = rig.core.head(bad).unwrap().unwrap().status;
         assert_eq!(
             (told, status),
@@ -360,7 +382,7 @@ mod shared_names {
         let (definition, key) = ("Copied".to_owned(), Some("k1".to_owned()));
         let input = Payload::of(&Value::Null).unwrap();
         rig.asks(Command::Start { definition, key, input }).unwrap();
-        let bad = saga(&rig);
+        let bad = rig.saga();
         for action in [Action::Pause, Action::Resume] {
             let reason = "why".to_owned();
             rig.asks(Command::Move { saga: bad, action, reason }).unwrap();
@@ -369,7 +391,7 @@ mod shared_names {
         let old = spoil_entry(&mut store, bad, 2);
         let mut rig = over::<Copied>(store);
         let told = rig.event("pay.completed", json!({ "order": "o1" }));
-        let rig = over::<Copied>(mended(rig.core.store().clone(), old));
+        let rig = over::<Copied>(mended(rig, old));
         let status = rig.core.head(bad).unwrap().unwrap().status;
         assert_eq!(status, Status::Completed, "{told:?}: it held for it, and its row is mended");
     }
@@ -379,22 +401,9 @@ mod shared_names {
 mod copies {
     use super::*;
     use crate::{
-        abort::Abort,
-        ctx::Ctx,
         filter::Field,
-        message::Event,
-        saga::{Declared, Registry, Saga, event, events},
+        saga::{Declared, event, events},
     };
-    use serde::Deserialize;
-
-    #[derive(Clone, Debug, PartialEq, Deserialize)]
-    struct Paid {
-        order: String,
-    }
-    impl Event for Paid {
-        const SUBJECTS: &'static [&'static str] = &["pay.completed"];
-        const KEY: &'static str = "/order";
-    }
 
     /// Holds for forty orders.
     struct Many;
@@ -432,31 +441,15 @@ mod copies {
     }
 
     fn over<S: Saga<Settings = ()>>(store: MemoryStore) -> Rig {
-        let mut registry = Registry::new("test");
-        registry.register::<S>(&()).unwrap();
-        let tickets = store.position() * 10;
-        let limits = Limits { lane_events_max: 10, ..Limits::default() };
-        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
-        let mut rig = Rig { core, asked: Vec::new(), tickets };
-        rig.commit();
-        go_on(&mut rig);
+        let mut rig = Rig::of::<S>(store, Limits { lane_events_max: 10, ..Limits::default() });
+        rig.go_on();
         rig
-    }
-
-    fn go_on(rig: &mut Rig) {
-        while rig.core.has_more() {
-            rig.input(Input::GoOn);
-        }
     }
 
     /// A saga that is set aside, as an entry cannot be read; and what the entry was.
     fn set_aside<S: Saga<Settings = ()>>(seq: u32) -> (Rig, SagaId, Record) {
         let mut rig = over::<S>(MemoryStore::new(Uuid::from_u128(7)));
-        let (definition, key) = (S::NAME.to_owned(), Some("k1".to_owned()));
-        let input = Payload::of(&Value::Null).unwrap();
-        rig.asks(Command::Start { definition, key, input }).unwrap();
-        let query = HeadQuery { limit: 1, ..HeadQuery::default() };
-        let saga = rig.core.heads(&query).unwrap()[0].id;
+        let saga = rig.begins::<S>();
         for action in [Action::Pause, Action::Resume] {
             rig.moves(saga, action).unwrap();
         }
@@ -465,14 +458,9 @@ mod copies {
         (over::<S>(store), saga, old)
     }
 
-    fn mend(store: &mut MemoryStore, old: Record) {
-        let record = Record { position: store.position() + 1, ..old };
-        store.append(Batch { records: vec![record], rows: Vec::new() }).unwrap();
-    }
-
     fn paid(rig: &mut Rig, order: &str, session: &str) -> Outcome {
         let told = rig.event("pay.completed", json!({ "order": order, "session": session }));
-        go_on(rig);
+        rig.go_on();
         told
     }
 
@@ -511,7 +499,7 @@ mod copies {
             }
             mend(rig.core.store_mut(), old);
             rig.moves(bad, Action::Retry).ok();
-            go_on(&mut rig);
+            rig.go_on();
             let told = paid(&mut rig, "o1", "newer");
             assert_eq!(told, Outcome::Consumed);
             let taken: Vec<u64> =
@@ -542,7 +530,7 @@ mod copies {
         assert_eq!(paid(&mut rig, "o1", "s"), Outcome::DeadLetter);
         mend(rig.core.store_mut(), old);
         rig.moves(bad, Action::Retry).ok();
-        go_on(&mut rig);
+        rig.go_on();
         assert_eq!(rig.core.journal(bad).unwrap().iter().filter_map(event_of).count(), 1_000);
     }
 }
@@ -551,9 +539,7 @@ mod copies {
 mod between_pieces {
     use super::*;
     use crate::{
-        abort::Abort,
-        ctx::Ctx,
-        saga::{Declared, Registry, Saga, event, events},
+        saga::{Declared, event, events},
         tests::fixtures::Tracked,
     };
 
@@ -572,28 +558,14 @@ mod between_pieces {
         }
     }
 
-    fn over(store: MemoryStore, states_max: usize) -> Rig {
-        let mut registry = Registry::new("test");
-        registry.register::<Gathers>(&()).unwrap();
-        let tickets = store.position() * 10;
-        let limits = Limits { states_max, ..Limits::default() };
-        let core = Core::open(store, registry, limits, Time(1_000)).unwrap();
-        let mut rig = Rig { core, asked: Vec::new(), tickets };
-        rig.commit();
-        rig
-    }
-
     /// Its rows can be read again, and an operator wants it tried again: it goes on where it was.
     #[test]
     fn a_saga_that_is_back_goes_on_giving_back_or_being_told() {
         for action in [Action::Cancel, Action::Terminate, Action::Resume] {
             for is_spoilt in [false, true] {
-                let mut rig = over(MemoryStore::new(Uuid::from_u128(7)), 0);
-                let (definition, key) = ("Gathers".to_owned(), Some("k1".to_owned()));
-                let input = Payload::of(&Value::Null).unwrap();
-                rig.asks(Command::Start { definition, key, input }).unwrap();
-                let query = HeadQuery { limit: 1, ..HeadQuery::default() };
-                let saga = rig.core.heads(&query).unwrap()[0].id;
+                let limits = Limits { states_max: 0, ..Limits::default() };
+                let mut rig = Rig::of::<Gathers>(MemoryStore::new(Uuid::from_u128(7)), limits);
+                let saga = rig.begins::<Gathers>();
                 rig.moves(saga, Action::Pause).unwrap();
                 for it in 0..200 {
                     let body = json!({ "order": it.to_string(), "status": "ok" });
@@ -603,20 +575,14 @@ mod between_pieces {
                 assert!(rig.core.has_more(), "{action:?}");
                 if is_spoilt {
                     let old = spoil_entry(rig.core.store_mut(), saga, 190);
-                    while rig.core.has_more() {
-                        rig.input(Input::GoOn);
-                    }
+                    rig.go_on();
                     let status = rig.core.head(saga).unwrap().unwrap().status;
                     assert_eq!(status, Status::Attention, "{action:?}: it is set aside");
-                    let position = rig.core.store().position() + 1;
-                    let records = vec![Record { position, ..old }];
-                    rig.core.store_mut().append(Batch { records, rows: Vec::new() }).unwrap();
+                    mend(rig.core.store_mut(), old);
                     // It is tried again, whatever the answer: nothing of it has failed.
                     _ = rig.moves(saga, Action::Retry);
                 }
-                while rig.core.has_more() {
-                    rig.input(Input::GoOn);
-                }
+                rig.go_on();
                 let status = rig.core.head(saga).unwrap().unwrap().status;
                 let ends = match action {
                     Action::Cancel => Status::Cancelled,

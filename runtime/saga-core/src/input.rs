@@ -50,9 +50,11 @@ pub enum Input {
         /// The intake watermark.
         watermark: Time,
     },
-    /// A saga with a long journal was read into memory, see [`Core::sleepers`].
+    /// A saga with a long journal was read into memory, see [`Core::sleepers`] and
+    /// [`Core::stops_looks`].
     ///
     /// [`Core::sleepers`]: crate::core::Core::sleepers
+    /// [`Core::stops_looks`]: crate::core::Core::stops_looks
     Woken {
         /// The saga.
         saga: SagaId,

@@ -1,14 +1,14 @@
-//! Inputs that wait until the sagas that they are about are in memory. Whoever drives a core gives
-//! its inputs here first, and hands over what comes out: so a saga with a long journal is read in
-//! pieces, others have their turns between, and nothing that is about one saga, or about one lane,
-//! overtakes what came before.
+//! Inputs that wait until the sagas that they are about are in memory, and have looked at all that
+//! their lanes keep. Whoever drives a core gives its inputs here first, and hands over what comes
+//! out: so a saga with a long journal is read in pieces, others have their turns between, and
+//! nothing that is about one saga, or about one lane, overtakes what came before.
 //!
 //! Nothing of it is durable: what waits has not been acknowledged.
 
 use crate::{
     core::{Concern, Core},
     id::{Lane, SagaId, Time},
-    input::Input,
+    input::{Command, Input},
     store::{Store, StoreError},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 enum Matter {
     Saga(SagaId),
     Lane(Lane),
+    Identity([u8; 16]),
 }
 
 #[derive(Debug)]
@@ -31,12 +32,33 @@ struct Held<T> {
     /// Sagas that were read again for it. When all were, it waits no longer: with little memory
     /// they may drive each other out.
     woken: BTreeSet<SagaId>,
+    /// It has waited for a saga that looks at what its lanes keep.
+    behind_look: bool,
 }
 
 impl<T> Held<T> {
+    fn new(input: Input, with: Option<T>, concern: Concern, reached: Time) -> Held<T> {
+        let woken = BTreeSet::new();
+        Held { input, with, concern, reached, woken, behind_look: false }
+    }
+
     fn matters(&self) -> impl Iterator<Item = Matter> + '_ {
         let sagas = self.concern.sagas.iter().copied().map(Matter::Saga);
-        sagas.chain(self.concern.lanes.iter().copied().map(Matter::Lane))
+        let lanes = self.concern.lanes.iter().copied().map(Matter::Lane);
+        sagas.chain(lanes).chain(self.concern.identity.map(Matter::Identity))
+    }
+
+    /// A saga that may still get something that came before this. Events go behind that in the
+    /// core, which knows their lanes.
+    fn looking<S: Store>(&self, core: &Core<S>) -> Option<SagaId> {
+        let goes_behind = match &self.input {
+            Input::Answered(_) | Input::Published { .. } | Input::PublishRefused { .. } => true,
+            Input::Asked { command, .. } => !matches!(command, Command::Offer { .. }),
+            Input::Arrived(_) | Input::Unreadable(_) | Input::Tick { .. } => false,
+            Input::Woken { .. } | Input::GoOn => false,
+        };
+        let mut sagas = self.concern.sagas.iter().copied().filter(|_| goes_behind);
+        sagas.find(|it| core.is_looking(*it))
     }
 }
 
@@ -56,13 +78,16 @@ pub struct Line<T> {
     unread: VecDeque<SagaId>,
     /// The same, so that each is there once.
     are_unread: BTreeSet<SagaId>,
+    /// Sagas for which the first that is about them waits, as they look.
+    lookers: BTreeSet<SagaId>,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        Line { held, last: 0, seen: 0, matters, candidates, unread, are_unread }
+        let lookers = BTreeSet::new();
+        Line { held, last: 0, seen: 0, matters, candidates, unread, are_unread, lookers }
     }
 }
 
@@ -81,14 +106,18 @@ impl<T> Line<T> {
         if let Input::Tick { watermark } = input {
             return Ok(Some((Input::Tick { watermark: self.passed(watermark) }, with)));
         }
-        let (concern, woken) = (core.concern(&input)?, BTreeSet::new());
+        if self.held.is_empty() && !core.may_hold_up() {
+            return Ok(Some((input, with)));
+        }
         let reached = match &input {
             Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
             _ => core.reached(),
         };
-        let held = Held { input, with: Some(with), concern, reached, woken };
+        let concern = core.concern(&input)?;
+        let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
-        if !asleep && !held.matters().any(|it| self.matters.contains_key(&it)) {
+        let waits = asleep || held.looking(core).is_some();
+        if !waits && !held.matters().any(|it| self.matters.contains_key(&it)) {
             return Ok(held.with.map(|it| (held.input, it)));
         }
         self.hold(core, held);
@@ -104,6 +133,14 @@ impl<T> Line<T> {
         core: &Core<S>,
     ) -> Result<Option<(Input, Option<T>)>, StoreError> {
         self.see_sleepers(core)?;
+        self.see_lookers(core);
+        if let Some(saga) = core.stops_looks() {
+            if core.is_awake(saga) {
+                let until = self.reached_behind(Matter::Saga(saga), 0).unwrap_or(Time::NEVER);
+                return Ok(Some((Input::Woken { saga, until }, None)));
+            }
+            self.read_later(saga);
+        }
         while let Some(number) = self.candidates.pop_first() {
             if self.may_go(core, number)? {
                 let until = self.until(number);
@@ -146,13 +183,24 @@ impl<T> Line<T> {
         for (place, saga) in core.sleepers(self.seen) {
             self.seen = place;
             let input = Input::Woken { saga, until: Time::NEVER };
-            let (concern, woken) = (core.concern(&input)?, BTreeSet::new());
-            self.hold(core, Held { input, with: None, concern, reached: Time::NEVER, woken });
+            let concern = core.concern(&input)?;
+            self.hold(core, Held::new(input, None, concern, Time::NEVER));
         }
         Ok(())
     }
 
-    fn hold<S: Store>(&mut self, core: &Core<S>, held: Held<T>) {
+    /// Whoever waited for a saga that looked may go when that has.
+    fn see_lookers<S: Store>(&mut self, core: &Core<S>) {
+        let has_looked = |it: &SagaId| !core.is_looking(*it);
+        let looked: Vec<SagaId> = self.lookers.iter().copied().filter(has_looked).collect();
+        for saga in looked {
+            self.lookers.remove(&saga);
+            self.look_at(Matter::Saga(saga));
+        }
+    }
+
+    fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
+        held.behind_look = held.looking(core).is_some();
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
@@ -164,9 +212,11 @@ impl<T> Line<T> {
         asleep.into_iter().for_each(|it| self.read_later(it));
     }
 
-    /// Intake has not passed an event that waits, or one that is offered again.
+    /// Intake has not passed an event that waits, or one that is offered again. What waits for
+    /// those who look came before what falls due later, too.
     fn passed(&self, watermark: Time) -> Time {
-        let events = self.held.values().filter(|it| !it.concern.lanes.is_empty());
+        let is_passed = |it: &&Held<T>| !it.concern.lanes.is_empty() || it.behind_look;
+        let events = self.held.values().filter(is_passed);
         let passed = events.map(|it| match &it.input {
             Input::Arrived(arrival) => before(arrival.at),
             _ => it.reached,
@@ -178,11 +228,14 @@ impl<T> Line<T> {
     /// later.
     fn until(&self, number: u64) -> Time {
         let Some(held) = self.held.get(&number) else { return Time::NEVER };
-        let behind = held.matters().filter_map(|it| {
-            let next = self.matters.get(&it)?.range(number.saturating_add(1)..).next()?;
-            self.held.get(next).map(|it| it.reached)
-        });
+        let behind = held.matters().filter_map(|it| self.reached_behind(it, number));
         behind.min().unwrap_or(Time::NEVER)
+    }
+
+    /// How far ticks had reached when the next one behind this number came.
+    fn reached_behind(&self, matter: Matter, number: u64) -> Option<Time> {
+        let next = self.matters.get(&matter)?.range(number.saturating_add(1)..).next()?;
+        self.held.get(next).map(|it| it.reached)
     }
 
     /// Whether it stands first wherever it stands, and its sagas are in memory.
@@ -207,8 +260,11 @@ impl<T> Line<T> {
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.filter(|it| !held.woken.contains(it)).collect();
         held.woken.extend(&asleep);
-        let may_go = asleep.is_empty();
+        let looking = held.looking(core);
+        held.behind_look |= looking.is_some();
+        let may_go = asleep.is_empty() && looking.is_none();
         asleep.into_iter().for_each(|it| self.read_later(it));
+        self.lookers.extend(looking);
         Ok(may_go)
     }
 

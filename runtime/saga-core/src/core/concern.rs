@@ -17,15 +17,22 @@ use std::collections::BTreeSet;
 /// What an input is about, as far as it may have to wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Concern {
-    /// Sagas with long journals.
+    /// Sagas: those with long journals have to be in memory.
     pub sagas: BTreeSet<SagaId>,
     /// The lanes of an event: no other one may overtake it there.
     pub lanes: BTreeSet<Lane>,
+    /// Under what an event is known: what comes first under it stays in force.
+    pub identity: Option<[u8; 16]>,
 }
 
 impl<S: Store> Core<S> {
-    /// What has to be in memory before the input is handled, so that it costs no journal longer
-    /// than [`Limits::wake_at_once`]. Nothing while no journal is: most often.
+    /// Whether there is a saga for which an input may have to wait: most often there is none.
+    pub fn may_hold_up(&self) -> bool {
+        !self.long.is_empty() || !self.opened.is_empty()
+    }
+
+    /// What the input is about. What is long of it has to be in memory before it is handled, so
+    /// that it costs no journal longer than [`Limits::wake_at_once`].
     ///
     /// # Errors
     /// The store cannot be read.
@@ -33,14 +40,11 @@ impl<S: Store> Core<S> {
     /// [`Limits::wake_at_once`]: super::Limits::wake_at_once
     pub fn concern(&self, input: &Input) -> Result<Concern, StoreError> {
         let mut concern = Concern::default();
-        if self.long.is_empty() {
-            return Ok(concern);
-        }
         match input {
             Input::Arrived(it) => concern = self.concern_of_event(event_of(it.at, it.clone()))?,
             Input::Answered(Answered { saga, epoch, step, is_undo, .. }) => {
                 // A repeat is not worth a journal.
-                if self.is_long(*saga) && self.asks(*saga, *epoch, step, *is_undo)? {
+                if !self.is_long(*saga) || self.asks(*saga, *epoch, step, *is_undo)? {
                     concern.sagas.insert(*saga);
                 }
             }
@@ -54,7 +58,6 @@ impl<S: Store> Core<S> {
             }
             Input::Asked { .. } | Input::Unreadable(_) | Input::Tick { .. } | Input::GoOn => (),
         }
-        concern.sagas.retain(|it| self.is_long(*it));
         Ok(concern)
     }
 
@@ -86,7 +89,8 @@ impl<S: Store> Core<S> {
         let identity = identity_of(&event);
         // What came before is given to nobody.
         let is_known = self.txn.get::<IdentityRow>(Table::Identity, &identity)?.is_some();
-        Ok(if is_known { Concern::default() } else { self.concern_of_routing(&event) })
+        let concern = if is_known { Concern::default() } else { self.concern_of_routing(&event) };
+        Ok(Concern { identity: Some(identity).filter(|_| !is_known), ..concern })
     }
 
     /// Its lanes, and the oldest taker of each. Copies for all who hold for an event are made in

@@ -26,6 +26,8 @@ pub(super) struct Looks {
     events: BTreeMap<(Lane, Position), SagaId>,
     /// The same by saga.
     meant: BTreeSet<(SagaId, Lane, Position)>,
+    /// Whose journal has to be read before the first goes on.
+    stopped: Option<SagaId>,
 }
 
 #[derive(Debug)]
@@ -64,10 +66,14 @@ impl Looks {
     /// take: an older one of the lane, or what the saga itself may get first.
     pub(super) fn is_before(&self, lane: &Lane, saga: SagaId) -> bool {
         let of_lane = (*lane, Position::MIN)..=(*lane, Position::MAX);
+        self.events.range(of_lane).next().is_some() || self.is_of(saga)
+    }
+
+    /// Whether a wait of the saga stands here, or an event that the saga would take.
+    fn is_of(&self, saga: SagaId) -> bool {
         let first = (saga, Lane([0; 16]), Position::MIN);
         let looks = self.behind.range((saga, Path::default())..).next();
-        self.events.range(of_lane).next().is_some()
-            || looks.is_some_and(|it| it.0.0 == saga)
+        looks.is_some_and(|it| it.0.0 == saga)
             || self.meant.range(first..).next().is_some_and(|it| it.0 == saga)
     }
 
@@ -107,6 +113,19 @@ enum Kept {
 }
 
 impl<S: Store> Core<S> {
+    /// Whether the saga may still get something that came before what comes now.
+    pub fn is_looking(&self, saga: SagaId) -> bool {
+        !self.opened.is_empty() && self.opened.is_of(saga)
+    }
+
+    /// The saga that has to be read before anybody looks on. [`Input::Woken`] should follow when it
+    /// is, before all that is about it and came later.
+    ///
+    /// [`Input::Woken`]: crate::input::Input::Woken
+    pub fn stops_looks(&self) -> Option<SagaId> {
+        self.opened.stopped
+    }
+
     /// Whether a wait has not looked at all that the lane keeps.
     pub(super) fn is_looked_at(&self, lane: &Lane) -> bool {
         !self.opened.is_empty()
@@ -123,6 +142,7 @@ impl<S: Store> Core<S> {
 
     /// Does what stands in the line, until it is empty or there is no room left.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
+        self.opened.stopped = None;
         while 0 < self.room
             && let Some(look) = self.opened.next()
         {
@@ -140,8 +160,9 @@ impl<S: Store> Core<S> {
     /// Lets a wait look at what its lanes keep. False when its saga has to be read first.
     fn look_for(&mut self, now: Time, saga: SagaId, step: Path) -> Result<bool, StoreError> {
         let behind = self.opened.behind.remove(&(saga, step.clone())).unwrap_or_default();
-        if self.must_sleep(saga) {
+        if self.is_asleep(saga) {
             self.opened.look_on(saga, step, behind);
+            self.opened.stopped = Some(saga);
             return Ok(false);
         }
         let Some(state) = self.state(saga)? else { return Ok(true) };
@@ -175,8 +196,9 @@ impl<S: Store> Core<S> {
             if self.opened.has(wait.saga, &wait.step) {
                 continue;
             }
-            if self.must_sleep(wait.saga) {
+            if self.is_asleep(wait.saga) {
                 self.opened.give_next(lane, position, wait.saga);
+                self.opened.stopped = Some(wait.saga);
                 return Ok(false);
             }
             self.hand_over(now, wait.saga, &wait.step, &routed)?;

@@ -200,11 +200,16 @@ impl<S: Store> Core<S> {
 
     /// Whether work that is done in pieces has to leave the saga alone until it was read.
     pub(super) fn must_sleep(&mut self, saga: SagaId) -> bool {
-        let must_sleep = self.is_long(saga) && !self.at_hand.contains(&saga);
+        let must_sleep = self.is_asleep(saga);
         if must_sleep {
             self.sleepers.insert(saga);
         }
         must_sleep
+    }
+
+    /// Whether its journal is long, and the input being handled is not about it.
+    pub(super) fn is_asleep(&self, saga: SagaId) -> bool {
+        self.is_long(saga) && !self.at_hand.contains(&saga)
     }
 
     /// Sagas that work done in pieces has come to, and that have to be read: in order, those behind

@@ -257,8 +257,12 @@ impl Rig {
     }
 
     fn track(&mut self, id: &str) -> Ticket {
+        self.track_of(id, "all")
+    }
+
+    fn track_of(&mut self, id: &str, order: &str) -> Ticket {
         self.tickets += 1;
-        let body = Payload::of(&json!({ "order": "all", "status": id })).unwrap();
+        let body = Payload::of(&json!({ "order": order, "status": id })).unwrap();
         let (name, source) = ("courier.status".to_owned(), "courier".to_owned());
         let (ticket, id, key, at) = (self.tickets, id.to_owned(), None, self.now);
         self.input(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }));
@@ -621,6 +625,25 @@ fn a_deadline_does_not_overtake_a_decision_that_waits() {
     assert_eq!(rig.facts(long, 101), ["shop.approved"], "it came 10 ms before the deadline");
 }
 
+/// Of two bodies under one id the first stays in force, also when it has to wait and the second,
+/// which says another key, would not.
+#[test]
+fn a_body_does_not_overtake_another_one_under_its_id_that_waits() {
+    let mut rig = Rig::new();
+    let long = rig.start("Long", "long", 100);
+    let mut rig = rig.cold();
+    rig.track("e1");
+    let second = rig.track_of("e1", "somebody-else");
+    assert!(!rig.is_answered(second), "it waits as well");
+    rig.go_on();
+    assert_eq!(rig.facts(long, 101), ["e1"]);
+    let outcome = |it: &Effect| match it {
+        Effect::Ack { ticket, verdicts } if *ticket == second => Some(verdicts[0].outcome),
+        _ => None,
+    };
+    assert_eq!(rig.effects.iter().find_map(outcome), Some(Outcome::Conflict));
+}
+
 /// So with an answer, and the time after which its call is given up.
 #[test]
 fn a_limit_does_not_overtake_an_answer_that_waits() {
@@ -637,6 +660,8 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
     let facts = rig.facts(long, 101);
     assert_eq!(facts.iter().find(|it| *it != "time").unwrap(), "reply", "{facts:?}");
 }
+
+mod looking;
 
 mod set_aside {
     use super::*;

@@ -1,0 +1,171 @@
+//! A saga whose wait looks at more than one piece of what its lane keeps: what comes for it
+//! meanwhile stands behind what it may still get, as if it had looked at once.
+
+use super::*;
+use crate::{scope::Either, tests::fixtures};
+
+/// More than one piece looks at.
+const KEPT: u32 = 200;
+
+/// So many calls; then it holds for money, beside a call, a question and an hour.
+struct Races;
+impl Saga for Races {
+    const NAME: &'static str = "Races";
+    type Input = u32;
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        fixtures::holds_for()
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<String, Abort> {
+        for _ in 0..calls {
+            ctx.call(Reserve::of("1")).await?;
+        }
+        let of_session = fixtures::Paid::session().eq(&"mine".to_owned());
+        let money = ctx.when::<fixtures::Paid>("all").filter(of_session).forever();
+        let question = ctx.when::<fixtures::Approved>("all").ask("go on?", &json!({})).within(DAY);
+        let call = ctx.call(ShipStock::of("last"));
+        match ctx.race(money, ctx.race(call, question)).await? {
+            Either::First(_) => Ok("money".to_owned()),
+            Either::Second(_) => Ok("something else".to_owned()),
+        }
+    }
+}
+
+impl Rig {
+    fn racing() -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<Races>(&()).unwrap();
+        Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits(), Time(1_000))
+    }
+
+    fn pay(&mut self, id: &str, session: &str) {
+        self.tickets += 1;
+        let body = Payload::of(&json!({ "order": "all", "session": session })).unwrap();
+        let (name, source) = ("pay.completed".to_owned(), "pay".to_owned());
+        let (ticket, id, key, at) = (self.tickets, id.to_owned(), None, self.now);
+        self.input(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }));
+    }
+
+    fn keeps_of_nobody(&mut self, kept: u32) {
+        (0..kept).for_each(|it| self.pay(&format!("e{it}"), "of-nobody"));
+        self.go_on();
+    }
+
+    /// The saga with all but the last of its calls answered.
+    fn starts_to_look(&mut self, calls: u32) -> SagaId {
+        let (definition, key) = ("Races".to_owned(), Some("all".to_owned()));
+        self.ask(Command::Start { definition, key, input: Payload::of(&calls).unwrap() });
+        let saga = self.asked.last().unwrap().id.saga;
+        for _ in 0..calls {
+            self.go_on();
+            let call = self.asked.pop().unwrap();
+            self.answer(&call);
+        }
+        saga
+    }
+
+    fn decide(&mut self) {
+        let target = Target::Event { name: "shop.approved".to_owned(), key: "all".to_owned() };
+        let (approved, reason, seen) = (true, None, None);
+        self.ask(Command::Decide(Decide { target, approved, reason, seen }));
+    }
+}
+
+/// What may come for a saga that looks, beside events.
+const OTHERS: [fn(&mut Rig, SagaId); 3] = [
+    |rig, saga| {
+        let call = rig.call_of(saga);
+        rig.answer(&call);
+    },
+    |rig, _| rig.decide(),
+    |rig, saga| _ = rig.make(saga, Action::Cancel),
+];
+
+/// The money was there before.
+#[test]
+fn nothing_overtakes_the_money_that_the_lane_kept_before() {
+    for calls in [0, 2 * PIECE] {
+        for (number, other) in OTHERS.into_iter().enumerate() {
+            let mut rig = Rig::racing();
+            rig.keeps_of_nobody(KEPT);
+            rig.pay("f", "mine");
+            let saga = rig.starts_to_look(calls);
+            other(&mut rig, saga);
+            rig.go_on();
+            let facts = rig.facts(saga, 1 + calls as usize);
+            assert_eq!(facts[0], "f", "{calls} calls, {number}: {facts:?}");
+        }
+    }
+}
+
+/// The money came while it looked, and the other thing after it.
+#[test]
+fn nothing_overtakes_the_money_that_came_while_its_saga_looked() {
+    for (kept, calls) in [(100, 0), (KEPT, 0), (100, 2 * PIECE), (KEPT, 2 * PIECE)] {
+        for (number, other) in OTHERS.into_iter().enumerate() {
+            let mut rig = Rig::racing();
+            rig.keeps_of_nobody(kept);
+            let saga = rig.starts_to_look(calls);
+            rig.pay("f", "mine");
+            other(&mut rig, saga);
+            rig.go_on();
+            let facts = rig.facts(saga, 1 + calls as usize);
+            assert_eq!(facts[0], "f", "{kept} kept, {calls} calls, {number}: {facts:?}");
+        }
+    }
+}
+
+/// Nor does money that comes later overtake the other thing, which waits.
+#[test]
+fn money_does_not_overtake_what_waits_for_its_saga() {
+    for (kept, calls) in [(100, 0), (KEPT, 0), (KEPT, 2 * PIECE)] {
+        for (number, other) in OTHERS.into_iter().enumerate() {
+            let mut rig = Rig::racing();
+            rig.keeps_of_nobody(kept);
+            let saga = rig.starts_to_look(calls);
+            other(&mut rig, saga);
+            rig.pay("f", "mine");
+            rig.go_on();
+            let facts = rig.facts(saga, 1 + calls as usize);
+            assert_ne!(facts[0], "f", "{kept} kept, {calls} calls, {number}: {facts:?}");
+        }
+    }
+}
+
+/// Nor does a deadline that is due after an answer came, however late the answer has its turn.
+#[test]
+fn a_deadline_does_not_overtake_what_waits_for_those_who_look() {
+    for calls in [0, 2 * PIECE] {
+        let mut rig = Rig::racing();
+        rig.keeps_of_nobody(KEPT);
+        let saga = rig.starts_to_look(calls);
+        rig.now = Time(rig.core.next_due().unwrap().0 - 1_000);
+        let call = rig.call_of(saga);
+        rig.answer(&call);
+        rig.now = rig.now.after(2 * DAY);
+        for _ in 0..10 {
+            rig.input(Input::Tick { watermark: rig.now });
+        }
+        rig.go_on();
+        assert_eq!(rig.facts(saga, 1 + calls as usize), ["reply"], "{calls} calls");
+    }
+}
+
+/// A process that ends meanwhile looks again when it starts, and so does not lose its place.
+#[test]
+fn a_death_while_it_looks_lets_nothing_overtake() {
+    for calls in [0, 2 * PIECE] {
+        let mut rig = Rig::racing();
+        rig.keeps_of_nobody(KEPT);
+        rig.pay("f", "mine");
+        let saga = rig.starts_to_look(calls);
+        let mut registry = Registry::new("test");
+        registry.register::<Races>(&()).unwrap();
+        let call = rig.call_of(saga);
+        let mut rig = rig.reopened(registry, rig.limits);
+        rig.answer(&call);
+        rig.go_on();
+        assert_eq!(rig.facts(saga, 1 + calls as usize), ["f"], "{calls} calls");
+    }
+}

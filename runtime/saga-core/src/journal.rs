@@ -30,7 +30,8 @@ pub struct Entry {
 pub enum Turn {
     /// The code saw the fact at this time and decided exactly this.
     Done {
-        /// Deadlines opened by the turn count from here.
+        /// Deadlines opened by the turn count from here. The time of the fact, or a later one when
+        /// the fact was held.
         at: Time,
         /// In the order in which the code asked.
         decisions: Vec<Decision>,

@@ -69,6 +69,8 @@ impl<S: Store> Core<S> {
         for seq in &state.held {
             let at = *seq as usize;
             let Some(entry) = journal.get_mut(at) else { break };
+            // Later than its fact, however fast: by that it is known that the entry has moved.
+            let now = now.max(entry.at.after_ms(1));
             let applied = match &entry.fact {
                 // The state's copy of a start leaves its bodies out.
                 Fact::Started(start) => {

@@ -216,3 +216,15 @@ fn a_terminated_saga_that_gives_back_is_not_shown_as_running() {
     let head = rig.core.head(saga).unwrap().unwrap();
     assert_eq!(head.status, Status::Compensating, "what it took goes back");
 }
+
+/// However fast: whoever reads the log knows by it that the entry was written again.
+#[test]
+fn the_turn_of_a_fact_that_was_held_is_later_than_the_fact() {
+    let (mut rig, saga, _) = paused(3, Ends::Completes);
+    rig.moves(saga, Action::Resume);
+    for entry in rig.core.journal(saga).unwrap() {
+        let Turn::Done { at, .. } = entry.turn else { continue };
+        let was_held = matches!(entry.fact, Fact::Received { .. });
+        assert_eq!(was_held, entry.at < at, "{entry:?}");
+    }
+}

@@ -49,6 +49,26 @@ pub(super) struct Message {
     pub(super) record: RecordView,
 }
 
+/// Where an entry stands in the log.
+struct Standing {
+    position: Position,
+    number: u32,
+    /// It may have been written again.
+    may_have_moved: bool,
+}
+
+impl Standing {
+    fn of(number: u32, entry: &Entry) -> Standing {
+        let may_have_moved = match &entry.turn {
+            // The turn of a fact that was held is later than the fact.
+            Turn::Done { at, .. } => *at != entry.at,
+            Turn::Held(Hold::GivenBack | Hold::Stuck { .. }) => true,
+            Turn::Held(Hold::Paused | Hold::Behind) => false,
+        };
+        Standing { position: entry.position, number, may_have_moved }
+    }
+}
+
 /// What was new at one moment, in the order of the log; it is taken with [`Cursor::take`].
 pub(super) struct News {
     /// The log's end at that moment.
@@ -139,7 +159,7 @@ impl Cursor {
     }
 
     /// What is new up to the log's end, and the places of all entries that were looked at.
-    async fn look(&mut self) -> Result<(News, Vec<(Position, u32)>), ReadError> {
+    async fn look(&mut self) -> Result<(News, Vec<Standing>), ReadError> {
         let mut open: Vec<u32> = self.open.iter().copied().collect();
         let mut visit = self.visit(open.clone(), Some(self.counts.len())).await?;
         let (until, ended) = (visit.position, visit.ended.take());
@@ -150,7 +170,7 @@ impl Cursor {
             for (number, stored) in &visit.entries {
                 let entry = decode_entry(stored)?;
                 self.learn(*number, &entry, until);
-                all.push((entry.position, *number));
+                all.push(Standing::of(*number, &entry));
                 if is_at_once && self.seen.position < entry.position {
                     at_hand.push((*number, entry));
                 }
@@ -161,8 +181,9 @@ impl Cursor {
             open.drain(..open.len().min(visit.entries.len()));
             visit = self.visit(open.clone(), Some(self.counts.len())).await?;
         }
-        let is_new = |it: &&(Position, u32)| self.seen.position < it.0 && it.0 <= until;
-        let mut order: Vec<(Position, u32)> = all.iter().filter(is_new).copied().collect();
+        let is_new = |it: &(Position, u32)| self.seen.position < it.0 && it.0 <= until;
+        let places = all.iter().map(|it| (it.position, it.number));
+        let mut order: Vec<(Position, u32)> = places.filter(is_new).collect();
         order.sort_unstable();
         at_hand.sort_unstable_by_key(|it| it.1.position);
         let records = order.iter().map(|it| self.counts[it.1 as usize]).sum();
@@ -228,28 +249,28 @@ impl Cursor {
     }
 
     /// Whether a message can have had this place: one that is in the journal now, or that of a held
-    /// fact that was written again. Such an entry is known by a later one that stands before it in
-    /// the log: that of the operator who let it go on.
-    fn was_given(&self, place: Place, all: &[(Position, u32)]) -> bool {
-        if let Some((_, number)) = all.iter().find(|it| it.0 == place.position) {
-            return place.index < self.counts[*number as usize];
+    /// fact that was written again. Such an entry stood between those of its neighbours that never
+    /// moved, and before where it stands now.
+    fn was_given(&self, place: Place, all: &[Standing]) -> bool {
+        if let Some(it) = all.iter().find(|it| it.position == place.position) {
+            return place.index < self.counts[it.number as usize];
         }
-        let mut later = Position::MAX;
-        let mut stayed_behind = true;
-        let mut was_moved = false;
-        let mut fits = false;
-        for (position, _) in all.iter().rev() {
-            let has_moved = later < *position;
-            later = later.min(*position);
-            if has_moved {
-                was_moved |= stayed_behind && place.position < *position;
+        let is_between =
+            |from: Position, until: Position| from < place.position && place.position < until;
+        let (mut first_later, mut next_fixed, mut moved_until) = (Position::MAX, Position::MAX, 0);
+        let mut was_given = false;
+        for it in all.iter().rev() {
+            // A later entry that stands before it in the log is that of an operator who let it go on.
+            if it.may_have_moved || first_later < it.position {
+                moved_until = it.position.max(moved_until);
             } else {
-                fits |= was_moved && *position < place.position;
-                stayed_behind = place.position < *position;
-                was_moved = false;
+                was_given |= is_between(it.position, next_fixed.min(moved_until));
+                (next_fixed, moved_until) = (it.position, 0);
             }
+            first_later = it.position.min(first_later);
         }
-        (fits || was_moved) && place.index == 0
+        was_given |= is_between(0, next_fixed.min(moved_until));
+        was_given && place.index == 0
     }
 }
 

@@ -111,7 +111,7 @@ impl Rig {
             }
             let turn = match at == until {
                 true => Turn::Held(Hold::Stuck { message: "again".into() }),
-                false => done(at % 4),
+                false => done_later(at % 4),
             };
             let entry = Entry { position: self.next(), turn, ..self.journal[at].clone() };
             self.write(SAGA, at, &entry);
@@ -189,7 +189,13 @@ impl Rig {
     }
 }
 
+/// A turn that was made at once, as [`Rig::append`] has the time of the fact.
 fn done(decisions: usize) -> Turn {
+    Turn::Done { at: Time(5), decisions: repeat_n(Decision::Commit, decisions).collect() }
+}
+
+/// A turn that was made of a fact which was held.
+fn done_later(decisions: usize) -> Turn {
     Turn::Done { at: Time(6), decisions: repeat_n(Decision::Commit, decisions).collect() }
 }
 
@@ -348,6 +354,39 @@ async fn what_was_never_given_is_told_from_what_was_written_again() {
     }
     for text in ["", "x", "+1", "01", "1.", ".1", "1.0", "1.01", "1.2.3", "-1", " 1"] {
         assert_eq!(text.parse::<Place>(), Err(NoPlace), "{text}");
+    }
+}
+
+/// What a saga is told while its code is shown what was held stands behind that, and is shown or
+/// goes back in its turn: no operator's entry says that it moved.
+#[tokio::test]
+async fn what_was_held_behind_others_was_given_also_when_nobody_let_it_go_on() {
+    let stuck = Turn::Held(Hold::Stuck { message: "again".into() });
+    for turn in [done_later(1), Turn::Held(Hold::GivenBack), stuck] {
+        let mut rig = rig().await;
+        rig.append_elsewhere();
+        rig.append_done(1); // 2
+        rig.append_held(); // 3, later 6
+        rig.append_held(); // 4, later 8
+        rig.let_go_on(1); // 5: the saga was resumed, and a first piece shows one.
+        rig.held.clear();
+        rig.append(Turn::Held(Hold::Behind)); // 7, later 9
+        rig.commit();
+        let last = "7".parse().expect("a place");
+        for at in [2, 4] {
+            let (position, turn) = (rig.next(), turn.clone());
+            let entry = Entry { position, turn, ..rig.journal[at].clone() };
+            rig.write(SAGA, at, &entry);
+            rig.journal[at] = entry;
+        }
+        rig.commit();
+        let news = rig.cursor(SAGA).begin(Some(last)).await.expect("it is read");
+        assert!(news.is_some(), "{turn:?}");
+        for text in ["1", "7.1", "10", "1000"] {
+            let place = text.parse().expect("a place");
+            let news = rig.cursor(SAGA).begin(Some(place)).await.expect("it is read");
+            assert!(news.is_none(), "{text} was never given: {turn:?}");
+        }
     }
 }
 

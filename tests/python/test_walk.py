@@ -13,16 +13,19 @@ import unittest
 from nats_server import ROOT
 from system import until
 
-# It compiles everything from nothing, on a machine that may be busy.
+# It compiles all that is ours, on a machine that may be busy.
 WALK_S_MAX = 1800
+# Where cargo has built the dependencies. A walk from nothing is `deploy/walk`.
+BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 STOP_S_MAX = 30
 
 
 class Walk(unittest.TestCase):
     def test_a_new_user_gets_an_approved_order_and_nothing_is_left(self):
         ran = subprocess.run(
-            [ROOT / "deploy/walk"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=WALK_S_MAX, check=False,
+            [ROOT / "deploy/walk", "--built", BUILT], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WALK_S_MAX,
+            check=False,
         )
         print(f"\n{ran.stdout}", end="", file=sys.stderr)
         self.assertEqual(ran.returncode, 0, ran.stdout)
@@ -31,7 +34,7 @@ class Walk(unittest.TestCase):
         self.assertEqual([it[0] for it in said], ["ready", "first order", "first approved order"])
         seconds = [int(it[1]) for it in said]
         self.assertEqual(seconds, sorted(seconds))
-        self.assertRegex(ran.stdout, r"(?m)^that is (within|more than) five minutes$")
+        self.assertIn("that is not a new user's time", ran.stdout)
 
 
 class Leftovers(unittest.TestCase):
@@ -76,6 +79,7 @@ class Leftovers(unittest.TestCase):
         ran = self.walk()
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
         self.assertIn("nothing is left", ran.stdout)
+        self.assertIn("that is within five minutes", ran.stdout)
 
     def test_a_process_that_stays_is_named(self):
         ran = self.walk(leaves="setsid sleep 61 < /dev/null > /dev/null 2>&1 &")

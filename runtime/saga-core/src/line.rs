@@ -8,7 +8,7 @@
 use crate::{
     core::{Concern, Core},
     id::{Lane, SagaId, Time},
-    input::{Command, Input},
+    input::Input,
     store::{Store, StoreError},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,17 +48,9 @@ impl<T> Held<T> {
         sagas.chain(lanes).chain(self.concern.identity.map(Matter::Identity))
     }
 
-    /// A saga that may still get something that came before this. Events go behind that in the
-    /// core, which knows their lanes.
+    /// A saga that may still get something that came before this.
     fn looking<S: Store>(&self, core: &Core<S>) -> Option<SagaId> {
-        let goes_behind = match &self.input {
-            Input::Answered(_) | Input::Published { .. } | Input::PublishRefused { .. } => true,
-            Input::Asked { command, .. } => !matches!(command, Command::Offer { .. }),
-            Input::Arrived(_) | Input::Unreadable(_) | Input::Tick { .. } => false,
-            Input::Woken { .. } | Input::GoOn => false,
-        };
-        let mut sagas = self.concern.sagas.iter().copied().filter(|_| goes_behind);
-        sagas.find(|it| core.is_looking(*it))
+        self.concern.at_once.iter().copied().find(|it| core.is_looking(*it))
     }
 }
 

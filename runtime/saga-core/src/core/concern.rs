@@ -19,10 +19,20 @@ use std::collections::BTreeSet;
 pub struct Concern {
     /// Sagas: those with long journals have to be in memory.
     pub sagas: BTreeSet<SagaId>,
+    /// Those of them that it reaches at once, and not behind what they may still get: they have to
+    /// have looked at all that came before.
+    pub at_once: BTreeSet<SagaId>,
     /// The lanes of an event: no other one may overtake it there.
     pub lanes: BTreeSet<Lane>,
     /// Under what an event is known: what comes first under it stays in force.
     pub identity: Option<[u8; 16]>,
+}
+
+impl Concern {
+    fn reach(&mut self, saga: SagaId) {
+        self.sagas.insert(saga);
+        self.at_once.insert(saga);
+    }
 }
 
 impl<S: Store> Core<S> {
@@ -45,14 +55,13 @@ impl<S: Store> Core<S> {
             Input::Answered(Answered { saga, epoch, step, is_undo, .. }) => {
                 // A repeat is not worth a journal.
                 if !self.is_long(*saga) || self.asks(*saga, *epoch, step, *is_undo)? {
-                    concern.sagas.insert(*saga);
+                    concern.reach(*saga);
                 }
             }
-            Input::Published { saga, .. }
-            | Input::PublishRefused { saga, .. }
-            | Input::Woken { saga, .. } => {
-                concern.sagas.insert(*saga);
+            Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
+                concern.reach(*saga);
             }
+            Input::Woken { saga, .. } => _ = concern.sagas.insert(*saga),
             Input::Asked { actor, command, .. } if Role::Approver <= actor.role => {
                 concern = self.concern_of_command(command)?;
             }
@@ -64,11 +73,9 @@ impl<S: Store> Core<S> {
     fn concern_of_command(&self, command: &Command) -> Result<Concern, StoreError> {
         let mut concern = Concern::default();
         match command {
-            Command::Move { saga, .. } | Command::Waive { saga, .. } => {
-                concern.sagas.insert(*saga);
-            }
+            Command::Move { saga, .. } | Command::Waive { saga, .. } => concern.reach(*saga),
             Command::Decide(decide) => {
-                concern.sagas.extend(self.asking(&decide.target).into_iter().map(|it| it.0));
+                self.asking(&decide.target).into_iter().for_each(|it| concern.reach(it.0));
             }
             Command::Offer { position, reread, .. } => {
                 let event = match reread.as_deref() {
@@ -100,19 +107,24 @@ impl<S: Store> Core<S> {
         let linked = self.hearing(&event.name);
         let linked = linked.iter().filter_map(|it| {
             let declared = it.declared(&event.name).filter(|it| it.route == Route::Oldest)?;
-            Some((it.name, declared.key))
+            Some((it.name, declared.key, declared.starts))
         });
         let missing = self.missing.values().filter_map(|it| {
             let mut events = it.events.iter().filter(|it| !it.is_decision && !it.is_copied);
             let declared = events.find(|it| it.name == event.name)?;
-            Some((it.definition.as_str(), declared.key.as_deref()?))
+            Some((it.definition.as_str(), declared.key.as_deref()?, false))
         });
-        for (definition, pointer) in linked.chain(missing) {
+        for (definition, pointer, starts) in linked.chain(missing) {
             // What has no key has no taker.
             let Ok(key) = key_at(event, pointer) else { continue };
             let lane = Lane::of(definition, &event.name, &key);
             let routed = Routed::of(0, event, key, lane);
-            concern.sagas.extend(self.next_taker(&routed, (0, 0)).map(|it| it.1.saga));
+            match self.next_taker(&routed, (0, 0)) {
+                // No lane keeps what starts a saga when nobody holds for it.
+                Some((_, taker)) if starts => concern.reach(taker.saga),
+                Some((_, taker)) => _ = concern.sagas.insert(taker.saga),
+                None => (),
+            }
             concern.lanes.insert(lane);
         }
         concern

@@ -89,7 +89,7 @@ impl<S: Store> Core<S> {
         }
         let mut first = None;
         while let Some((opened, wait)) = self.next_copy(&copying, routed) {
-            if self.room == 0 || self.must_sleep(wait.saga) {
+            if self.room == 0 || self.has_to_wait(wait.saga) {
                 self.copy_later(definition, copying)?;
                 return Ok(Some(fate_of(first)));
             }
@@ -111,6 +111,11 @@ impl<S: Store> Core<S> {
             (Some(_), Aside::Full) => Some((Outcome::Consumed, first, Some(full()))),
             (Some(_), _) => Some(fate_of(first)),
         })
+    }
+
+    /// Whether the saga may still get something that came before, or has to be read first.
+    fn has_to_wait(&mut self, saga: SagaId) -> bool {
+        self.is_looking(saga) || self.must_sleep(saga)
     }
 
     fn next_copy(&self, copying: &Copying, routed: &Routed<'_>) -> Option<(Place, WaitRef)> {
@@ -186,7 +191,7 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// False when the next one has to be read first.
+    /// False when the next one has to be read first, or to look at what came before.
     fn copy_some(
         &mut self,
         now: Time,
@@ -200,11 +205,11 @@ impl<S: Store> Core<S> {
         };
         let routed = Routed::of(position, &event, key, lane);
         while let Some((opened, wait)) = self.next_copy(&copying, &routed) {
-            let is_asleep = self.must_sleep(wait.saga);
-            if self.room == 0 || is_asleep {
+            let has_to_wait = self.has_to_wait(wait.saga);
+            if self.room == 0 || has_to_wait {
                 self.note_copying(definition, &copying)?;
                 self.copying.entry(definition.to_owned()).or_default().push_front(copying);
-                return Ok(!is_asleep);
+                return Ok(!has_to_wait);
             }
             self.weigh_turn(wait.saga)?;
             copying.behind = opened;
@@ -213,7 +218,7 @@ impl<S: Store> Core<S> {
                 if std::mem::take(&mut copying.is_kept) {
                     self.rule_copied(definition, &routed, fate_of(Some(wait.saga)))?;
                 }
-                self.copy_to(now, wait.saga, true)?;
+                self.copy_to(now, wait.saga, Position::MAX, true)?;
             }
         }
         self.have_copies(definition, copying, &routed)?;
@@ -259,22 +264,34 @@ impl<S: Store> Core<S> {
         self.rule(definition, routed.event, fate)
     }
 
-    /// Gives a saga the copies that it has not got, before anything that came after them.
-    pub(super) fn catch_up(&mut self, now: Time, saga: SagaId) -> Result<(), StoreError> {
+    /// Gives a saga the copies that it has not got, before what came after them, at this position.
+    pub(super) fn catch_up(
+        &mut self,
+        now: Time,
+        saga: SagaId,
+        before: Position,
+    ) -> Result<(), StoreError> {
         if self.copying.is_empty() {
             return Ok(()); // Nearly always.
         }
-        self.copy_to(now, saga, false)
+        self.copy_to(now, saga, before, false)
     }
 
     /// Gives a saga what is being copied, in order. It may have got a copy late: what it has opened
     /// since then, it would have held open when the next event came.
-    fn copy_to(&mut self, now: Time, saga: SagaId, mut is_late: bool) -> Result<(), StoreError> {
+    fn copy_to(
+        &mut self,
+        now: Time,
+        saga: SagaId,
+        before: Position,
+        mut is_late: bool,
+    ) -> Result<(), StoreError> {
         let start = self.state(saga)?.and_then(|it| it.start.as_ref());
         let Some(definition) = start.map(|it| it.definition.clone()) else { return Ok(()) };
         for number in 0.. {
             let of_definition = self.copying.get(&definition);
-            let Some(copying) = of_definition.and_then(|it| it.get(number)).cloned() else { break };
+            let copying = of_definition.and_then(|it| it.get(number)).cloned();
+            let Some(copying) = copying.filter(|it| it.until <= before) else { break };
             let until = if is_late { (self.txn.next(), 0) } else { (copying.until, 0) };
             while let Some(wait) = self.missed_by(saga, &copying, until)? {
                 let Copying { position, lane, key, .. } = copying.clone();

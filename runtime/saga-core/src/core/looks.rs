@@ -219,7 +219,7 @@ impl<S: Store> Core<S> {
         // It leaves its lane first: the saga may end on it, and what is left then is swept away.
         self.take_kept(&routed.lane, routed.position);
         if let Some(definition) = definition
-            && self.offer(now, saga, received(routed, step.clone()))?
+            && self.offer_at(now, saga, routed.position, received(routed, step.clone()))?
         {
             let fate = (Outcome::Consumed, Some(saga), None);
             return self.rule(&definition, routed.event, fate);

@@ -86,8 +86,19 @@ impl<S: Store> Core<S> {
         saga: SagaId,
         fact: Fact,
     ) -> Result<bool, StoreError> {
+        self.offer_at(now, saga, Position::MAX, fact)
+    }
+
+    /// The same, for what came at this position.
+    pub(super) fn offer_at(
+        &mut self,
+        now: Time,
+        saga: SagaId,
+        came: Position,
+        fact: Fact,
+    ) -> Result<bool, StoreError> {
         self.give_out(now, saga)?;
-        self.catch_up(now, saga)?;
+        self.catch_up(now, saga, came)?;
         self.settle(now, saga, fact)
     }
 

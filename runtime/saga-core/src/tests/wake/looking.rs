@@ -2,7 +2,7 @@
 //! meanwhile stands behind what it may still get, as if it had looked at once.
 
 use super::*;
-use crate::{scope::Either, tests::fixtures};
+use crate::{core::HeadQuery, scope::Either, tests::fixtures};
 
 /// More than one piece looks at.
 const KEPT: u32 = 200;
@@ -32,10 +32,32 @@ impl Saga for Races {
     }
 }
 
+/// It holds for money, and for the name that starts it and a sign of which each has a copy.
+struct Hears;
+impl Saga for Hears {
+    const NAME: &'static str = "Hears";
+    type Input = fixtures::Placed;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        let placed = event::<fixtures::Placed>().starts();
+        events([placed, event::<fixtures::Paid>(), event::<Tracked>().each()])
+    }
+    async fn run(ctx: Ctx, _: fixtures::Placed) -> Result<(), Abort> {
+        let of_session = fixtures::Paid::session().eq(&"mine".to_owned());
+        let money = ctx.when::<fixtures::Paid>("all").filter(of_session).forever();
+        let sign = ctx.when::<Tracked>("all").forever();
+        let placed = ctx.when::<fixtures::Placed>("all").forever();
+        ctx.race(money, ctx.race(sign, placed)).await?;
+        Ok(())
+    }
+}
+
 impl Rig {
     fn racing() -> Rig {
         let mut registry = Registry::new("test");
         registry.register::<Races>(&()).unwrap();
+        registry.register::<Hears>(&()).unwrap();
         Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits(), Time(1_000))
     }
 
@@ -160,12 +182,67 @@ fn a_death_while_it_looks_lets_nothing_overtake() {
         rig.keeps_of_nobody(KEPT);
         rig.pay("f", "mine");
         let saga = rig.starts_to_look(calls);
-        let mut registry = Registry::new("test");
-        registry.register::<Races>(&()).unwrap();
         let call = rig.call_of(saga);
-        let mut rig = rig.reopened(registry, rig.limits);
+        let mut rig = rig.reopened(rig.core.registry().clone(), rig.limits);
         rig.answer(&call);
         rig.go_on();
         assert_eq!(rig.facts(saga, 1 + calls as usize), ["f"], "{calls} calls");
+    }
+}
+
+impl Rig {
+    fn place(&mut self, id: &str) {
+        self.tickets += 1;
+        let body = Payload::of(&json!({ "order": "all" })).unwrap();
+        let (name, source) = ("shop.placed".to_owned(), "shop".to_owned());
+        let (ticket, id, key, at) = (self.tickets, id.to_owned(), None, self.now);
+        self.input(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }));
+    }
+
+    fn only_saga(&self) -> SagaId {
+        let heads = self.core.heads(&HeadQuery { limit: 2, ..HeadQuery::default() }).unwrap();
+        assert_eq!(heads.len(), 1, "one saga");
+        heads[0].id
+    }
+}
+
+/// An event of which each has a copy, and one whose name starts sagas, reach their takers at once:
+/// these as well come after the money that was there before.
+#[test]
+fn events_that_no_lane_keeps_do_not_overtake_the_money_that_came_before() {
+    let others: [fn(&mut Rig); 2] = [|rig| _ = rig.track("c"), |rig| rig.place("p")];
+    for (number, other) in others.into_iter().enumerate() {
+        for is_there in [true, false] {
+            let mut rig = Rig::racing();
+            rig.keeps_of_nobody(KEPT);
+            if is_there {
+                rig.pay("f", "mine");
+            }
+            rig.place("start");
+            let saga = rig.only_saga();
+            if !is_there {
+                rig.pay("f", "mine");
+            }
+            other(&mut rig);
+            rig.go_on();
+            assert_eq!(rig.facts(saga, 1), ["f"], "{number}, {is_there}");
+        }
+    }
+}
+
+/// And what came before the money comes before it.
+#[test]
+fn the_money_does_not_overtake_events_that_no_lane_keeps() {
+    let others: [(fn(&mut Rig), &str); 2] =
+        [(|rig| _ = rig.track("c"), "c"), (|rig| rig.place("p"), "p")];
+    for (other, first) in others {
+        let mut rig = Rig::racing();
+        rig.keeps_of_nobody(KEPT);
+        rig.place("start");
+        let saga = rig.only_saga();
+        other(&mut rig);
+        rig.pay("f", "mine");
+        rig.go_on();
+        assert_eq!(rig.facts(saga, 1), [first]);
     }
 }

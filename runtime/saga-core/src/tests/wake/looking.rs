@@ -233,9 +233,9 @@ fn events_that_no_lane_keeps_do_not_overtake_the_money_that_came_before() {
 /// And what came before the money comes before it.
 #[test]
 fn the_money_does_not_overtake_events_that_no_lane_keeps() {
-    let others: [(fn(&mut Rig), &str); 2] =
-        [(|rig| _ = rig.track("c"), "c"), (|rig| rig.place("p"), "p")];
-    for (other, first) in others {
+    let signs: fn(&mut Rig) = |rig| _ = rig.track("c");
+    let places: fn(&mut Rig) = |rig| rig.place("p");
+    for (other, first) in [(signs, "c"), (places, "p")] {
         let mut rig = Rig::racing();
         rig.keeps_of_nobody(KEPT);
         rig.place("start");

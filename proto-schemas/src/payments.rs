@@ -96,6 +96,10 @@ pub struct PaymentState {
     /// currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<Amount>,
+    /// Whether the customer's bank holds money of the payment by a dispute that is open: it may
+    /// give that back. An inquiry takes no money.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub disputed: bool,
 }
 
 /// What became of a payment session.
@@ -401,6 +405,10 @@ pub struct PaymentDisputed {
     /// release.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub revision: u32,
+}
+
+fn is_no(answer: &bool) -> bool {
+    !answer
 }
 
 pub(crate) fn is_zero(revision: &u32) -> bool {

@@ -2,7 +2,7 @@
 //! courier; whatever goes wrong before the goods leave is undone.
 
 use proto_schemas::{
-    Amount, OrderId,
+    OrderId,
     delivery::{
         CancelShipment, CreateShipment, DeliveryStatus, DeliveryUpdated, ShipmentCreated,
         ShipmentStatus,
@@ -125,10 +125,15 @@ impl Saga for ProcessOrder {
 
         let shipment =
             ctx.call(CreateShipment::of(&order)).undo(CancelShipment::of(&order)).await?;
-        if ctx.patched(MONEY_BACK) {
-            keep_for_money(&ctx, &order, &paid).await?;
-        }
+        let seen = match ctx.patched(MONEY_BACK) {
+            true => keep_for_money(&ctx, &order, &paid, None).await?,
+            false => None,
+        };
+        let looked = ctx.now();
         ctx.call(Ship::of(&order)).undo(Release::of(&order)).await?;
+        if looked.after_ms(LOOK_MS) < ctx.now() && ctx.patched(LOOKED_AGAIN) {
+            keep_for_money(&ctx, &order, &paid, seen).await?;
+        }
         ctx.commit();
 
         let outcome = deliver(&ctx, &order, shipment).await?;
@@ -308,7 +313,15 @@ async fn accept_other_money(
 /// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
 const MONEY_BACK: &str = "money that went back sends no goods";
 
-/// What a manager sees of an order whose money is not here any more.
+/// Marks the runs in which money that the customer's bank holds is a manager's matter as well.
+const DISPUTED: &str = "disputed money sends no goods";
+/// Marks the runs in which it is looked once more, when the warehouse took long.
+const LOOKED_AGAIN: &str = "money is looked for again when the goods were held up";
+/// So long a look is believed. What happens at the provider is told within seconds, so in less
+/// than this another look would see no more.
+const LOOK_MS: u64 = 5 * 1000;
+
+/// What a manager sees of an order whose money is not here any more, or may not stay.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MoneyBack<'a> {
@@ -319,20 +332,41 @@ struct MoneyBack<'a> {
     payment_id: Option<&'a str>,
 }
 
-/// Somebody may have given all the money back, or the customer's bank has taken it, while the order
-/// was held up. Then the goods stay, unless a manager has them sent all the same. What was given
-/// back in part is a matter between the customer and whoever did so.
+/// Why an order's money is not to be counted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// All of it went back.
+    Gone,
+    /// The customer's bank holds it, or a part of it.
+    Disputed,
+}
+
+impl Doubt {
+    fn of(ctx: &Ctx<Limits>, paid: &PaymentDetails, known: &PaymentState) -> Option<Doubt> {
+        if paid.amount.is_zero() || known.session_id != paid.session_id {
+            return None;
+        }
+        match known.stays {
+            Some(stays) if stays.is_zero() => Some(Doubt::Gone),
+            _ => (known.disputed && ctx.patched(DISPUTED)).then_some(Doubt::Disputed),
+        }
+    }
+}
+
+/// Somebody may have given all the money back, or the customer's bank has taken it or holds it,
+/// while the order was held up. Then the goods stay, unless a manager has them sent all the same:
+/// what a manager has `seen` is not asked again. What was given back in part is a matter between
+/// the customer and whoever did so; what a bank holds of it, nobody knows yet.
 async fn keep_for_money(
     ctx: &Ctx<Limits>,
     order: &OrderCreated,
     paid: &PaymentDetails,
-) -> Result<(), Abort> {
+    seen: Option<Doubt>,
+) -> Result<Option<Doubt>, Abort> {
     let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
     // One that knows nothing of the payment says nothing against it.
-    let stays = known.ok().filter(|it| it.session_id == paid.session_id).and_then(|it| it.stays);
-    if paid.amount.is_zero() || !stays.is_some_and(Amount::is_zero) {
-        return Ok(());
-    }
+    let doubt = known.ok().and_then(|it| Doubt::of(ctx, paid, &it));
+    let Some(why) = doubt.filter(|it| seen != Some(*it)) else { return Ok(doubt) };
     let OrderCreated { order_id, .. } = order;
     let money = format!("{} {}", paid.amount, paid.currency);
     let facts = MoneyBack {
@@ -342,10 +376,20 @@ async fn keep_for_money(
         session_id: &paid.session_id,
         payment_id: paid.payment_id.as_deref(),
     };
-    let title = format!("All of {money} for order {order_id} went back: ship it all the same?");
-    let refused = |by: &str| format!("{money} went back, and {by} keeps the goods");
-    let in_silence = format!("{money} went back, and nobody had the goods sent");
-    ask_manager(ctx, order, title, &facts, refused, &in_silence).await
+    let (title, why) = match why {
+        Doubt::Gone => {
+            (format!("All of {money} for order {order_id} went back"), format!("{money} went back"))
+        }
+        Doubt::Disputed => (
+            format!("The payment of {money} for order {order_id} is disputed at the bank"),
+            format!("{money} is disputed at the bank"),
+        ),
+    };
+    let title = format!("{title}: ship it all the same?");
+    let refused = |by: &str| format!("{why}, and {by} keeps the goods");
+    let in_silence = format!("{why}, and nobody had the goods sent");
+    ask_manager(ctx, order, title, &facts, refused, &in_silence).await?;
+    Ok(doubt)
 }
 
 /// Holds for the courier, and records each status on the order. Couriers try again: a failure is

@@ -61,7 +61,20 @@ pub async fn courier(
     status: &str,
     seconds: i64,
 ) -> Result<Answer, Failure> {
-    let body = json!({ "orderId": order_id, "status": status }).to_string();
+    courier_says(stack, api, &json!({ "orderId": order_id, "status": status }), seconds).await
+}
+
+/// The same, in the courier's own words.
+///
+/// # Errors
+/// It was not signed, or no answer came.
+pub async fn courier_says(
+    stack: &Stack,
+    api: &Api,
+    said: &Value,
+    seconds: i64,
+) -> Result<Answer, Failure> {
+    let body = said.to_string();
     let at = chrono::Utc::now().timestamp() + seconds;
     let header = signature(COURIER, &stack.env()["COURIER_WEBHOOK_SECRET"], &body, at)?;
     let url = format!("{}/webhooks/courier", api.urls().delivery);

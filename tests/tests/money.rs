@@ -246,22 +246,74 @@ async fn goods_whose_money_went_back_by_hand_stay_until_a_person_has_seen_that()
         api.at_the_provider(&format!("payments/{payment_id}/refund"), how).await?;
         adds_up(&api, &order_id, ["90.00", "90.00", "0.00"]).await?;
         api.approve(&order_id, true).await?.expect(202)?;
-        let told = until("it is asked again", api.patience(), || async {
-            let answer = api.approve(&order_id, ships).await?;
-            let told = answer.to_string();
-            if told.contains("went back: ship it all the same?") { Ok(told) } else { Err(told) }
-        })
-        .await?;
+        let told = asked_whether_to_ship(&api, &order_id, ships).await?;
+        assert!(told.contains("went back: ship it all the same?"), "{told}");
         assert_eq!(api.order(&order_id).await?["status"], "paid");
-        let seen = told.split_once("`seen` ").and_then(|it| it.1.get(..32)).ok_or(told.clone())?;
-        let url = format!("{}/api/orders/approve", api.urls().order);
-        let decision = json!({
-            "orderId": order_id, "approved": ships, "seen": seen, "reason": "as I know why"
-        });
-        api.post(As::Approver, &url, &decision).await?.expect(202)?;
+        answer(&api, &order_id, &told, ships).await?;
         api.order_is(&order_id, if ships { "shipped" } else { "cancelled" }).await?;
         assert_eq!(went_back(&api, &order_id).await?, 9_000);
     }
+    Ok(())
+}
+
+/// What an approver is told who decides once more, about whatever is asked.
+async fn asked_whether_to_ship(api: &Api, order_id: &str, ships: bool) -> Result<String, Failure> {
+    until("it is asked whether the goods leave", api.patience(), || async {
+        let answer = api.approve(order_id, ships).await?;
+        let told = answer.to_string();
+        if told.contains("ship it all the same?") { Ok(told) } else { Err(told) }
+    })
+    .await
+}
+
+/// The one question that is open, with what was told of it.
+async fn answer(api: &Api, order_id: &str, told: &str, ships: bool) -> Result<(), Failure> {
+    let seen = told.split_once("`seen` ").and_then(|it| it.1.get(..32)).ok_or(told)?;
+    let url = format!("{}/api/orders/approve", api.urls().order);
+    let decision = json!({
+        "orderId": order_id, "approved": ships, "seen": seen, "reason": "as I know why"
+    });
+    api.post(As::Approver, &url, &decision).await?.expect(202)?;
+    Ok(())
+}
+
+/// The bank has the money, and may give it back: nobody can count on it.
+#[tokio::test]
+async fn goods_whose_money_the_customers_bank_holds_stay_until_a_person_has_seen_that()
+-> Result<(), Failure> {
+    let (_, api) = system().await?;
+    for ships in [true, false] {
+        let (order_id, payment_id) = held(&api, 9_000, "usd").await?;
+        let dispute = format!("payments/{payment_id}/dispute/needs_response");
+        let told = api.at_the_provider(&dispute, json!({})).await?;
+        let id = text(&told, "/object/id")?;
+        api.saga_is(RECORD_DISPUTE, &id, "attention").await?;
+        api.approve(&order_id, true).await?.expect(202)?;
+        let told = asked_whether_to_ship(&api, &order_id, ships).await?;
+        assert!(told.contains("is disputed at the bank"), "{told}");
+        assert_eq!(api.order(&order_id).await?["status"], "paid");
+        answer(&api, &order_id, &told, ships).await?;
+        if ships {
+            api.order_is(&order_id, "shipped").await?;
+        } else {
+            // What the bank holds is not paid back beside it: that is a person's, too.
+            let saga = api.saga_is(PROCESS_ORDER, &order_id, "attention").await?;
+            let why = saga["reason"].to_string();
+            assert!(why.contains("the customer's bank holds 90.00 USD"), "{saga}");
+            let dispute = format!("payments/{payment_id}/dispute/won");
+            api.at_the_provider(&dispute, json!({})).await?;
+            api.make_move(&text(&saga, "/id")?, "retry").await?.expect(202)?;
+            api.order_is(&order_id, "cancelled").await?;
+            assert_eq!(went_back(&api, &order_id).await?, 9_000);
+        }
+    }
+    // An inquiry takes no money.
+    let (order_id, payment_id) = held(&api, 9_000, "usd").await?;
+    let dispute = format!("payments/{payment_id}/dispute/warning_needs_response");
+    let told = api.at_the_provider(&dispute, json!({})).await?;
+    api.saga_is(RECORD_DISPUTE, &text(&told, "/object/id")?, "attention").await?;
+    api.approve(&order_id, true).await?.expect(202)?;
+    api.order_is(&order_id, "shipped").await?;
     Ok(())
 }
 

@@ -73,3 +73,53 @@ async fn a_reserve_in_the_socket_of_a_frozen_warehouse_is_undone() -> Result<(),
     assert_eq!(api.stock(SKU).await?, stock, "stock is as before");
     Ok(())
 }
+
+/// The saga looks for the money before it asks the warehouse, and the answer comes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goods_whose_money_went_back_while_the_warehouse_was_frozen_stay_for_a_person()
+-> Result<(), Failure> {
+    let stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    let stock = api.stock(SKU).await?;
+    let order_id = api.place(&order_of(2, false, "bob")).await?;
+    let order = api.order_is(&order_id, "awaiting_payment").await?;
+    stack.signal("warehouse", libc::SIGSTOP)?;
+    api.customer(&text(&order, "/paymentSessionId")?, "pay", json!({})).await?;
+    let payment_id = api.payment_of(&order_id).await?;
+    let saga = until("the warehouse is asked", api.patience(), || async {
+        let saga = api.saga(PROCESS_ORDER, &order_id).await?;
+        let is_asked = saga["calls"][0]["subject"] == "inventory.ship";
+        if is_asked { Ok(saga) } else { Err(format!("it is {saga}")) }
+    })
+    .await?;
+    let looked = chrono::Utc::now();
+    let how = json!({ "amountMinor": 10_000 });
+    api.at_the_provider(&format!("payments/{payment_id}/refund"), how).await?;
+    until("the order shows the refund", api.patience(), || async {
+        let order = api.order(&order_id).await?;
+        if order["refunds"][0]["status"] == "succeeded" { Ok(()) } else { Err(order.to_string()) }
+    })
+    .await?;
+    until("the look is some seconds old", api.patience(), || async {
+        let age = chrono::Utc::now() - looked;
+        if 6 < age.num_seconds() { Ok(()) } else { Err(format!("it is {age} old")) }
+    })
+    .await?;
+    stack.signal("warehouse", libc::SIGCONT)?;
+    until("it is asked whether the goods leave", api.patience(), || async {
+        let saga = api.saga(PROCESS_ORDER, &order_id).await?;
+        if saga["waits"][0]["taskId"].is_string() { Ok(()) } else { Err(saga.to_string()) }
+    })
+    .await?;
+    assert_eq!(api.order(&order_id).await?["status"], "paid");
+    api.make_move(&text(&saga, "/id")?, "cancel").await?.expect(202)?;
+    api.order_is(&order_id, "cancelled").await?;
+    api.saga_is(PROCESS_ORDER, &order_id, "cancelled").await?;
+    assert_eq!(api.stock(SKU).await?, stock, "stock is as before");
+    let effects = api.effects(&order_id).await?;
+    assert_eq!(
+        (&effects["refundedMinor"], &effects["shipmentsCancelled"]),
+        (&json!(10_000), &json!(1))
+    );
+    Ok(())
+}

@@ -12,7 +12,7 @@ use system_tests::{
     Failure, audit,
     audit::{SKU, checks, evidence},
     client::{Api, text},
-    scenarios::{Pace, Scenario, Told, Way},
+    scenarios::{LATE, PROCESS_ORDER, Pace, Scenario, Told, Way},
     stack::{Stack, binary, root},
     until,
 };
@@ -163,7 +163,7 @@ async fn a_backup_of_the_runtime_that_is_restored_gets_again_what_it_lost() -> R
     assert!(stack.end_of_log("fermata").contains("the store is OLDER"), "it says so");
     for way in &ways {
         let (_, saga) = way.scenario.ends();
-        api.saga_is(system_tests::scenarios::PROCESS_ORDER, &way.order_id, saga).await?;
+        api.saga_is(PROCESS_ORDER, &way.order_id, saga).await?;
         api.order_is(&way.order_id, way.scenario.ends().0).await?;
     }
     audit::check(&api, &stack.spool(), shelf, &ways).await
@@ -302,6 +302,62 @@ async fn a_service_that_is_restored_does_nothing_twice_at_those_who_act_for_it()
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
     })
     .await
+}
+
+/// Its session was made after the copy, the customer paid in it, and no webhook tells of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_paid_in_a_session_that_a_restored_payment_service_has_forgotten_is_found()
+-> Result<(), Failure> {
+    let mut stack = Stack::start(&[("PROCESS_ORDER_PAYMENT_MS", "15000")]).await?;
+    let api = stack.api().clone();
+    let hour = Hour { api: api.clone(), ways: Vec::new(), asked_again: Vec::new() };
+    let shelf = api.stock(SKU).await?;
+    stack.stop("payment").await?;
+    copy(&stack, "payment", "backup")?;
+    stack.spawn("payment")?;
+    stack.ready("payment").await?;
+
+    let cancelled = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+    let goes_on = hour.begun(Scenario::Normal, "awaiting_payment").await?;
+    stack.stop("payment").await?;
+    for order_id in [&cancelled, &goes_on] {
+        let session = text(&api.order(order_id).await?, "/paymentSessionId")?;
+        // It would come in ten minutes.
+        api.customer(&session, "pay", json!({ "delayMs": 600_000 })).await?;
+    }
+    let saga = text(&api.saga(PROCESS_ORDER, &cancelled).await?, "/id")?;
+    api.make_move(&saga, "cancel").await?.expect(202)?;
+    std::fs::remove_dir_all(stack.dir().join("payment")).map_err(|err| err.to_string())?;
+    std::fs::rename(stack.dir().join("backup"), stack.dir().join("payment"))
+        .map_err(|err| err.to_string())?;
+    stack.spawn("payment")?;
+    stack.ready("payment").await?;
+    assert!(stack.end_of_log("payment").contains("the store is OLDER"), "it says so");
+
+    // One is found when the session is to be closed, and one before its order is given up.
+    api.saga_is(PROCESS_ORDER, &cancelled, "cancelled").await?;
+    api.order_is(&goes_on, "shipped").await?;
+    hour.deliver(&goes_on).await?;
+    api.order_is(&goes_on, "completed").await?;
+    for (order_id, [refunds, refunded, shipments]) in
+        [(&cancelled, [1, 10_000, 0]), (&goes_on, [0, 0, 1])]
+    {
+        until("each effect is there once", api.patience(), || async {
+            let effects = api.effects(order_id).await?;
+            let names = ["sessions", "sessionsPaid", "refunds", "refundedMinor", "shipments"];
+            let counts = names.map(|it| effects[it].as_u64());
+            let wanted = [1, 1, refunds, refunded, shipments].map(Some);
+            if counts == wanted { Ok(()) } else { Err(format!("{order_id}: {effects}")) }
+        })
+        .await?;
+    }
+    api.saga_is(LATE, &cancelled, "completed").await?;
+    api.saga_is(PROCESS_ORDER, &goes_on, "completed").await?;
+    let (pieces, (available, reserved, shipped)) = (Scenario::Normal.pieces(), shelf);
+    let pieces = u64::from(pieces);
+    let left = (available - pieces, reserved, shipped + pieces);
+    assert_eq!(api.stock(SKU).await?, left, "the pieces of one order have left");
+    Ok(())
 }
 
 /// Orders, and how each one went.

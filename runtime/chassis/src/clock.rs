@@ -149,6 +149,9 @@ impl Clock {
         let guard = self.lock();
         let (wall, believed) = (text(guard.wall()), text(guard.believed()));
         Some(match guard.doubt()? {
+            _ if guard.agrees_again() => {
+                format!("it was wrong, says {wall} as it should, and is believed after a minute")
+            }
             Doubt::Jumped => format!("it says {wall}, and {believed} was expected"),
             Doubt::Behind => format!("it says {wall}, and {believed} was seen before"),
             Doubt::FarAhead => format!("it says {wall}, too far after {believed}"),
@@ -282,6 +285,11 @@ mod tests {
         clock.leave();
         let clock = wrong_by(dir.path(), 365 * 24 * 3_600);
         assert!(clock.is_suspect(), "another start makes it no better");
+        let clock = wrong_by(dir.path(), 0);
+        let why = clock.suspicion().expect("it is not believed at once");
+        assert!(why.contains("as it should, and is believed after a minute"), "{why}");
+        clock.leave();
+        let clock = wrong_by(dir.path(), 365 * 24 * 3_600);
         clock.accept();
         assert!(!clock.is_suspect() && noon + 300 * 24 * 3_600_000 < clock.now_ms());
         assert!(!wrong_by(dir.path(), 365 * 24 * 3_600).is_suspect(), "for the next one as well");

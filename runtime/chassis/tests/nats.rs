@@ -249,6 +249,7 @@ async fn a_word_that_was_used_does_not_let_a_wrong_store_in_again() {
     take_over(dirs[1].path(), a.instance(), "the disk is lost").expect("it is said");
     starts(&b).await.expect("as told");
     // It is found, and goes on in the place of b, which an operator says.
+    assert!(matches!(starts(&a).await, Err(ClaimError::Another(_))), "given up");
     take_over(dirs[0].path(), b.instance(), "it was found").expect("it is said");
     starts(&a).await.expect("as told");
     // Somebody starts the other one by mistake.

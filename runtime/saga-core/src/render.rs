@@ -3,18 +3,20 @@
 use crate::{
     core::TURN_BYTES_MAX,
     differ::Difference,
+    id::Path,
     journal::{CloseMode, Command, Decision, Entry, Fact, Hold, Turn},
     replay::ReplayError,
 };
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// The journal: facts with their numbers, and under each what was decided on it. The times are
 /// seconds since the start.
 pub fn render(journal: &[Entry]) -> String {
     let began = journal.first().map_or(0, |it| it.at.0);
+    let undoes = undoes(journal);
     let lines = journal.iter().enumerate().flat_map(|(number, entry)| {
         let seconds = entry.at.0.saturating_sub(began) / 1000;
-        let fact = format!("{number} +{seconds}s < {}", entry.fact);
+        let fact = format!("{number} +{seconds}s < {}", Told(&entry.fact, &undoes));
         let decided = match &entry.turn {
             Turn::Done { decisions, .. } => {
                 decisions.iter().map(|it| format!("  > {it}")).collect()
@@ -24,6 +26,54 @@ pub fn render(journal: &[Entry]) -> String {
         std::iter::once(fact).chain(decided)
     });
     lines.collect::<Vec<String>>().join("\n")
+}
+
+/// What is undone at each step, in words. What becomes of an undo names the step alone.
+type Undoes = BTreeMap<Path, String>;
+
+fn undoes(journal: &[Entry]) -> Undoes {
+    let decided = journal.iter().flat_map(|it| match &it.turn {
+        Turn::Done { decisions, .. } => decisions.as_slice(),
+        Turn::Held(_) => &[],
+    });
+    let named = decided.filter_map(|it| match it {
+        Decision::Call { step, command, undo: Some(_), .. } => {
+            Some((step.clone(), command.subject.clone()))
+        }
+        // It undoes no call of its own: what it does itself is its name.
+        Decision::Undo { step, command } => Some((step.clone(), format!("({})", command.subject))),
+        _ => None,
+    });
+    named.collect()
+}
+
+/// A fact, and what its journal undoes.
+struct Told<'a>(&'a Fact, &'a Undoes);
+
+impl Told<'_> {
+    /// What is undone there, behind a space.
+    fn undone(&self, step: &Path) -> String {
+        self.1.get(step).map(|it| format!(" {it}")).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told(fact, _) = self;
+        match fact {
+            Fact::Undone { step } => write!(f, "{step} undone{}", self.undone(step)),
+            Fact::UndoRejected { step, code, reason } => {
+                write!(f, "{step} undo rejected{} {code}: {reason}", self.undone(step))
+            }
+            Fact::UndoSilent { step, reason } => {
+                write!(f, "{step} undo silent{}: {reason}", self.undone(step))
+            }
+            Fact::UndoWaived { step, by, reason } => {
+                write!(f, "{step} undo waived{} by {by}: {reason}", self.undone(step))
+            }
+            fact => fact.fmt(f),
+        }
+    }
 }
 
 impl fmt::Display for Fact {
@@ -46,14 +96,10 @@ impl fmt::Display for Fact {
             Fact::TimerFired { step } => write!(f, "{step} time over"),
             Fact::Exhausted { step, reason, .. } => write!(f, "{step} exhausted: {reason}"),
             Fact::Published { step } => write!(f, "{step} published"),
-            Fact::Undone { step } => write!(f, "{step} undone"),
-            Fact::UndoRejected { step, code, reason } => {
-                write!(f, "{step} undo rejected {code}: {reason}")
-            }
-            Fact::UndoSilent { step, reason } => write!(f, "{step} undo silent: {reason}"),
-            Fact::UndoWaived { step, by, reason } => {
-                write!(f, "{step} undo waived by {by}: {reason}")
-            }
+            Fact::Undone { .. }
+            | Fact::UndoRejected { .. }
+            | Fact::UndoSilent { .. }
+            | Fact::UndoWaived { .. } => Told(self, &Undoes::new()).fmt(f),
             Fact::PublishRefused { step, reason } => write!(f, "{step} publish refused: {reason}"),
             Fact::Paused { by, reason } => write!(f, "paused by {by}: {reason}"),
             Fact::Resumed { by, reason } => write!(f, "resumed by {by}: {reason}"),

@@ -168,6 +168,11 @@ impl Guard {
         self.suspect.map(|it| it.doubt)
     }
 
+    /// Whether it agrees again with what is believed, and has not done so for long enough.
+    pub fn agrees_again(&self) -> bool {
+        self.suspect.is_some_and(|it| it.agrees_since.is_some())
+    }
+
     /// The time that was believed at the last look.
     pub fn believed(&self) -> u64 {
         self.believed

@@ -519,3 +519,44 @@ fn a_late_payment_that_cannot_be_read_is_for_a_person() {
     assert_eq!(attention.problem, Problem::FailedAfterCommit);
     assert!(attention.message.contains("cannot be read"), "{}", attention.message);
 }
+
+/// Whatever is said, and whenever the money went or was held, they leave only with a yes.
+#[test]
+fn goods_whose_money_is_not_to_be_counted_on_leave_only_when_a_person_says_so() {
+    for (stays, disputed) in [("0.00", false), ("100.00", true), ("40.00", true), ("0.00", true)] {
+        for is_slow in [false, true] {
+            for yes in [Some(true), Some(false), None] {
+                let what = format!("{stays} stays, disputed {disputed}, {is_slow}, {yes:?}");
+                let world = match is_slow {
+                    true => World::shipping_slowly().ledger_says(stays, disputed).settled(),
+                    false => World::awaiting_payment().ledger_says(stays, disputed).paid(),
+                };
+                let shop = world.shop();
+                assert_eq!(shop.status(), "paid", "{what}: it is asked");
+                if let Some(false) | None = yes {
+                    let world = match yes {
+                        Some(_) => world.decided(false),
+                        None => world.waited_h(24),
+                    };
+                    let shop = world.ends(Status::Cancelled);
+                    assert_eq!((shop.shipped, shop.has_parcel), (0, false), "{what}");
+                    assert_eq!(shop.refunds, once(SESSION), "{what}: what is left goes back");
+                } else {
+                    let shop = world.decided(true).tracked("delivered").ends(Status::Completed);
+                    assert_eq!((shop.shipped, shop.refunds.len()), (PIECES, 0), "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// What was answered at once is not looked at twice, and what is held up is, once.
+#[test]
+fn money_is_looked_for_again_when_the_goods_were_held_up_and_only_then() {
+    let looks = |world: World| {
+        let acts = world.services.ledger().0.iter();
+        acts.filter(|it| it.subject == "payments.process").count()
+    };
+    assert_eq!(looks(World::awaiting_delivery()), 1);
+    assert_eq!(looks(World::shipping_slowly().settled()), 2);
+}

@@ -49,6 +49,13 @@ pub(super) const WAYS: &[Way] = &[
     ("money_back_shipped", money_back_shipped),
     ("money_back_kept", money_back_kept),
     ("money_back_left_lying", money_back_left_lying),
+    ("disputed_shipped", disputed_shipped),
+    ("disputed_kept", disputed_kept),
+    ("disputed_left_lying", disputed_left_lying),
+    ("disputed_shipped_while_it_goes_back", disputed_shipped_while_it_goes_back),
+    ("shipped_slowly", shipped_slowly),
+    ("shipped_slowly_and_kept", shipped_slowly_and_kept),
+    ("shipped_slowly_and_disputed", shipped_slowly_and_disputed),
     ("paid_while_unwinding", paid_while_unwinding),
     ("paid_while_paused_then_cancelled", paid_while_paused_then_cancelled),
     ("cancelled_then_paid", cancelled_then_paid),
@@ -275,6 +282,44 @@ fn money_back_kept() -> World {
 
 fn money_back_left_lying() -> World {
     World::paid_and_left("0.00").waited_h(24)
+}
+
+fn disputed_shipped() -> World {
+    World::paid_and_disputed().decided(true).tracked("delivered")
+}
+
+fn disputed_kept() -> World {
+    World::paid_and_disputed().decided(false)
+}
+
+fn disputed_left_lying() -> World {
+    World::paid_and_disputed().waited_h(24)
+}
+
+/// A manager has it sent though it is disputed, and the bank decides while the warehouse is silent.
+fn disputed_shipped_while_it_goes_back() -> World {
+    let mut world = World::paid_and_disputed();
+    world.look_at_order();
+    world.desk.decide(true, "as I see fit").unwrap();
+    world.settle_without("inventory.ship");
+    world.desk.wait_s(60);
+    world.ledger_says("0.00", false).settled().decided(true).tracked("delivered")
+}
+
+fn shipped_slowly() -> World {
+    World::shipping_slowly().settled().tracked("delivered")
+}
+
+fn shipped_slowly_and_kept() -> World {
+    World::shipping_slowly().ledger_says("0.00", false).settled().decided(false)
+}
+
+fn shipped_slowly_and_disputed() -> World {
+    World::shipping_slowly()
+        .ledger_says("100.00", true)
+        .settled()
+        .decided(true)
+        .tracked("delivered")
 }
 
 fn paid_while_unwinding() -> World {

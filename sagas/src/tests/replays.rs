@@ -378,6 +378,47 @@ fn an_order_that_was_shipped_unlooked_still_replays() {
     assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }
 
+/// What was held up, and left without another look at its money.
+#[test]
+fn an_order_that_was_held_up_and_shipped_without_another_look_still_replays() {
+    let world = World::shipping_slowly().settled();
+    let mut journal = world.journal(world.order().id);
+    let again = |it: &Decision| matches!(it, Decision::Patch { id } if id.contains("again"));
+    let looked = journal.iter().position(|it| decisions(it).iter().any(again)).unwrap();
+    let [Decision::Patch { .. }, Decision::Call { step: look, .. }] = decisions(&journal[looked])
+    else {
+        panic!("a mark and a look: {:?}", journal[looked])
+    };
+    // The commit and the step behind it came in the same turn.
+    let mut left = decisions(&journal[looked + 1]).to_vec();
+    let [Decision::Commit, Decision::Call { step, .. }] = &mut left[..] else { panic!("{left:?}") };
+    *step = look.clone();
+    journal = with_decisions(&journal, looked, left);
+    journal.truncate(looked + 1);
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
+/// What was told to be disputed, and sent all the same, before a person was asked about that.
+#[test]
+fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
+    let world = World::paid_and_disputed().decided(true);
+    let mut journal = world.journal(world.order().id);
+    let is_mark = |it: &Decision| matches!(it, Decision::Patch { id } if id.contains("disputed"));
+    let asked = journal.iter().position(|it| decisions(it).iter().any(is_mark)).unwrap();
+    let [Decision::Patch { .. }, Decision::Wait { step: ask, .. }] = decisions(&journal[asked])
+    else {
+        panic!("a mark and a question: {:?}", journal[asked])
+    };
+    let mut shipped = decisions(&journal[asked + 1]).to_vec();
+    let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };
+    *step = ask.clone();
+    journal = with_decisions(&journal, asked, shipped);
+    journal.truncate(asked + 1);
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
 /// So does a refund that had failed before anybody was told.
 #[test]
 fn a_failed_refund_that_was_only_recorded_still_replays() {

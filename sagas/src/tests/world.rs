@@ -103,6 +103,37 @@ impl World {
         World::new(services).placed().paid()
     }
 
+    /// The order was paid, and by now the customer's bank holds the money.
+    pub(super) fn paid_and_disputed() -> World {
+        World::awaiting_payment().ledger_says("100.00", true).paid()
+    }
+
+    /// From now on the payment service says this of the money that was paid.
+    pub(super) fn ledger_says(mut self, stays: &'static str, disputed: bool) -> World {
+        let services = std::mem::take(&mut self.services);
+        self.services = services.on("payments.process", move |_| {
+            let mut known = session("paid");
+            (known["stays"], known["disputed"]) = (json!(stays), json!(disputed));
+            Ok(known)
+        });
+        self
+    }
+
+    /// The order was paid, and the warehouse has not said for a while that the goods left.
+    pub(super) fn shipping_slowly() -> World {
+        let mut world = World::awaiting_payment().ledger_says("100.00", false);
+        world.desk.event(PAID, payment(SESSION));
+        world.settle_without("inventory.ship");
+        world.desk.wait_s(60);
+        world
+    }
+
+    /// What was not answered yet is.
+    pub(super) fn settled(mut self) -> World {
+        self.settle();
+        self
+    }
+
     /// The order was paid and sent, and waits for the courier.
     pub(super) fn awaiting_delivery() -> World {
         World::awaiting_payment().paid()

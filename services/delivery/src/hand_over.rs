@@ -2,6 +2,7 @@
 
 use crate::{
     courier::{Courier, CourierParcel},
+    hooks,
     parcels::{self, Parcel},
 };
 use proto_schemas::delivery::{CreateShipment, ShipmentCreated, ShipmentStatus};
@@ -42,7 +43,7 @@ impl Effect for HandOver {
         }
         let tracking_number = format!("FER{}", id_of(call).to_ascii_uppercase());
         let parcel = written(call, tracking_number, None);
-        parcels::insert(tx, parcel.clone())?;
+        hooks::handed_over(tx, parcel.clone(), call.at)?;
         Ok(Begun::Done(reply(parcel)))
     }
 
@@ -71,7 +72,7 @@ impl Effect for HandOver {
     ) -> Outcome<ShipmentCreated> {
         let at_courier = done?;
         let parcel = written(call, at_courier.tracking_number, Some(at_courier.shipment_id));
-        parcels::insert(tx, parcel.clone())?;
+        hooks::handed_over(tx, parcel.clone(), call.at)?;
         Ok(reply(parcel))
     }
 }

@@ -3,7 +3,7 @@
 //! The courier gives its webhooks no id, so it is a hash of timestamp and body: what is signed.
 
 use crate::{
-    parcels,
+    parcels::{self, Parcel, Word},
     settings::Settings,
     signature::{BadSignature, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify},
 };
@@ -31,6 +31,11 @@ const TEXT_CHARS_MAX: usize = 100;
 pub(crate) enum Verdict {
     /// It became an event for the runtime.
     Published,
+    /// It names a parcel, and its order has none yet: with the order's own it turns out whether it
+    /// is that one, and what became of this.
+    Kept,
+    /// As `kept`, but more of its order is kept already than a courier has to say.
+    TooMuch,
     /// The parcel was there or further already.
     Outdated,
     /// Of another parcel than the one that the order has now: nothing changes.
@@ -114,16 +119,8 @@ impl Provider for Courier {
         let Some(order_id) = said.order_id.clone() else { return Ok(Verdict::NoOrder) };
         let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
         let tracking_number = said.tracking_number.clone();
-        match parcels::say(tx, &order_id, status.into(), tracking_number.as_deref())? {
-            parcels::Said::News => (),
-            parcels::Said::Old => return Ok(Verdict::Outdated),
-            parcels::Said::OfAnother => return Ok(Verdict::OtherParcel),
-        }
-        let key = order_id.to_string();
-        let body = DeliveryUpdated { order_id, status, tracking_number };
-        let subject = DeliveryUpdated::SUBJECTS[0].to_owned();
-        publish(tx, NewEvent { id: format!("courier-{id}"), subject, key, body, at })?;
-        Ok(Verdict::Published)
+        let word = Word { hook: id.to_owned(), status, tracking_number };
+        say(tx, order_id, word, at)
     }
 
     fn hook(came: Came<Said>, at: DateTime<Utc>, verdict: Verdict) -> Hook {
@@ -135,6 +132,33 @@ impl Provider for Courier {
     fn verdict(hook: &Hook) -> Verdict {
         hook.verdict
     }
+}
+
+/// Stores a parcel that is new, and tells what its courier has said of it before.
+pub(crate) fn handed_over(tx: &mut Tx, parcel: Parcel, at: DateTime<Utc>) -> Outcome<()> {
+    let order_id = parcel.order_id.clone();
+    for word in parcels::insert(tx, parcel)? {
+        let id = word.hook.clone();
+        let verdict = say(tx, order_id.clone(), word, at)?;
+        webhooks::change::<Courier>(tx, &id, |hook| hook.verdict = verdict)?;
+    }
+    Ok(())
+}
+
+fn say(tx: &mut Tx, order_id: OrderId, word: Word, at: DateTime<Utc>) -> Outcome<Verdict> {
+    match parcels::say(tx, &order_id, word.clone())? {
+        parcels::Said::News => (),
+        parcels::Said::Old => return Ok(Verdict::Outdated),
+        parcels::Said::OfAnother => return Ok(Verdict::OtherParcel),
+        parcels::Said::Kept => return Ok(Verdict::Kept),
+        parcels::Said::TooMuch => return Ok(Verdict::TooMuch),
+    }
+    let (id, key) = (format!("courier-{}", word.hook), order_id.to_string());
+    let body =
+        DeliveryUpdated { order_id, status: word.status, tracking_number: word.tracking_number };
+    let subject = DeliveryUpdated::SUBJECTS[0].to_owned();
+    publish(tx, NewEvent { id, subject, key, body, at })?;
+    Ok(Verdict::Published)
 }
 
 fn read(body: &[u8]) -> Option<Said> {

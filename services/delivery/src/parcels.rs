@@ -8,9 +8,12 @@
 
 use chrono::{DateTime, Utc};
 use proto_schemas::OrderId;
-use proto_schemas::delivery::ShipmentStatus;
+use proto_schemas::delivery::{DeliveryStatus, ShipmentStatus};
 use serde::{Deserialize, Serialize};
 use service_kit::{Outcome, Tx};
+
+/// Words of an order that are kept until it has a parcel. A courier has no more to say of one.
+const KEPT_MAX: usize = 100;
 
 /// One parcel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,14 +32,49 @@ pub(crate) fn of_order(tx: &Tx, order_id: &OrderId) -> Outcome<Option<Parcel>> {
     Ok(tx.get_json(parcel_key(order_id).as_bytes())?)
 }
 
-/// Stores a parcel that is new. Its courier may have been faster with a webhook.
-pub(crate) fn insert(tx: &mut Tx, mut parcel: Parcel) -> Outcome<()> {
-    let said = said_key(&parcel.order_id);
-    if let Some(status) = tx.get_json(said.as_bytes())? {
-        parcel.status = status;
-        tx.delete(said);
-    }
-    put(tx, &parcel)
+/// What was said of an order before its parcel was written down. An older release, which told all
+/// of it at once, wrote the status alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Early {
+    Told(ShipmentStatus),
+    #[serde(rename_all = "camelCase")]
+    Both {
+        /// How far it is by what was told.
+        told: ShipmentStatus,
+        /// What turns out with the parcel, oldest first.
+        kept: Vec<Word>,
+    },
+}
+
+/// A courier's word of an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Word {
+    /// The webhook that brought it.
+    pub(crate) hook: String,
+    pub(crate) status: DeliveryStatus,
+    /// The parcel's, by the courier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tracking_number: Option<String>,
+}
+
+/// Stores a parcel that is new. Its courier may have been faster with webhooks: those of which it
+/// was not known whether they are of this parcel are handed back, to be said again.
+pub(crate) fn insert(tx: &mut Tx, mut parcel: Parcel) -> Outcome<Vec<Word>> {
+    let (told, kept) = early(tx, &parcel.order_id)?;
+    tx.delete(said_key(&parcel.order_id));
+    parcel.status = told;
+    put(tx, &parcel)?;
+    Ok(kept)
+}
+
+fn early(tx: &Tx, order_id: &OrderId) -> Outcome<(ShipmentStatus, Vec<Word>)> {
+    Ok(match tx.get_json(said_key(order_id).as_bytes())? {
+        None => (ShipmentStatus::Created, Vec::new()),
+        Some(Early::Told(told)) => (told, Vec::new()),
+        Some(Early::Both { told, kept }) => (told, kept),
+    })
 }
 
 pub(crate) fn put(tx: &mut Tx, parcel: &Parcel) -> Outcome<()> {
@@ -51,17 +89,21 @@ pub(crate) enum Said {
     Old,
     /// It is of another parcel.
     OfAnother,
+    /// Whether it is of another parcel turns out with the order's own.
+    Kept,
+    /// As much is kept already.
+    TooMuch,
 }
 
 /// Takes what the courier says of an order's parcel, by its tracking number if it names one.
-pub(crate) fn say(
-    tx: &mut Tx,
-    order_id: &OrderId,
-    said: ShipmentStatus,
-    tracking_number: Option<&str>,
-) -> Outcome<Said> {
+///
+/// Before there is a parcel nobody knows whether a number is the parcel's. Only a store that may
+/// have forgotten the parcel believes it: there none may ever come.
+pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
+    let said = word.status.into();
     if let Some(mut parcel) = of_order(tx, order_id)? {
-        if tracking_number.is_some_and(|number| is_another(&parcel, number)) {
+        let number = word.tracking_number.as_deref();
+        if number.is_some_and(|number| is_another(&parcel, number)) {
             return Ok(Said::OfAnother);
         }
         let is_news = moves(parcel.status, said);
@@ -71,13 +113,19 @@ pub(crate) fn say(
         }
         return Ok(news(is_news));
     }
-    let key = said_key(order_id);
-    let before = tx.get_json(key.as_bytes())?.unwrap_or(ShipmentStatus::Created);
-    let is_news = moves(before, said);
-    if is_news {
-        tx.put_json(key, &said)?;
-    }
-    Ok(news(is_news))
+    let (mut told, mut kept) = early(tx, order_id)?;
+    let said = if word.tracking_number.is_none() || tx.may_have_forgotten() {
+        let is_news = moves(told, said);
+        told = if is_news { said } else { told };
+        news(is_news)
+    } else if kept.len() < KEPT_MAX {
+        kept.push(word);
+        Said::Kept
+    } else {
+        Said::TooMuch
+    };
+    tx.put_json(said_key(order_id), &Early::Both { told, kept })?;
+    Ok(said)
 }
 
 fn news(is_news: bool) -> Said {

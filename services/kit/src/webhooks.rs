@@ -162,6 +162,23 @@ pub fn take<P: Provider>(tx: &mut Tx, came: Came<P::Said>, at: DateTime<Utc>) ->
     Ok(hook)
 }
 
+/// Changes what is remembered of one that was taken. Does nothing when it is not remembered.
+///
+/// # Errors
+/// As for any transaction.
+pub fn change<P: Provider>(
+    tx: &mut Tx,
+    id: &str,
+    change: impl FnOnce(&mut P::Hook),
+) -> Outcome<()> {
+    let Some(key) = tx.get(format!("{BY_ID}{id}").as_bytes())? else { return Ok(()) };
+    if let Some(mut hook) = tx.get_json::<P::Hook>(&key)? {
+        change(&mut hook);
+        tx.put_json(key, &hook)?;
+    }
+    Ok(())
+}
+
 struct Shared<P> {
     handle: Handle,
     provider: P,

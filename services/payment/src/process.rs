@@ -1,15 +1,18 @@
 //! `payments.process`: asks the provider now what became of an order's session, for when a webhook
 //! is missed. What is final becomes the event that the webhook would have become. Of a session that
-//! is paid the ledger tells what stays of that. A store that was put back from a backup may have
-//! forgotten the session: then it is looked for.
+//! is paid the ledger tells what stays of that, and whether the customer's bank holds some of it. A
+//! store that was put back from a backup may have forgotten the session: then it is looked for.
 
 use crate::{
-    ledger::{self, Said, SessionRow, Settled, view},
+    ledger::{
+        self, Said, SessionRow, Settled,
+        view::{self, Standing},
+    },
     stripe::{Client, ProviderSession},
     void::{event_id, of_order},
 };
 use proto_schemas::{
-    Amount, OrderId,
+    OrderId,
     payments::{PaymentState, ProcessPayment, SessionStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -93,30 +96,26 @@ impl Effect for LookUp {
         }
         match ledger::session(tx, &session_id)? {
             Some(row) => state(tx, row),
-            None => Ok(PaymentState {
-                order_id: call.body.order_id.clone(),
-                session_id,
-                status,
-                stays: stays(tx, status, paid_by.as_ref())?,
-                payment_id: paid_by,
-            }),
+            None => state_of(tx, call.body.order_id.clone(), session_id, status, paid_by),
         }
     }
 }
 
 fn state(tx: &Tx, row: SessionRow) -> Outcome<PaymentState> {
-    Ok(PaymentState {
-        order_id: row.order_id,
-        session_id: row.session_id,
-        status: row.status,
-        stays: stays(tx, row.status, row.payment_id.as_ref())?,
-        payment_id: row.payment_id,
-    })
+    state_of(tx, row.order_id, row.session_id, row.status, row.payment_id)
 }
 
-fn stays(tx: &Tx, status: SessionStatus, payment_id: Option<&String>) -> Outcome<Option<Amount>> {
-    let paid = payment_id.filter(|_| status == SessionStatus::Paid);
-    Ok(paid.map(|it| view::stays(tx, it)).transpose()?.flatten())
+fn state_of(
+    tx: &Tx,
+    order_id: OrderId,
+    session_id: String,
+    status: SessionStatus,
+    payment_id: Option<String>,
+) -> Outcome<PaymentState> {
+    let paid = payment_id.as_ref().filter(|_| status == SessionStatus::Paid);
+    let known = paid.map(|it| view::standing(tx, it)).transpose()?;
+    let Standing { stays, disputed } = known.unwrap_or_default();
+    Ok(PaymentState { order_id, session_id, status, payment_id, stays, disputed })
 }
 
 fn unknown(call: &Call<ProcessPayment>) -> Rejection {

@@ -157,6 +157,11 @@ async fn line_10_an_order_is_approved_by_its_id_and_yes_or_no() -> Result<(), Fa
     api.post(As::Viewer, &url, &body).await?.expect(403)?;
     let asks = api.saga(PROCESS_ORDER, &order_id).await?;
     assert_eq!(asks["status"], "waiting", "nobody has decided yet");
+    let other = json!({ "orderId": order_id, "approved": true, "seen": "0".repeat(32) });
+    let refused = api.post(As::Approver, &url, &other).await?.expect(409)?.to_string();
+    let seen = text(&asks, "/waits/0/seen")?;
+    assert!(refused.contains("the question that is open now is"), "{refused}");
+    assert!(refused.contains(&seen), "it names the one that is open: {refused}");
     let answer = api.post(As::Approver, &url, &body).await?.expect(202)?;
     assert_eq!(answer, body);
     session_of(&api, &order_id).await?;

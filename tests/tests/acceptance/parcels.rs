@@ -1,13 +1,13 @@
 //! The courier, and how an order ends.
 
-use super::{journal, mails_are, of_kind, shipped, tickets};
+use super::{awaiting_payment, journal, mails_are, of_kind, shipped, tickets};
 use serde_json::{Value, json};
 use system_tests::{
     Failure,
     client::{Api, As, text},
     scenarios::PROCESS_ORDER,
     shared::system,
-    signed::courier,
+    signed::{courier, courier_says},
     stack::dev_env,
     until,
 };
@@ -64,6 +64,28 @@ async fn line_16_a_couriers_webhook_is_taken_on_3004_when_the_courier_has_signed
     shows(&api, &order_id, "in_transit").await?;
     courier(stack, &api, &order_id, "delivered", 0).await?.expect(200)?;
     courier(stack, &api, &order_id, "delivered", 0).await?.expect(200)?;
+    api.order_is(&order_id, "completed").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn line_16_a_webhook_of_another_parcel_completes_no_order_that_has_none_yet()
+-> Result<(), Failure> {
+    let (stack, api) = system().await?;
+    let (order_id, session) = awaiting_payment(&api).await?;
+    let said =
+        json!({ "orderId": order_id, "status": "delivered", "trackingNumber": "SOMEBODY-ELSES" });
+    let answer = courier_says(stack, &api, &said, 0).await?.expect(200)?;
+    assert_eq!(answer["verdict"], "kept", "{answer}");
+    api.customer(&session, "pay", json!({})).await?;
+    api.order_is(&order_id, "shipped").await?;
+    api.saga_is(PROCESS_ORDER, &order_id, "waiting").await?;
+    let url = format!("{}/api/webhooks?orderId={order_id}", api.urls().delivery);
+    let known = api.get(&url).await?;
+    assert_eq!(known["items"][0]["verdict"], "other_parcel", "{known}");
+    let order = api.order(&order_id).await?;
+    assert_eq!(order["shipment"]["status"], "created", "{order}");
+    api.courier(&order_id, "delivered", json!({})).await?;
     api.order_is(&order_id, "completed").await?;
     Ok(())
 }

@@ -29,6 +29,7 @@ mod word;
 
 pub use keeper::Keeper;
 pub use record::Record;
+pub(crate) use word::was_told;
 pub use word::{WordError, take_over};
 
 use crate::{
@@ -202,6 +203,9 @@ impl Judge {
     }
 
     fn another(&self, theirs: Uuid, witness: &str) -> ClaimError {
+        if let Err(error) = word::refused_for(self.db.dir(), theirs, witness) {
+            tracing::warn!(%theirs, %error, "for which store this one is refused is not kept");
+        }
         ClaimError::from(Box::new(AnotherStore {
             dir: self.db.dir().to_owned(),
             ours: self.db.instance(),

@@ -18,6 +18,10 @@ use uuid::Uuid;
 const FILE: &str = "take-over";
 /// While it is written anew.
 const UNFINISHED: &str = "take-over.new";
+/// The stores for which a start of this one was refused.
+const RIVALS: &str = "refused";
+/// Those that are told to whoever names another one.
+const RIVALS_MAX: usize = 8;
 /// How old a word may be when it is used, by the clock of its own machine.
 const HOLDS_S: u64 = 24 * 3_600;
 
@@ -27,6 +31,16 @@ pub enum WordError {
     /// There is nothing that could take over.
     #[error("there is no store in {0}: start its process once, which makes it")]
     NoStore(PathBuf),
+    /// Nobody has ever held that instance against this store.
+    #[error("{from} is no store that anybody knows in the place of the one in {dir}: {known}")]
+    Unknown {
+        /// The store that would take over.
+        dir: PathBuf,
+        /// What was said.
+        from: Uuid,
+        /// What could be said.
+        known: String,
+    },
     /// The file cannot be used.
     #[error("failed to use {path}: {source}")]
     Io {
@@ -73,26 +87,80 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// A store for which a start of another one was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Rival {
+    instance: Uuid,
+    /// Who knows it.
+    witness: String,
+}
+
+/// Writes down for which store a start of the one in `dir` is refused: an operator's word can then
+/// be compared while nothing runs.
+pub(super) fn refused_for(dir: &Path, instance: Uuid, witness: &str) -> io::Result<()> {
+    let rival = Rival { instance, witness: witness.to_owned() };
+    if rivals(dir)?.contains(&rival) {
+        return Ok(());
+    }
+    append(&dir.join(RIVALS), &rival)?;
+    File::open(dir)?.sync_all()
+}
+
+/// A line that cannot be read names nobody.
+fn rivals(dir: &Path) -> io::Result<Vec<Rival>> {
+    match fs::read_to_string(dir.join(RIVALS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        text => Ok(text?.lines().filter_map(|it| serde_json::from_str(it).ok()).collect()),
+    }
+}
+
+/// That instance must be one for which the store in `dir` was refused: a word for any other would
+/// be of no use, and nobody would notice before the next start is refused like the last one.
+fn compare(dir: &Path, from: Uuid) -> Result<(), WordError> {
+    let path = dir.join(RIVALS);
+    let rivals = rivals(dir).map_err(|source| WordError::Io { path, source })?;
+    if rivals.iter().any(|it| it.instance == from) {
+        return Ok(());
+    }
+    let newest = rivals.iter().rev().take(RIVALS_MAX);
+    let names: Vec<String> =
+        newest.map(|it| format!("{} (which {} knows)", it.instance, it.witness)).collect();
+    let known = if names.is_empty() {
+        "none of its starts was refused yet; start it, and the refusal names the one".to_owned()
+    } else {
+        format!("its start was refused for {}", names.join(", and for "))
+    };
+    Err(WordError::Unknown { dir: dir.to_owned(), from, known })
+}
+
 /// Says that the store in `dir` may take the place of that instance. It holds for that one alone,
 /// and for the next start that makes its claim within a day.
 ///
 /// # Errors
-/// There is no store in `dir`, or its directory cannot be written.
+/// There is no store in `dir`, no start of it was refused for that instance, or its directory
+/// cannot be written.
 pub fn take_over(dir: &Path, from: Uuid, reason: &str) -> Result<(), WordError> {
     if !dir.join("store").is_dir() {
         return Err(WordError::NoStore(dir.to_owned()));
     }
+    compare(dir, from)?;
     let path = dir.join(FILE);
     let word = Word { from, reason: reason.to_owned(), at: now_s(), used_by: None };
-    let written = write(&path, &word).and_then(|()| File::open(dir)?.sync_all());
+    let written = append(&path, &word).and_then(|()| File::open(dir)?.sync_all());
     written.map_err(|source| WordError::Io { path, source })
 }
 
-fn write(path: &Path, word: &Word) -> io::Result<()> {
-    let line = serde_json::to_string(word)?;
+fn append(path: &Path, line: &impl Serialize) -> io::Result<()> {
+    let line = serde_json::to_string(line)?;
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     writeln!(file, "{line}")?;
     file.sync_all()
+}
+
+/// Whether the store in `dir` was ever told to take another's place. What cannot be looked at is
+/// taken for a word.
+pub(crate) fn was_told(dir: &Path) -> bool {
+    dir.join(FILE).try_exists().unwrap_or(true)
 }
 
 /// All that was said of the store in `dir`.
@@ -133,7 +201,7 @@ fn replace(dir: &Path, unfinished: &Path, words: &[Word]) -> io::Result<()> {
         _ => (),
     }
     for word in words {
-        write(unfinished, word)?;
+        append(unfinished, word)?;
     }
     fs::rename(unfinished, dir.join(FILE))?;
     File::open(dir)?.sync_all()
@@ -157,6 +225,9 @@ mod tests {
         assert!(matches!(take_over(dir.path(), one, "why"), Err(WordError::NoStore(_))));
         assert_eq!(given(dir.path()).expect("nothing was said"), []);
         fs::create_dir(dir.path().join("store")).expect("a store");
+        for instance in [one, other] {
+            refused_for(dir.path(), instance, "the broker").expect("it is written down");
+        }
         take_over(dir.path(), one, "a \"disk\"\nis lost").expect("it is said");
         take_over(dir.path(), other, "another").expect("it is said");
         let words = given(dir.path()).expect("they read");
@@ -169,11 +240,36 @@ mod tests {
     }
 
     #[test]
+    fn a_word_for_a_store_that_nobody_knows_is_refused_with_those_that_are_known() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("store")).expect("a store");
+        let [one, other, typo] = [1, 2, 3].map(Uuid::from_u128);
+        let said = |from| take_over(dir.path(), from, "why").map_err(|it| it.to_string());
+        let why = said(one).expect_err("nothing was refused");
+        assert!(why.contains("none of its starts was refused yet"), "{why}");
+        for (instance, witness) in [(one, "the broker"), (one, "the broker"), (other, "a service")]
+        {
+            refused_for(dir.path(), instance, witness).expect("it is written down");
+        }
+        let why = said(typo).expect_err("a typo");
+        let known = format!(
+            "{typo} is no store that anybody knows in the place of the one in {}: its start was \
+             refused for {other} (which a service knows), and for {one} (which the broker knows)",
+            dir.path().display()
+        );
+        assert_eq!(why, known);
+        assert!(!was_told(dir.path()), "and nothing is left of it");
+        said(one).expect("as the refusal says");
+        said(other).expect("as the refusal says");
+    }
+
+    #[test]
     fn a_word_is_for_the_run_that_uses_it_first_and_for_a_day() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("store")).expect("a store");
         let (from, run, later) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
         use_up(dir.path(), run).expect("nothing was said");
+        refused_for(dir.path(), from, "the broker").expect("it is written down");
         take_over(dir.path(), from, "the disk is lost").expect("it is said");
         use_up(dir.path(), run).expect("it is used");
         take_over(dir.path(), from, "once more").expect("it is said");

@@ -33,6 +33,12 @@ impl Tx {
         self.db.epoch()
     }
 
+    /// Whether others know of what this store has never heard or has forgotten: it was put back
+    /// from a copy, or was told to take the place of another store.
+    pub fn may_have_forgotten(&self) -> bool {
+        0 < self.epoch() || crate::claim::was_told(self.db.dir())
+    }
+
     /// The value of a key, as it will be after the commit.
     ///
     /// # Errors

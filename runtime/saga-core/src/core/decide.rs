@@ -37,6 +37,15 @@ impl Question {
     fn seen(&self) -> String {
         self.ask.seen(&call_key(self.alias, self.epoch, &self.wait.step))
     }
+
+    /// For whoever has decided something else.
+    fn is_open_now(&self) -> String {
+        let (title, seen) = (&self.ask.title, self.seen());
+        format!(
+            "the question that is open now is {title:?}: look at it, and answer it with `seen` \
+             {seen}"
+        )
+    }
 }
 
 /// What a decision is about, or why it is about nothing.
@@ -169,11 +178,7 @@ impl<S: Store> Core<S> {
             Some(row) => was_decided(row.approved, &row.by),
             None => "another question was open before".to_owned(),
         };
-        let (title, seen) = (&question.ask.title, question.seen());
-        let why = format!(
-            "{before}; the question that is open now is {title:?}: look at it, and answer it with \
-             `seen` {seen}"
-        );
+        let why = format!("{before}; {}", question.is_open_now());
         Ok(Some(Err(refusal(RefusalKind::Conflict, &why))))
     }
 
@@ -233,14 +238,36 @@ impl<S: Store> Core<S> {
         let is_other = |it: &DecidedRow| it.seen.is_some() && it.seen != decide.seen;
         Ok(match (row, asked, &decide.target) {
             (Some(row), _, _) if decide.seen.is_some() && is_other(&row) => {
-                Err(refusal(RefusalKind::Conflict, LOOK_AGAIN))
+                let open = self.open_now(decide)?;
+                let why = match &open {
+                    Some(open) => format!("{LOOK_AGAIN}; {open}"),
+                    None => LOOK_AGAIN.to_owned(),
+                };
+                Err(refusal(RefusalKind::Conflict, &why))
             }
             (Some(row), _, _) => same_or_not(row.saga, row.approved, &row.by, decide),
             (None, Some(it), Target::Task(task)) => {
                 same_or_not(task.saga, it.approved, &it.by, decide)
             }
-            _ => Err(refusal(RefusalKind::NotFound, "nothing asks for this decision")),
+            _ => match self.open_now(decide)? {
+                Some(open) => {
+                    let why = format!("no question has shown this `seen`; {open}");
+                    Err(refusal(RefusalKind::Conflict, &why))
+                }
+                None => Err(refusal(RefusalKind::NotFound, "nothing asks for this decision")),
+            },
         })
+    }
+
+    /// What is open where the decision was about something else: whoever made it is told what to
+    /// look at.
+    fn open_now(&mut self, decide: &Decide) -> Result<Option<String>, StoreError> {
+        let open = self.open_questions(&decide.target)?;
+        let Some(first) = open.first() else { return Ok(None) };
+        Ok(Some(match open.len() {
+            1 => first.is_open_now(),
+            more => format!("{more} questions are open: look at them, and say which one was seen"),
+        }))
     }
 
     /// The event that the world will see: the key where its definition declares it, also while that

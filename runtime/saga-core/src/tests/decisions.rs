@@ -119,7 +119,7 @@ fn who_may_decide_and_what_is_asked() {
     let stale = ask(Role::Approver, task(saga), true, None, Some("other"));
     assert_eq!(stale, Err(RefusalKind::Conflict));
     let unknown = ask(Role::Approver, by_event("o1"), true, None, Some("other"));
-    assert_eq!(unknown, Err(RefusalKind::NotFound));
+    assert_eq!(unknown, Err(RefusalKind::Conflict), "a question is open, and this is another");
     let fresh = ask(Role::Approver, by_event("o1"), true, None, Some(&seen));
     assert_eq!(fresh, Ok(Reply::Accepted(saga)));
     assert_eq!(desk.audits().len(), 10, "the start and each of them");
@@ -219,7 +219,7 @@ fn a_decision_names_the_question_that_was_seen() {
     assert_eq!(desk.text().matches("received").count(), 1);
     assert_eq!(decide_seen(&mut desk, false, &second), Ok(Reply::Accepted(saga)));
     let stale = decide_seen(&mut desk, true, &first).unwrap_err();
-    assert_eq!(stale.detail, "the task shows other facts now: look again");
+    assert_eq!(stale.detail, "the task shows other facts now: look again", "nothing is open");
 }
 
 saga!(
@@ -247,7 +247,11 @@ fn a_decision_that_names_nothing_answers_no_question_that_took_the_place_of_anot
     let told = format!("is \"approve\": look at it, and answer it with `seen` {second}");
     assert!(unnamed.detail.starts_with("another question was open before; "), "{unnamed:?}");
     assert!(unnamed.detail.ends_with(&told), "{unnamed:?}");
-    assert_eq!(decide_seen(&mut desk, true, &first).unwrap_err().kind, RefusalKind::NotFound);
+    for other in [first.as_str(), "no question at all", ""] {
+        let refused = decide_seen(&mut desk, true, other).unwrap_err();
+        assert_eq!(refused.kind, RefusalKind::Conflict, "{other}: {refused:?}");
+        assert!(refused.detail.ends_with(&told), "{other}: {refused:?}");
+    }
     assert!(decide_seen(&mut desk, true, &second).is_ok());
     assert!(desk.last().contains("large"));
 }
@@ -266,6 +270,9 @@ fn of_several_open_questions_a_decision_says_which() {
     let mut desk = started::<FourEyes>();
     let unnamed = decide(&mut desk, by_event("o1"), true).unwrap_err();
     assert_eq!(unnamed.detail, "more than one question is open: say which one was seen");
+    let other = decide_seen(&mut desk, true, "another one").unwrap_err();
+    assert_eq!(other.kind, RefusalKind::Conflict, "{other:?}");
+    assert!(other.detail.contains("2 questions are open"), "{other:?}");
     for _ in 0..2 {
         let seen = seen(&desk);
         assert!(decide_seen(&mut desk, true, &seen).is_ok());

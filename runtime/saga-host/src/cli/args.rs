@@ -308,10 +308,26 @@ pub(super) fn named(command: clap::Command, program: &str) -> clap::Command {
         ("man", &["| man -l -", "--out ~/.local/share/man/man1"]),
     ];
     let command = command.name(program.to_owned()).bin_name(program.to_owned());
+    let command = usages(command);
     examples.into_iter().fold(command, |command, (name, lines)| {
         let line = |it: &&str| format!("\n  {program} {name} {}", it.replace("PROGRAM", program));
         let lines: String = lines.iter().map(line).collect();
         command.mut_subcommand(name, |it| it.after_help(format!("Examples:{lines}")))
+    })
+}
+
+/// A complaint shows how the command is used, and by itself would show each option there that is
+/// set, as if it had to be: also one that the environment sets.
+fn usages(command: clap::Command) -> clap::Command {
+    let mut built = command.clone();
+    built.build();
+    let usage = |it: &mut clap::Command| (it.get_name().to_owned(), it.render_usage().to_string());
+    let usages: Vec<_> = built.get_subcommands_mut().map(usage).collect();
+    let usages = usages.into_iter().filter(|(name, _)| command.find_subcommand(name).is_some());
+    let usages: Vec<_> = usages.collect();
+    usages.into_iter().fold(command, |command, (name, usage)| {
+        let usage = usage.trim_start_matches("Usage: ").to_owned();
+        command.mut_subcommand(name, |it| it.override_usage(usage))
     })
 }
 
@@ -330,6 +346,19 @@ mod tests {
     #[test]
     fn the_arguments_fit_each_other() {
         named(Cli::command(), "own-saga").debug_assert();
+    }
+
+    #[test]
+    fn what_has_a_default_is_never_shown_as_required() {
+        for (line, usage) in [
+            ("show --url http://localhost:1", "Usage: own-saga show [OPTIONS] <SAGA>\n"),
+            ("show --json --watch", "Usage: own-saga show [OPTIONS] <SAGA>\n"),
+            ("cancel o-1 --json", "Usage: own-saga cancel [OPTIONS] --reason <REASON> <SAGA>\n"),
+            ("sagas --url http://localhost:1 --bogus", "Usage: own-saga sagas [OPTIONS]\n"),
+        ] {
+            let refused = parse(line).expect_err(line).to_string();
+            assert!(refused.contains(usage), "{line}: {refused}");
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Following<'_> {
         }
     }
 
-    fn record(&self, data: &str) -> Result<(), CliError> {
+    fn record(&mut self, data: &str) -> Result<(), CliError> {
         match self.asker.options.json {
             true => print_json(data),
             false => print(&self.journal.line(&read::<Record>(data)?)),

@@ -7,6 +7,7 @@ use super::{
     table::cut,
     text::tests,
 };
+use std::collections::BTreeMap;
 
 /// What the saga decided; all else is what happened to it.
 const DECISIONS: [&str; 11] = [
@@ -31,32 +32,47 @@ const SPAN_CHARS: usize = 7;
 pub(super) struct Journal {
     began: String,
     columns: Option<usize>,
+    /// What is undone at each step, in words: what becomes of an undo names the step alone.
+    undoes: BTreeMap<String, String>,
 }
 
 impl Journal {
     /// `columns` are those of the terminal, where there is one.
     pub(super) fn new(began: &str, columns: Option<usize>) -> Journal {
-        Journal { began: began.to_owned(), columns }
+        Journal { began: began.to_owned(), columns, undoes: BTreeMap::new() }
     }
 
-    /// The record in one line.
-    pub(super) fn line(&self, record: &Record) -> String {
+    /// The record in one line. Takes them in their order.
+    pub(super) fn line(&mut self, record: &Record) -> String {
+        let undoes = match (record.kind.as_str(), &record.step, &record.subject) {
+            ("call", Some(step), Some(subject)) if record.undo.is_some() => {
+                Some((step.clone(), subject.clone()))
+            }
+            // It undoes no call of its own: what it does itself is its name.
+            ("undo", Some(step), Some(subject)) => Some((step.clone(), format!("({subject})"))),
+            _ => None,
+        };
+        self.undoes.extend(undoes);
+        let is_of_undo = record.kind == "undone" || record.kind.starts_with("undo_");
+        let of_undo = record.step.as_ref().filter(|_| is_of_undo);
+        let undone = of_undo.and_then(|it| self.undoes.get(it));
         let span = format!("+{}", between(&self.began, &record.at));
         let mark = if DECISIONS.contains(&record.kind.as_str()) { "  >" } else { "<" };
         let line = format!(
             "{:>NUMBER_CHARS$} {span:>SPAN_CHARS$} {mark} {}",
             record.seq,
-            words(record).join(" ")
+            words(record, undone).join(" ")
         );
         cut(&plain_line(&line), self.columns) + "\n"
     }
 }
 
 /// The step, what happened to it, and the rest with the body last, as it may be long.
-fn words(record: &Record) -> Vec<String> {
+fn words(record: &Record, undone: Option<&String>) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     words.extend(record.step.clone());
     words.push(record.kind.replace('_', " "));
+    words.extend(undone.cloned());
     words.extend([&record.scope, &record.abort_kind, &record.id].into_iter().flatten().cloned());
     words.extend(record.subject.iter().chain(&record.event).cloned());
     if !record.events.is_empty() {
@@ -132,6 +148,34 @@ mod tests {
             ),
         ] {
             assert_eq!(line(record, None), expected);
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_an_undo_names_what_is_undone() {
+        let mut journal = Journal::new("2026-01-01T00:00:00Z", None);
+        let mut told = |rest: &str| {
+            let record = format!("{{\"seq\":1,\"at\":\"2026-01-01T00:00:00Z\",{rest}}}");
+            let record: Record = serde_json::from_str(&record).expect("a record");
+            journal.line(&record).split_once(['<', '>']).expect("a mark").1.trim().to_owned()
+        };
+        told(r#""kind":"call","step":"6.1.0","subject":"a.take","undo":{"subject":"a.give"}"#);
+        told(r#""kind":"undo","step":"7","subject":"a.refund","body":{}"#);
+        for (record, expected) in [
+            (r#""kind":"replied","step":"6.1.0""#, "6.1.0 replied"),
+            (r#""kind":"undone","step":"6.1.0""#, "6.1.0 undone a.take"),
+            (r#""kind":"undone","step":"7""#, "7 undone (a.refund)"),
+            (r#""kind":"undone","step":"8""#, "8 undone"),
+            (
+                r#""kind":"undo_rejected","step":"6.1.0","code":"gone","reason":"no""#,
+                "6.1.0 undo rejected a.take with gone: no",
+            ),
+            (
+                r#""kind":"undo_waived","step":"7","by":"ann","reason":"by hand""#,
+                "7 undo waived (a.refund) by ann: by hand",
+            ),
+        ] {
+            assert_eq!(told(record), expected);
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn show(asker: &Asker, client: &Client, saga: &str) -> Result<(
         let shown = serde_json::to_string(&Shown { saga: &raw, journal: &journal });
         return print_json(&shown.map_err(|_| CliError::not_json())?);
     }
-    let lines = Journal::new(&saga.started_at, asker.screen.columns());
+    let mut lines = Journal::new(&saga.started_at, asker.screen.columns());
     let mut text = text::saga(&saga, &asker.program, Utc::now()) + "\n";
     for record in &journal {
         text += &lines.line(&read::<Record>(record.get())?);

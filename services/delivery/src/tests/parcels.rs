@@ -10,7 +10,8 @@ use crate::{
 use chassis::db::Db;
 use chrono::Utc;
 use proto_schemas::delivery::{
-    CancelShipment, CreateShipment, GetStatus, ShipmentCancelled, ShipmentCreated, ShipmentStatus,
+    CancelShipment, CreateShipment, DeliveryStatus, GetStatus, ShipmentCancelled, ShipmentCreated,
+    ShipmentStatus,
 };
 use serde_json::{Value, json};
 use service_kit::{
@@ -137,9 +138,10 @@ impl Play {
         self.run(&Stop::new(self.courier.clone()), "undo", cancel()).await
     }
 
-    fn say(&self, status: ShipmentStatus) -> bool {
+    fn say(&self, status: DeliveryStatus) -> bool {
         let mut tx = Tx::over(&self.db);
-        let said = parcels::say(&mut tx, &"o-1".parse().unwrap(), status, None).unwrap();
+        let word = parcels::Word { hook: "h".to_owned(), status, tracking_number: None };
+        let said = parcels::say(&mut tx, &"o-1".parse().unwrap(), word).unwrap();
         self.commit(tx);
         said == parcels::Said::News
     }
@@ -183,7 +185,7 @@ async fn what_was_delivered_is_not_cancelled_and_nothing_at_all_is() {
     assert_eq!(play.cancel().await.unwrap().shipment_id, None);
     assert!(play.status().is_err(), "there is no parcel");
     play.create("a").await;
-    assert!(play.say(ShipmentStatus::Delivered));
+    assert!(play.say(DeliveryStatus::Delivered));
     let refused = play.cancel().await.unwrap_err();
     assert!(matches!(refused, Refusal::Rejected(it) if it.code() == "already_delivered"));
     assert_eq!(play.status().unwrap(), ShipmentStatus::Delivered);
@@ -204,8 +206,8 @@ async fn a_parcel_that_has_left_is_the_couriers_to_stop() {
 #[tokio::test]
 async fn a_webhook_that_is_faster_than_the_answer_is_not_lost() {
     let play = Play::new(None);
-    assert!(play.say(ShipmentStatus::PickedUp));
-    assert!(!play.say(ShipmentStatus::PickedUp));
+    assert!(play.say(DeliveryStatus::PickedUp));
+    assert!(!play.say(DeliveryStatus::PickedUp));
     play.create("a").await;
     assert_eq!(play.status().unwrap(), ShipmentStatus::PickedUp);
 }

@@ -3,11 +3,12 @@
 use super::{SECRET, settings, store};
 use crate::{
     PROCESS, app,
-    hooks::{Courier, Verdict},
+    hooks::{self, Courier, Verdict},
     parcels::{self, Parcel},
     signature::TIMESTAMP_HEADER,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use chassis::db::Db;
 use chrono::Utc;
 use proto_schemas::delivery::ShipmentStatus;
 use serde_json::{Value, json};
@@ -46,8 +47,7 @@ fn signed(body: &str, secret: &str, timestamp: &str) -> String {
 async fn a_webhook_signed_by_the_courier_becomes_an_event_once() {
     let door = open().await;
     let time = Utc::now().timestamp().to_string();
-    let body = "{ \"orderId\": \"o-1\", \"status\": \"picked_up\", \"trackingNumber\": \"T-1\",\n \
-                \"hub\": \"Zürich\" }";
+    let body = "{ \"orderId\": \"o-1\", \"status\": \"picked_up\",\n \"hub\": \"Zürich\" }";
     let signature = signed(body, SECRET, &time);
     for _ in 0..3 {
         let (status, answer) = post(&door, &signature, &time, body).await;
@@ -60,7 +60,7 @@ async fn a_webhook_signed_by_the_courier_becomes_an_event_once() {
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0]["subject"], "delivery.trigger.status-updated");
     assert_eq!(events[0]["key"], "o-1");
-    let body = json!({ "orderId": "o-1", "status": "picked_up", "trackingNumber": "T-1" });
+    let body = json!({ "orderId": "o-1", "status": "picked_up" });
     assert_eq!(events[0]["body"], body);
 }
 
@@ -102,22 +102,29 @@ fn play_with(parcel: Option<Parcel>, bodies: &[&str]) -> (Vec<Verdict>, Vec<Stri
     let (db, _dir) = store();
     let mut tx = Tx::over(&db);
     if let Some(parcel) = parcel {
-        parcels::insert(&mut tx, parcel).unwrap();
+        hooks::handed_over(&mut tx, parcel, Utc::now()).unwrap();
     }
-    let mut verdicts = Vec::new();
-    for (time_s, body) in bodies.iter().enumerate() {
-        let time = time_s.to_string();
+    let verdicts = take(&mut tx, bodies);
+    db.commit(tx.into_batch(), 1).unwrap();
+    (verdicts, statuses(&db))
+}
+
+fn take(tx: &mut Tx, bodies: &[&str]) -> Vec<Verdict> {
+    let take = |(time_s, body): (usize, &&str)| {
         let headers = HeaderMap::from_iter([(
             HeaderName::from_static(TIMESTAMP_HEADER),
-            HeaderValue::from_str(&time).unwrap(),
+            HeaderValue::from_str(&time_s.to_string()).unwrap(),
         )]);
         let came = Courier::read(&headers, body.as_bytes());
-        let hook = webhooks::take::<Courier>(&mut tx, came, Utc::now()).unwrap();
-        verdicts.push(hook.verdict);
-    }
-    db.commit(tx.into_batch(), 1).unwrap();
+        webhooks::take::<Courier>(tx, came, Utc::now()).unwrap().verdict
+    };
+    bodies.iter().enumerate().map(take).collect()
+}
+
+/// What was published.
+fn statuses(db: &Db) -> Vec<String> {
     let status = |event: Value| event["body"]["status"].as_str().unwrap().to_owned();
-    (verdicts, events(&db).into_iter().map(status).collect())
+    events(db).into_iter().map(status).collect()
 }
 
 #[test]
@@ -164,6 +171,91 @@ fn what_is_said_of_another_parcel_is_not_said_of_the_orders() {
     assert_eq!(told, ["picked_up", "in_transit", "delivered"]);
     // No courier has given us the number: what it calls the parcel cannot be known.
     assert_eq!(play_with(Some(parcel(None)), &said[..1]).0, [Published]);
+}
+
+/// The courier is faster than what it answers, and it speaks of parcels of others too.
+#[test]
+fn what_is_said_before_there_is_a_parcel_turns_out_with_it() {
+    use Verdict::*;
+    let said = [
+        "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"SOMEBODY-ELSES\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"in_transit\",\"trackingNumber\":\"trk 0001\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"picked_up\",\"trackingNumber\":\"TRK-0001\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"out_for_delivery\"}",
+        "{\"orderId\":\"o-1\",\"status\":\"failed\",\"trackingNumber\":\"TRK-0001\"}",
+    ];
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    assert_eq!(take(&mut tx, &said), [Kept, Kept, Kept, Published, Kept]);
+    db.commit(tx.into_batch(), 1).unwrap();
+    assert_eq!(statuses(&db), ["out_for_delivery"], "what names no parcel is of the order's");
+    let mut tx = Tx::over(&db);
+    assert_eq!(take(&mut tx, &said[..1]), [Kept], "a repeat is known");
+    hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+    let known = [OtherParcel, Outdated, Outdated, Published, Published];
+    assert_eq!(take(&mut tx, &said), known, "by now it is known what became of each");
+    let of_order = parcels::of_order(&tx, &"o-1".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(of_order.status, ShipmentStatus::Failed);
+    db.commit(tx.into_batch(), 2).unwrap();
+    assert_eq!(statuses(&db), ["out_for_delivery", "failed"]);
+}
+
+/// Nobody knows what a courier calls a parcel whose number we have made up ourselves.
+#[test]
+fn what_is_said_before_a_parcel_without_a_couriers_number_is_said_of_it() {
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    let said = "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"C-9\"}";
+    assert_eq!(take(&mut tx, &[said]), [Verdict::Kept]);
+    hooks::handed_over(&mut tx, parcel(None), Utc::now()).unwrap();
+    db.commit(tx.into_batch(), 1).unwrap();
+    assert_eq!(statuses(&db), ["delivered"]);
+}
+
+/// An older release told everything at once, and kept how far the parcel is.
+#[test]
+fn what_an_older_release_was_told_before_there_was_a_parcel_is_read() {
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    tx.put_json("said/o-1", &"in_transit").unwrap();
+    let said = ["in_transit", "out_for_delivery"].map(|status| {
+        let number = "TRK-0001";
+        json!({ "orderId": "o-1", "status": status, "trackingNumber": number }).to_string()
+    });
+    assert_eq!(take(&mut tx, &[&said[0], &said[1]]), [Verdict::Kept; 2]);
+    hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+    assert_eq!(take(&mut tx, &[&said[0], &said[1]]), [Verdict::Outdated, Verdict::Published]);
+    db.commit(tx.into_batch(), 1).unwrap();
+    assert_eq!(statuses(&db), ["out_for_delivery"]);
+}
+
+/// The parcel of an order that was sent in the time that is lost never comes.
+#[test]
+fn a_store_that_may_have_forgotten_a_parcel_tells_what_is_said_of_it() {
+    let said = "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"TRK-0001\"}";
+    let (db, _dir) = store();
+    db.begin_epoch(1).unwrap();
+    assert_eq!(take(&mut Tx::over(&db), &[said]), [Verdict::Published], "put back from a copy");
+    let (db, dir) = store();
+    std::fs::write(dir.path().join("take-over"), "an operator's word").unwrap();
+    assert_eq!(take(&mut Tx::over(&db), &[said]), [Verdict::Published], "in another's place");
+}
+
+#[test]
+fn a_flood_of_words_before_there_is_a_parcel_is_kept_up_to_a_limit() {
+    let bodies: Vec<String> = (0..200)
+        .map(|at| {
+            let number = format!("N-{at}");
+            json!({ "orderId": "o-1", "status": "failed", "trackingNumber": number }).to_string()
+        })
+        .collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let (verdicts, told) = play(&bodies);
+    assert_eq!(
+        (&verdicts[..100], &verdicts[100..]),
+        (&[Verdict::Kept; 100][..], &[Verdict::TooMuch; 100][..])
+    );
+    assert_eq!(told, [""; 0]);
 }
 
 #[test]

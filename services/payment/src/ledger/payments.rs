@@ -378,10 +378,10 @@ fn publish_refund(
     Ok(())
 }
 
-/// Whether the store was put back from a copy: what it has told since the copy was made, and how
-/// far it had counted, is not known to it.
+/// Whether the store was put back from a copy, or is in the place of one that was lost: what was
+/// told since the copy was made, or by the other, and how far it had counted, is not known to it.
 fn was_restored(tx: &Tx) -> bool {
-    0 < tx.epoch()
+    tx.may_have_forgotten()
 }
 
 fn row(tx: &Tx, payment_id: &str) -> Outcome<PaymentRow> {

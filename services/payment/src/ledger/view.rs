@@ -47,6 +47,9 @@ struct PaymentView {
     /// Absent where money goes back in another currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     stays: Option<Amount>,
+    /// Whether the customer's bank holds money of it by a dispute that is open: it may give that
+    /// back.
+    disputed: bool,
     currency: Currency,
     refunds: Vec<RefundView>,
     disputes: Vec<DisputeView>,
@@ -72,6 +75,8 @@ struct DisputeView {
     amount: Amount,
     currency: Currency,
     status: DisputeStatus,
+    /// The bank only asks, and has taken no money.
+    is_inquiry: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -102,9 +107,18 @@ pub(crate) fn of(tx: &Tx, order_id: &OrderId) -> Outcome<Option<OrderLedger>> {
     Ok(Some(OrderLedger { order_id: order_id.clone(), session, payments: paid, contradictions }))
 }
 
-/// What of a payment stays here. Nothing where it is not known, or cannot be added up.
-pub(crate) fn stays(tx: &Tx, payment_id: &str) -> Outcome<Option<Amount>> {
-    Ok(payment(tx, payment_id.to_owned())?.and_then(|it| it.stays))
+/// How much of a payment can be counted on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    /// What stays here. Nothing where it is not known, or cannot be added up.
+    pub(crate) stays: Option<Amount>,
+    /// Whether the customer's bank holds money of it, and may give that back.
+    pub(crate) disputed: bool,
+}
+
+pub(crate) fn standing(tx: &Tx, payment_id: &str) -> Outcome<Standing> {
+    let known = payment(tx, payment_id.to_owned())?;
+    Ok(known.map(|it| Standing { stays: it.stays, disputed: it.disputed }).unwrap_or_default())
 }
 
 fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
@@ -134,6 +148,7 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         amount: it.money.amount,
         currency: it.money.currency,
         status: it.status,
+        is_inquiry: it.is_inquiry,
         reason: it.reason,
     };
     Ok(Some(PaymentView {
@@ -142,6 +157,7 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         captured,
         goes_back: payments::amount_of(minor, currency)?,
         stays: is_ours.then(|| payments::amount_of(left, currency)).transpose()?,
+        disputed: known.disputes.iter().any(payments::SeenDispute::holds_money),
         currency,
         refunds: known.refunds.into_iter().map(refund).collect(),
         disputes: known.disputes.into_iter().map(dispute).collect(),

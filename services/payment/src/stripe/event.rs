@@ -97,7 +97,7 @@ fn meaning(kind: &str, object: &Value) -> Meaning {
             Meaning::Processing
         }
         "checkout.session.expired" => Meaning::Failed("the payment session expired"),
-        "checkout.session.async_payment_failed" => Meaning::Failed("the payment failed"),
+        "checkout.session.async_payment_failed" => Meaning::Failed("the money did not arrive"),
         it if is_of_refund(it) => Meaning::Refund(ProviderRefund::read(object).map(|refund| {
             let has_failed = kind == "refund.failed";
             let status = if has_failed { RefundStatus::Failed } else { refund.status };

@@ -452,43 +452,66 @@ async fn what_kept_the_provider_from_answering_is_told() {
     assert!(why.contains("refused"), "{why}");
 }
 
+/// What is known of the order's money, when that is looked up.
+async fn looked_up(play: &Play, key: &str) -> (Value, bool) {
+    let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+    let effect = LookUp::new(Arc::clone(&play.stripe));
+    let state = play.run(&effect, play.call(key, 1, body), 0).await.unwrap();
+    let state = serde_json::to_value(state).unwrap();
+    (state["stays"].clone(), state["disputed"] == true)
+}
+
 #[tokio::test]
 async fn a_look_up_tells_what_stays_of_the_payment() {
-    let effect_of = |play: &Play| LookUp::new(Arc::clone(&play.stripe));
-    for by_the_bank in [false, true] {
+    let play = Play::new();
+    let session = play.session().await;
+    assert_eq!(looked_up(&play, "open").await, (Value::Null, false));
+    play.provider.pay(&session.session_id);
+    assert_eq!(looked_up(&play, "paid").await, (json!("149.99"), false));
+    play.refund("undo", 1, &session.session_id).await.unwrap();
+    assert_eq!(looked_up(&play, "refunded").await, (json!("0.00"), false));
+}
+
+/// What the bank holds it may give back, and until then nobody can count on it.
+#[tokio::test]
+async fn a_look_up_tells_whether_the_customers_bank_holds_money() {
+    for (minor, currency) in [(14_999, "usd"), (100, "usd"), (14_000, "eur")] {
         let play = Play::new();
-        let effect = effect_of(&play);
-        let stays = async |key| {
-            let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
-            let state = play.run(&effect, play.call(key, 1, body), 0).await.unwrap();
-            serde_json::to_value(state).unwrap()["stays"].clone()
-        };
         let session = play.session().await;
-        assert_eq!(stays("open").await, Value::Null);
         play.provider.pay(&session.session_id);
-        assert_eq!(stays("paid").await, "149.99");
-        if by_the_bank {
-            for (status, is_gone) in
-                [(DisputeStatus::NeedsResponse, false), (DisputeStatus::Lost, true)]
-            {
-                let mut tx = Tx::over(&play.db);
-                let money = ledger::money(Some(14_999), Some("usd")).unwrap();
-                let seen = ledger::payments::SeenDispute {
-                    dispute_id: "du_1".to_owned(),
-                    money,
-                    status,
-                    reason: None,
-                    is_inquiry: false,
-                    said_s: Some(i64::from(is_gone)),
-                };
-                ledger::payments::dispute(&mut tx, "pi_of_cs_test_1", seen, Utc::now()).unwrap();
-                play.commit(tx);
-                let left = if is_gone { "0.00" } else { "149.99" };
-                assert_eq!(stays(if is_gone { "lost" } else { "disputed" }).await, left);
+        looked_up(&play, "paid").await;
+        let is_all = (minor, currency) == (14_999, "usd");
+        for (said_s, (status, is_inquiry, is_held)) in [
+            (DisputeStatus::NeedsResponse, true, false),
+            (DisputeStatus::UnderReview, true, false),
+            (DisputeStatus::NeedsResponse, false, true),
+            (DisputeStatus::UnderReview, false, true),
+            (DisputeStatus::Won, false, false),
+            (DisputeStatus::NeedsResponse, false, true),
+            (DisputeStatus::Lost, false, false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut tx = Tx::over(&play.db);
+            let seen = ledger::payments::SeenDispute {
+                dispute_id: "du_1".to_owned(),
+                money: ledger::money(Some(minor), Some(currency)).unwrap(),
+                status,
+                reason: None,
+                is_inquiry,
+                said_s: i64::try_from(said_s).ok(),
+            };
+            ledger::payments::dispute(&mut tx, "pi_of_cs_test_1", seen, Utc::now()).unwrap();
+            play.commit(tx);
+            let (stays, disputed) = looked_up(&play, &format!("look-{said_s}")).await;
+            let what = format!("{minor} {currency}, {status:?}, inquiry {is_inquiry}");
+            assert_eq!(disputed, is_held, "{what}");
+            let is_gone = is_all && status == DisputeStatus::Lost;
+            let left = if is_gone { "0.00" } else { "149.99" };
+            if currency == "usd" && (is_all || status != DisputeStatus::Lost) {
+                assert_eq!(stays, left, "{what}");
             }
-        } else {
-            play.refund("undo", 1, &session.session_id).await.unwrap();
-            assert_eq!(stays("refunded").await, "0.00");
         }
     }
 }

@@ -598,15 +598,22 @@ fn what_a_restored_service_tells_of_a_refund_or_dispute_has_not_been_told_otherw
     let before = told_by_id(&first);
     let known = first.told(DISPUTED).last().unwrap()["revision"].as_u64().unwrap();
 
-    let mut restored = Ledger::paid();
-    restored.db.begin_epoch(1).unwrap();
-    restored.take_of(1_004, &refund("refund.failed", "re_1", 4_000, "failed"));
-    restored.take_of(1_005, &dispute("charge.dispute.closed", "lost"));
-    for (id, body) in told_by_id(&restored) {
-        let other = before.iter().find(|it| it.0 == id && it.1 != body);
-        assert_eq!(other, None, "{id}: {body} is a conflict");
+    // Put back from a copy, or empty and told to take the place of the first one.
+    for is_copy in [true, false] {
+        let mut restored = Ledger::paid();
+        if is_copy {
+            restored.db.begin_epoch(1).unwrap();
+        } else {
+            std::fs::write(restored.db.dir().join("take-over"), "an operator's word").unwrap();
+        }
+        restored.take_of(1_004, &refund("refund.failed", "re_1", 4_000, "failed"));
+        restored.take_of(1_005, &dispute("charge.dispute.closed", "lost"));
+        for (id, body) in told_by_id(&restored) {
+            let other = before.iter().find(|it| it.0 == id && it.1 != body);
+            assert_eq!(other, None, "{id}: {body} is a conflict");
+        }
+        assert_eq!(restored.shown(), one("re_1", "40.00", "failed"));
+        let told = restored.told(DISPUTED);
+        assert!(known < told[0]["revision"].as_u64().unwrap(), "for the order it is the newest");
     }
-    assert_eq!(restored.shown(), one("re_1", "40.00", "failed"));
-    let told = restored.told(DISPUTED);
-    assert!(known < told[0]["revision"].as_u64().unwrap(), "for the order it is the newest");
 }

@@ -97,6 +97,21 @@ async fn a_webhook_signed_by_stripes_library_becomes_an_event_once() {
     assert_eq!(events[0]["body"], body);
 }
 
+/// It is read behind the words "the payment failed".
+#[tokio::test]
+async fn the_reason_of_a_failed_payment_does_not_say_again_that_it_failed() {
+    for kind in ["expired", "async_payment_failed"] {
+        let door = open().await;
+        let body = event("evt_1", &format!("checkout.session.{kind}"), "o-1", "unpaid");
+        let header = signed_by_stripe(&body, WEBHOOK_SECRET, Utc::now().timestamp());
+        let (status, answer) = post(&door, Some(&header), &body).await;
+        assert_eq!((status, &answer["verdict"]), (200, &json!("published")), "{answer}");
+        let events = door.close().await;
+        let reason = events[0]["body"]["reason"].as_str().unwrap();
+        assert!(!reason.contains("the payment failed"), "{kind}: {reason}");
+    }
+}
+
 #[tokio::test]
 async fn a_webhook_that_is_not_genuine_or_not_timely_is_refused_and_leaves_nothing() {
     let door = open().await;

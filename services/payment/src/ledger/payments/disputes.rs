@@ -25,6 +25,11 @@ pub(crate) struct SeenDispute {
 }
 
 impl SeenDispute {
+    /// The bank has the money, and may give it back.
+    pub(crate) fn holds_money(&self) -> bool {
+        !self.is_inquiry && self.status.is_open()
+    }
+
     /// Whether this is said after what is known. Within a second the later state counts, and a
     /// chargeback is never followed by an inquiry.
     fn follows(&self, known: &SeenDispute) -> bool {

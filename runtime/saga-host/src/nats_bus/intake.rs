@@ -1,5 +1,6 @@
 //! Events in: pulled as far as the window is wide, given to the engine one by one when it has room,
-//! each group of definitions in its turn, and of each in the order of the stream.
+//! each group of definitions in its turn, and of each in the order of the stream. The first few of
+//! a group do not wait for room: the group has places of its own.
 
 use super::{
     BusError,
@@ -145,7 +146,7 @@ impl Intake {
                 message = messages.next(), if window.has_room() => match message {
                     Some(Ok(message)) => {
                         if let Some(came) = self.take(created_ns, message) {
-                            window.add(came.group, came.waiting, came.bytes);
+                            self.admit(came, window);
                         }
                     }
                     Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
@@ -228,6 +229,16 @@ impl Intake {
         let group = self.engine.groups().of_event(&message.subject);
         let (bytes, waiting) = (message.payload.len(), Waiting { number, input });
         Some(Came { group, bytes, waiting })
+    }
+
+    /// At once to the engine, when nothing of its group waits and the group has a place there; to
+    /// the end of its line otherwise.
+    fn admit(&self, Came { group, bytes, waiting }: Came, window: &mut Window<Waiting>) {
+        let is_first = !window.waits(group);
+        match is_first.then(|| self.engine.own_room(group, bytes)).flatten() {
+            Some(room) => self.give(room, waiting),
+            None => window.add(group, waiting, bytes),
+        }
     }
 
     fn give(&self, room: Room, Waiting { number, input }: Waiting) {

@@ -43,8 +43,9 @@ fn a_brief_run_prints_one_json_object_with_every_figure() {
         "/w3/steps_per_s",
         "/process_order/orders_per_s",
         "/flood/alone/p99_ms",
-        "/flood/beside/p99_ms",
-        "/flood/p99_ratio",
+        "/flood/paced/sent/p99_ratio",
+        "/flood/paced/handled_s",
+        "/flood/burst/sent_s",
     ] {
         let number = figures.pointer(figure).and_then(Value::as_f64);
         assert!(number.is_some_and(|it| it >= 0.0), "{figure} is {number:?} in {figures}");

@@ -47,6 +47,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Events that wait for the engine: as many as a batch takes. Whoever brings more waits until there
 /// is room, and then gives the events of each group in their turn.
 const EVENTS_MAX: usize = BATCH_INPUTS_MAX;
+/// Events of one group that wait for the engine beside these: whoever brings few finds a place at
+/// once, whatever others bring. Far more than come of such a group while one batch is made durable.
+const OWN_EVENTS_MAX: usize = 16;
 /// Answers that wait for the engine, and what the broker says of our own events. They have places
 /// of their own, so that a flood of events does not keep them out.
 const ANSWERS_MAX: usize = 768;
@@ -141,8 +144,6 @@ pub(crate) async fn start(
     outlets: Outlets,
     oversight: Oversight,
 ) -> Result<Engine, EngineError> {
-    let places = Places::new(EVENTS_MAX, ANSWERS_MAX, DOOR_WORK_MAX);
-    let (inbox, work) = mpsc::channel(EVENTS_MAX + ANSWERS_MAX + DOOR_WORK_MAX + CLOCK_WORK_MAX);
     let (due, next_due) = watch::channel(None);
     let (opened, is_open) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -163,8 +164,9 @@ pub(crate) async fn start(
                 tracing::info!(sagas = core.reindexed(), "the search index was made anew");
             }
             let groups = Arc::new(Groups::of(core.declarations()));
+            let (sender, work) = mpsc::channel(Places::count(&groups) + CLOCK_WORK_MAX);
             let inbox = Inbox::new(work, groups.clone());
-            let _gone = opened.send(Ok(groups));
+            let _gone = opened.send(Ok((sender, groups)));
             Loop::new(core, inbox, due, outlets, beating, clock).run()
         });
         let result = catch_unwind(running).unwrap_or(Err(EngineError::Panicked));
@@ -172,7 +174,8 @@ pub(crate) async fn start(
         let _gone = end.send(result);
     })?;
     match is_open.await {
-        Ok(Ok(groups)) => {
+        Ok(Ok((inbox, groups))) => {
+            let places = Places::new(&groups);
             let handle = Handle { inbox, places, groups, next_due, beats };
             Ok(Engine { handle, ended })
         }

@@ -4,7 +4,7 @@
 //! Two definitions are in one group when both declare an event, or are connected by others that do.
 //! So all that one saga can see stands in one line, and so do all events of one lane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,12 @@ impl Groups {
         groups
     }
 
+    /// Each of them once, and that of what nobody declares.
+    pub(crate) fn all(&self) -> BTreeSet<Group> {
+        let known = self.definitions.values().chain(self.events.values()).copied();
+        known.chain([Group::NOBODYS]).collect()
+    }
+
     /// That of an event.
     pub(crate) fn of_event(&self, name: &str) -> Group {
         self.events.get(name).copied().unwrap_or(Group::NOBODYS)
@@ -70,6 +76,7 @@ mod tests {
             assert!(a == b && b == c && d != a && e != a && e != d, "{declared:?}");
             let events = ["1", "2", "3", "4"].map(|it| groups.of_event(it));
             assert_eq!(events, [a, a, a, d]);
+            assert_eq!(groups.all(), BTreeSet::from([Group::NOBODYS, a, d, e]));
         }
     }
 

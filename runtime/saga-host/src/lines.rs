@@ -40,6 +40,11 @@ impl<K: Copy + Ord, T> Lines<K, T> {
         Some(it)
     }
 
+    /// Whether something waits in this line.
+    pub(crate) fn waits(&self, line: K) -> bool {
+        self.lines.contains_key(&line)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.round.is_empty()
     }

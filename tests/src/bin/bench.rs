@@ -15,7 +15,7 @@ use system_tests::{
     Failure, asked_to_stop,
     bench::{
         budget::{self, Share},
-        flood::{self, Beside, Fared},
+        flood::{self, Beside, Fared, Flooded},
         floor::Floor,
         loads::{self, Latency, Throughput},
         world::World,
@@ -32,6 +32,8 @@ const LOADS: [&str; 6] = ["w1", "w2", "w3", "orders", "flood", "budget"];
 const PACE: u32 = 50;
 /// Light sagas per second, alone and beside a flood.
 const LIGHT_PACE: u32 = 30;
+/// Events per second of a flood that is sent at a pace: far more than are handled.
+const FLOOD_PACE: u32 = 4_000;
 /// Of a batch: sled's file, and the sidecar that witnesses it.
 const FSYNCS: f64 = 2.0;
 /// Real orders at a time.
@@ -260,29 +262,39 @@ impl Bench {
 
     async fn flood(&mut self) -> Result<(), Failure> {
         let world = Arc::new(World::start(&self.dir, &[]).await?);
-        let Sizes { flood: events, pace_s, .. } = self.sizes;
-        let it = flood::flood(world, LIGHT_PACE, pace_s, events).await?;
-        let Beside { alone, beside, flood_s, rss_bytes } = it;
-        let (p50, p99) = (beside.p50_ms / alone.p50_ms, beside.p99_ms / alone.p99_ms);
-        let told = |it: Fared| format!("p50 {:.2} ms, p99 {:.2} ms", it.p50_ms, it.p99_ms);
+        let Sizes { flood: events, pace_s: alone_s, .. } = self.sizes;
+        let (light_per_s, events_per_s) = (LIGHT_PACE, FLOOD_PACE);
+        let size = flood::Size { light_per_s, alone_s, events, events_per_s };
+        let Beside { alone, paced, burst, rss_bytes } = flood::flood(world, size).await?;
         self.say(&format!(
-            "flood: a light saga's event to its next step, {LIGHT_PACE} sagas/s, alone {}; beside \
-             {events} events of another definition, handled in {flood_s:.1} s, {}: {p50:.2} and \
-             {p99:.2} times as long; at most {} MiB of memory",
-            told(alone),
-            told(beside),
+            "flood: a light saga's event to its next step, {LIGHT_PACE} sagas/s, alone p50 {:.2} \
+             ms, p99 {:.2} ms; at most {} MiB of memory",
+            alone.p50_ms,
+            alone.p99_ms,
             rss_bytes >> 20
         ));
         let figure = |it: Fared| {
-            let Fared { events, p50_ms, p99_ms } = it;
-            json!({ "events": events, "p50_ms": round(p50_ms), "p99_ms": round(p99_ms) })
+            json!({ "events": it.events, "p50_ms": round(it.p50_ms), "p99_ms": round(it.p99_ms),
+                "p50_ratio": round(it.p50_ms / alone.p50_ms),
+                "p99_ratio": round(it.p99_ms / alone.p99_ms) })
         };
-        self.out.insert(
-            "flood".to_owned(),
-            json!({ "events": events, "alone": figure(alone), "beside": figure(beside),
-                "flood_s": round(flood_s), "rss_bytes": rss_bytes,
-                "p50_ratio": round(p50), "p99_ratio": round(p99) }),
-        );
+        let mut figures = Map::new();
+        figures.insert("alone".to_owned(), figure(alone));
+        for (name, it) in [("paced", paced), ("burst", burst)] {
+            let Flooded { sent, worked_off, sent_s, handled_s } = it;
+            self.say(&format!(
+                "beside {events} events of another definition, {name}, handled in {handled_s:.1} \
+                 s: sent for {sent_s:.1} s, meanwhile {}; then {}",
+                beside(sent, alone),
+                beside(worked_off, alone)
+            ));
+            let figure = json!({ "sent": figure(sent), "worked_off": figure(worked_off),
+                "sent_s": round(sent_s), "handled_s": round(handled_s) });
+            figures.insert(name.to_owned(), figure);
+        }
+        figures.insert("events".to_owned(), events.into());
+        figures.insert("rss_bytes".to_owned(), rss_bytes.into());
+        self.out.insert("flood".to_owned(), figures.into());
         Ok(())
     }
 
@@ -379,6 +391,16 @@ impl Bench {
 async fn real_order(api: Api) -> Result<(), Failure> {
     let order_id = Scenario::DuplicateWebhooks.place(&api).await?;
     Scenario::WebhookBeforeWait.play(&api, &order_id, &mut Pace::at_once()).await.map(|_| ())
+}
+
+/// How it is told that something took longer than alone.
+fn beside(it: Fared, alone: Fared) -> String {
+    let (p50, p99) = (it.p50_ms / alone.p50_ms, it.p99_ms / alone.p99_ms);
+    let Fared { events, p50_ms, p99_ms } = it;
+    format!(
+        "p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, {p50:.2} and {p99:.2} times as long ({events} of \
+         its events)"
+    )
 }
 
 /// How a floor is told beside a latency.

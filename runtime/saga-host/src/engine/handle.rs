@@ -1,13 +1,19 @@
 //! The way to the engine's thread.
 
-use super::{Answer, Query, Settled, Ticked, Work};
-use crate::{groups::Groups, sled_store::SledStore};
+use super::{
+    ANSWERS_MAX, Answer, DOOR_WORK_MAX, EVENTS_MAX, OWN_EVENTS_MAX, Query, Settled, Ticked, Work,
+};
+use crate::{
+    groups::{Group, Groups},
+    sled_store::SledStore,
+};
 use saga_core::{
     core::Core,
     id::Time,
     input::{Actor, Command, Input},
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
 /// What waits for the engine in one place weighs about so much, so that all of it has some 50 MiB.
-const PLACE_BYTES: usize = 64 << 10;
+pub(super) const PLACE_BYTES: usize = 64 << 10;
 /// However large one input is, there is room for it.
 const PLACES_OF_ONE_MAX: u32 = 64;
 
@@ -31,16 +37,26 @@ pub(super) type Place = OwnedSemaphorePermit;
 /// a sender that is too late hears of it from the inbox.
 #[derive(Clone)]
 pub(super) struct Places {
+    /// For whoever comes first.
     events: Arc<Semaphore>,
+    /// For each group some that no other one takes.
+    own: Arc<BTreeMap<Group, Arc<Semaphore>>>,
     answers: Arc<Semaphore>,
     door: Arc<Semaphore>,
 }
 
 impl Places {
-    pub(super) fn new(events: usize, answers: usize, door: usize) -> Places {
+    pub(super) fn new(groups: &Groups) -> Places {
         let [events, answers, door] =
-            [events, answers, door].map(|places| Arc::new(Semaphore::new(places)));
-        Places { events, answers, door }
+            [EVENTS_MAX, ANSWERS_MAX, DOOR_WORK_MAX].map(|places| Arc::new(Semaphore::new(places)));
+        let own = groups.all().into_iter();
+        let own = own.map(|it| (it, Arc::new(Semaphore::new(OWN_EVENTS_MAX)))).collect();
+        Places { events, own: Arc::new(own), answers, door }
+    }
+
+    /// All of them.
+    pub(super) fn count(groups: &Groups) -> usize {
+        EVENTS_MAX + groups.all().len() * OWN_EVENTS_MAX + ANSWERS_MAX + DOOR_WORK_MAX
     }
 }
 
@@ -85,6 +101,15 @@ impl Handle {
     /// Room for one event; waits while the engine is busy.
     pub(crate) async fn room(&self) -> Result<Room, Busy> {
         self.room_in(&self.places.events, 1).await
+    }
+
+    /// Room for one event of so many bytes that its group alone can take, if there is some. It is
+    /// for small ones, so that what all groups together have there is little.
+    pub(crate) fn own_room(&self, group: Group, bytes: usize) -> Option<Room> {
+        let own = self.places.own.get(&group).filter(|_| bytes <= PLACE_BYTES)?;
+        let place = own.clone().try_acquire_owned().ok()?;
+        let permit = self.inbox.clone().try_reserve_owned().ok()?;
+        Some(Room(permit, place))
     }
 
     /// Room for an answer of so many bytes: a large one takes the places of several.

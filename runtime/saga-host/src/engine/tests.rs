@@ -1,4 +1,4 @@
-use super::*;
+use super::{handle::PLACE_BYTES, *};
 use crate::telemetry::Telemetry;
 use chassis::{
     db::{Db, DbOptions, Fault, Faults},
@@ -187,6 +187,49 @@ async fn an_event_of_one_group_waits_for_one_of_another_however_many_wait() {
     for (number, it) in settled.into_iter().enumerate() {
         let before = if number == 0 { 0 } else { number as u64 + 1 };
         assert_eq!(it.await, Ok(before), "the others in their order");
+    }
+    holding.await.expect("no panic").expect("it is read");
+}
+
+#[tokio::test]
+async fn whoever_brings_few_finds_a_place_when_others_have_all_of_theirs() {
+    let rig = rig_with(races()).await;
+    let handle = &rig.engine.handle;
+    let (let_go, holding) = hold(handle).await;
+    let handled = Arc::new(AtomicU64::new(0));
+    let counted = || {
+        let (settle, is_settled) = oneshot::channel();
+        let handled = handled.clone();
+        let count = move |_| {
+            let _gone = settle.send(handled.fetch_add(1, Ordering::Relaxed));
+        };
+        (Box::new(count) as Settled, is_settled)
+    };
+    let groups = handle.groups();
+    let [many, few] = ["a.trigger.b", "parcels.trigger.off"].map(|it| groups.of_event(it));
+    let mut given = 0;
+    // It has all places that anybody may take, and those of its group.
+    let shared = || {
+        let room = tokio::task::unconstrained(handle.room()).now_or_never();
+        room.map(|it| it.expect("the engine goes on"))
+    };
+    while let Some(room) = handle.own_room(many, 100).or_else(shared) {
+        given += 1;
+        room.event(message(&format!("m{given}")), counted().0);
+    }
+    assert_eq!(given, EVENTS_MAX + OWN_EVENTS_MAX);
+    assert!(handle.own_room(few, PLACE_BYTES + 1).is_none(), "a large one waits in its line");
+    let mut settled = Vec::new();
+    while let Some(room) = handle.own_room(few, 100) {
+        let (settle, is_settled) = counted();
+        room.event(Input::Arrived(off(&format!("e{}", settled.len()))), settle);
+        settled.push(is_settled);
+    }
+    assert_eq!(settled.len(), OWN_EVENTS_MAX);
+    drop(let_go);
+    for (number, it) in (1..).zip(settled) {
+        let before = it.await.expect("it is settled");
+        assert!(before <= number * 2, "{before} were handled before its event {number}");
     }
     holding.await.expect("no panic").expect("it is read");
 }

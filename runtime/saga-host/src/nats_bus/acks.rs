@@ -11,7 +11,10 @@ use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    time::MissedTickBehavior,
+};
 
 /// Acknowledgements that wait for the broker's word at once: as many as it lets be open.
 const ACKS_MAX: usize = 512;
@@ -22,7 +25,7 @@ const RECEIPT_IDS_MAX: usize = 256;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// One slice of them after the other, so that requests that leave meanwhile do not stand behind a
 /// word for each of thousands.
-const SLICES: u32 = 10;
+const SLICES: u32 = 50;
 /// An event that the engine got and that is not durable by then is lost: it may come again.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(120);
 
@@ -95,7 +98,7 @@ impl Acks {
         self.confirmed.open();
         let mut acks = FuturesUnordered::new();
         let mut looks = tokio::time::interval(PROGRESS_EVERY / SLICES);
-        let mut slices = (0..SLICES).cycle();
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_open = true;
         while is_open || !acks.is_empty() {
             let has_room = is_open && acks.len() < ACKS_MAX;
@@ -126,13 +129,12 @@ impl Acks {
                         }
                     }
                 },
-                _ = looks.tick() => {
+                _ = looks.tick(), if failed.is_some() || !under_way.is_empty() => {
                     if failed.is_some_and(|it| DOUBT_MAX < it.elapsed()) {
                         failed = None;
                         self.confirmed.open();
                     }
-                    let slice = slices.next().unwrap_or_default();
-                    self.say_progress(slice, &mut under_way).await;
+                    self.say_progress(&mut under_way).await;
                 }
                 Some(done) = acks.next(), if !acks.is_empty() => match done {
                     Ok(()) => {
@@ -151,16 +153,13 @@ impl Acks {
     }
 
     /// Tells the broker that somebody is at the events that take long.
-    async fn say_progress(&self, slice: u32, under_way: &mut UnderWay) {
+    async fn say_progress(&self, under_way: &mut UnderWay<Box<Delivery>>) {
         let is_lost = |it: &Delivery| it.given.is_some_and(|it| UNDER_WAY_MAX <= it.elapsed());
-        under_way.retain(|_, it| !is_lost(it));
+        let slice = under_way.next_slice(|it| !is_lost(it));
         if !self.nats.is_up() {
             return; // What is said now would arrive late, and all at once.
         }
-        let is_told = |it: &Delivery| {
-            it.number % u64::from(SLICES) == u64::from(slice) && PROGRESS_EVERY <= it.came.elapsed()
-        };
-        for it in under_way.values().filter(|it| is_told(it)) {
+        for it in slice.filter(|it| PROGRESS_EVERY <= it.came.elapsed()) {
             if it.acker.ack_with(AckKind::Progress).await.is_err() {
                 return;
             }
@@ -177,22 +176,51 @@ impl Acks {
     }
 }
 
-/// By the number of the delivery.
-type UnderWay = BTreeMap<u64, Box<Delivery>>;
+/// What is under way, by the number of its delivery, in slices that are looked at in turn. A look
+/// costs what its slice holds, however much the others do.
+struct UnderWay<T> {
+    slices: Vec<BTreeMap<u64, T>>,
+    /// The one that is looked at next.
+    next: usize,
+}
+
+impl<T> UnderWay<T> {
+    fn new() -> UnderWay<T> {
+        UnderWay { slices: (0..SLICES).map(|_| BTreeMap::new()).collect(), next: 0 }
+    }
+
+    fn slice(&mut self, number: u64) -> &mut BTreeMap<u64, T> {
+        let slice = usize::try_from(number % u64::from(SLICES)).unwrap_or_default();
+        &mut self.slices[slice]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slices.iter().all(BTreeMap::is_empty)
+    }
+
+    /// Of the slice whose turn it is what stays there; the rest is forgotten.
+    fn next_slice(&mut self, mut stays: impl FnMut(&T) -> bool) -> impl Iterator<Item = &T> {
+        let turn = self.next;
+        self.next = (turn + 1) % self.slices.len();
+        let slice = &mut self.slices[turn];
+        slice.retain(|_, it| stays(it));
+        slice.values()
+    }
+}
 
 /// Gives the event that is dealt with, if it is one that is under way.
-fn hear(told: Told, under_way: &mut UnderWay) -> Option<(Box<Delivery>, End)> {
+fn hear(told: Told, under_way: &mut UnderWay<Box<Delivery>>) -> Option<(Box<Delivery>, End)> {
     match told {
         Told::Came(delivery) => {
-            under_way.insert(delivery.number, delivery);
+            under_way.slice(delivery.number).insert(delivery.number, delivery);
             None
         }
         Told::Given { number } => {
             let now = Some(Instant::now());
-            under_way.entry(number).and_modify(|it| it.given = now);
+            under_way.slice(number).entry(number).and_modify(|it| it.given = now);
             None
         }
-        Told::Over { number, end } => Some((under_way.remove(&number)?, end)),
+        Told::Over { number, end } => Some((under_way.slice(number).remove(&number)?, end)),
     }
 }
 
@@ -218,4 +246,41 @@ async fn acknowledge(acker: Acker, end: End) -> Result<(), String> {
         }
     };
     acker.double_ack_with(kind).await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_delivery_is_looked_at_once_in_a_round_and_few_of_many_at_once() {
+        const MANY: u32 = 20_000;
+        let mut under_way = UnderWay::new();
+        (0..u64::from(MANY)).for_each(|it| {
+            under_way.slice(it).insert(it, it);
+        });
+        let mut seen = Vec::new();
+        for _ in 0..SLICES {
+            let slice: Vec<u64> = under_way.next_slice(|_| true).copied().collect();
+            assert_eq!(Some(slice.len()), usize::try_from(MANY / SLICES).ok());
+            seen.extend(slice);
+        }
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..u64::from(MANY)));
+    }
+
+    #[test]
+    fn what_is_lost_is_forgotten_when_its_slice_has_its_turn() {
+        let mut under_way = UnderWay::new();
+        (0..u64::from(SLICES) * 2).for_each(|it| {
+            under_way.slice(it).insert(it, it);
+        });
+        assert_eq!(under_way.next_slice(|it| *it != 0).count(), 1);
+        for _ in 1..SLICES {
+            assert_eq!(under_way.next_slice(|_| false).count(), 0);
+        }
+        assert!(!under_way.is_empty(), "one is left");
+        assert_eq!(under_way.next_slice(|_| false).count(), 0);
+        assert!(under_way.is_empty());
+    }
 }

@@ -1,5 +1,6 @@
 //! Events in: pulled as far as the window is wide, given to the engine one by one when it has room,
-//! each group of definitions in its turn, and of each in the order of the stream.
+//! each group of definitions in its turn, and of each in the order of the stream. The first few of
+//! a group do not wait for room: the group has places of its own.
 
 use super::{
     BusError,
@@ -33,9 +34,15 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-/// Messages that one pull asks for. While the window has no room the client holds as many and half
-/// as many again; what stays there for longer than the broker waits for it is delivered once more.
-const PULL_MESSAGES: usize = 128;
+/// Messages that one pull asks for. While others publish much, the broker takes long to look at a
+/// pull; if it were of few, events would stand behind all that is published meanwhile. While the
+/// window has no room the client holds as many and half as many again; what stays there for longer
+/// than the broker waits for it is delivered once more.
+const PULL_MESSAGES: usize = 1_024;
+/// Bytes that one pull asks for at least: of large messages the client holds no more than twice it.
+const PULL_BYTES_MIN: usize = 16 << 20;
+/// So many of the largest messages fit into a pull, since one that does not is never delivered.
+const PULL_LARGEST_MIN: usize = 2;
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// Silence of twice this length is a warning; the consumer is then asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -139,7 +146,7 @@ impl Intake {
                 message = messages.next(), if window.has_room() => match message {
                     Some(Ok(message)) => {
                         if let Some(came) = self.take(created_ns, message) {
-                            window.add(came.group, came.waiting, came.bytes);
+                            self.admit(came, window);
                         }
                     }
                     Some(Err(error)) if error.kind() == MessagesErrorKind::MissingHeartbeat => {
@@ -176,7 +183,8 @@ impl Intake {
             self.set_aside(&ready, &info).await?;
             ready = stream::anew(&self.nats, &self.config).await?;
         }
-        let messages = messages(&ready.consumer).await?;
+        let largest = self.nats.client().server_info().max_payload;
+        let messages = messages(&ready.consumer, largest).await?;
         Ok((ready, messages))
     }
 
@@ -223,6 +231,16 @@ impl Intake {
         Some(Came { group, bytes, waiting })
     }
 
+    /// At once to the engine, when nothing of its group waits and the group has a place there; to
+    /// the end of its line otherwise.
+    fn admit(&self, Came { group, bytes, waiting }: Came, window: &mut Window<Waiting>) {
+        let is_first = !window.waits(group);
+        match is_first.then(|| self.engine.own_room(group, bytes)).flatten() {
+            Some(room) => self.give(room, waiting),
+            None => window.add(group, waiting, bytes),
+        }
+    }
+
     fn give(&self, room: Room, Waiting { number, input }: Waiting) {
         let acks = self.acks.clone();
         self.tell(Told::Given { number });
@@ -259,9 +277,13 @@ fn receipt_subject(message: &async_nats::Message) -> Option<String> {
     (!name.is_empty() && name.bytes().all(is_plain)).then(|| subject.to_owned())
 }
 
-async fn messages(consumer: &PullConsumer) -> Result<jetstream::consumer::pull::Stream, BusError> {
-    let stream = consumer.stream();
-    let stream = stream.max_messages_per_batch(PULL_MESSAGES).expires(PULL_EXPIRES);
+async fn messages(
+    consumer: &PullConsumer,
+    largest: usize,
+) -> Result<jetstream::consumer::pull::Stream, BusError> {
+    let bytes = PULL_BYTES_MIN.max(largest.saturating_mul(PULL_LARGEST_MIN));
+    let stream = consumer.stream().max_messages_per_batch(PULL_MESSAGES);
+    let stream = stream.max_bytes_per_batch(bytes).expires(PULL_EXPIRES);
     let messages = stream.heartbeat(HEARTBEAT).messages().await;
     messages.map_err(|error| BusError::Pull(error.to_string()))
 }

@@ -46,6 +46,11 @@ impl<T> Window<T> {
         Some(it)
     }
 
+    /// Whether something of this group waits.
+    pub(super) fn waits(&self, group: Group) -> bool {
+        self.lines.waits(group)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }

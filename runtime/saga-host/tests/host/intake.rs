@@ -187,3 +187,20 @@ async fn a_configured_prefix_is_added_to_a_stream_that_is_there() {
     world.publish("shop.trigger.opened", &[("Nats-Msg-Id", "e1")], "{}").await;
     world.until("it is kept", async |it| !it.events("unrouted").await.is_empty()).await;
 }
+
+#[tokio::test]
+async fn messages_of_more_bytes_than_one_pull_asks_for_are_all_taken() {
+    // Some 36 MiB; each of them alone is nearly as large as the broker lets a message be.
+    const MESSAGES: u64 = 40;
+    let mut world = World::with_runtime().await;
+    world.stop();
+    for number in 0..MESSAGES {
+        let id = format!("large-{number}");
+        let body = json!({ "orderId": id, "sessionId": "s", "note": "x".repeat(900 << 10) });
+        let headers = [("Nats-Msg-Id", id.as_str())];
+        world.publish("payments.trigger.completed", &headers, &body.to_string()).await;
+    }
+    world.start().await;
+    world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
+    assert_eq!(world.deliveries().await, MESSAGES, "each once");
+}

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 /// Far more than the engine has places for.
 const FLOOD: usize = 1_000;
-/// What the engine may have taken before it could know of an event of others: as many as it has
-/// places for, and one more from each line.
-const AHEAD_MAX: usize = 256 + 2;
+/// What goes ahead of an event of others that came while the engine was busy: what it was busy
+/// with, and one more from each line.
+const AHEAD_MAX: usize = 1 + 2;
 
 /// Events of one definition under two names, for orders that are not there.
 async fn flood(world: &World, count: usize) -> Vec<String> {

@@ -315,7 +315,8 @@ const MONEY_BACK: &str = "money that went back sends no goods";
 
 /// Marks the runs in which money that the customer's bank holds is a manager's matter as well.
 const DISPUTED: &str = "disputed money sends no goods";
-/// Marks the runs in which it is looked once more, when the warehouse took long.
+/// Marks the runs in which it is looked once more, when a manager was asked or the warehouse took
+/// long.
 const LOOKED_AGAIN: &str = "money is looked for again when the goods were held up";
 /// So long a look is believed. What happens at the provider is told within seconds, so in less
 /// than this another look would see no more.
@@ -355,7 +356,7 @@ impl Doubt {
 
 /// Somebody may have given all the money back, or the customer's bank has taken it or holds it,
 /// while the order was held up. Then the goods stay, unless a manager has them sent all the same:
-/// what a manager has `seen` is not asked again. What was given back in part is a matter between
+/// what a manager has `seen` is not asked again, and what has become of the money meanwhile is. What was given back in part is a matter between
 /// the customer and whoever did so; what a bank holds of it, nobody knows yet.
 async fn keep_for_money(
     ctx: &Ctx<Limits>,
@@ -363,10 +364,27 @@ async fn keep_for_money(
     paid: &PaymentDetails,
     seen: Option<Doubt>,
 ) -> Result<Option<Doubt>, Abort> {
-    let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
-    // One that knows nothing of the payment says nothing against it.
-    let doubt = known.ok().and_then(|it| Doubt::of(ctx, paid, &it));
-    let Some(why) = doubt.filter(|it| seen != Some(*it)) else { return Ok(doubt) };
+    let mut seen = seen;
+    loop {
+        let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
+        // One that knows nothing of the payment says nothing against it.
+        let doubt = known.ok().and_then(|it| Doubt::of(ctx, paid, &it));
+        let Some(why) = doubt.filter(|it| seen != Some(*it)) else { return Ok(doubt) };
+        ask_for_goods(ctx, order, paid, why).await?;
+        seen = doubt;
+        if !ctx.patched(LOOKED_AGAIN) {
+            return Ok(seen);
+        }
+    }
+}
+
+/// Asks a manager whether the goods leave all the same.
+async fn ask_for_goods(
+    ctx: &Ctx<Limits>,
+    order: &OrderCreated,
+    paid: &PaymentDetails,
+    why: Doubt,
+) -> Result<(), Abort> {
     let OrderCreated { order_id, .. } = order;
     let money = format!("{} {}", paid.amount, paid.currency);
     let facts = MoneyBack {
@@ -388,8 +406,7 @@ async fn keep_for_money(
     let title = format!("{title}: ship it all the same?");
     let refused = |by: &str| format!("{why}, and {by} keeps the goods");
     let in_silence = format!("{why}, and nobody had the goods sent");
-    ask_manager(ctx, order, title, &facts, refused, &in_silence).await?;
-    Ok(doubt)
+    ask_manager(ctx, order, title, &facts, refused, &in_silence).await
 }
 
 /// Holds for the courier, and records each status on the order. Couriers try again: a failure is

@@ -560,3 +560,14 @@ fn money_is_looked_for_again_when_the_goods_were_held_up_and_only_then() {
     assert_eq!(looks(World::awaiting_delivery()), 1);
     assert_eq!(looks(World::shipping_slowly().settled()), 2);
 }
+
+/// What a manager was asked about may have become another thing by the time of the answer: a look
+/// of yesterday is not believed.
+#[test]
+fn money_that_goes_back_while_a_manager_thinks_about_a_dispute_is_asked_about() {
+    let mut world = World::paid_and_disputed();
+    world.desk.wait_s(20 * 3600);
+    let world = world.ledger_says("0.00", false).decided(true);
+    assert_eq!(world.shop().shipped, 0, "{}", world.text());
+    assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
+}

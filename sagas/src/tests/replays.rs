@@ -399,6 +399,10 @@ fn an_order_that_was_held_up_and_shipped_without_another_look_still_replays() {
     assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }
 
+fn ships(decision: &Decision) -> bool {
+    matches!(decision, Decision::Call { command, .. } if command.subject == "inventory.ship")
+}
+
 /// What was told to be disputed, and sent all the same, before a person was asked about that.
 #[test]
 fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
@@ -410,11 +414,34 @@ fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
     else {
         panic!("a mark and a question: {:?}", journal[asked])
     };
-    let mut shipped = decisions(&journal[asked + 1]).to_vec();
+    let ships = |it: &Decision| matches!(it, Decision::Call { command, .. } if command.subject == "inventory.ship");
+    let shipped = journal.iter().find(|it| decisions(it).iter().any(ships)).unwrap();
+    let mut shipped = decisions(shipped).to_vec();
     let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };
     *step = ask.clone();
     journal = with_decisions(&journal, asked, shipped);
     journal.truncate(asked + 1);
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
+/// A yes of a manager was believed, however long it took, before it was looked once more.
+#[test]
+fn an_order_that_was_shipped_on_a_managers_yes_alone_still_replays() {
+    let world = World::paid_and_disputed().decided(true);
+    let mut journal = world.journal(world.order().id);
+    let is_mark = |it: &Decision| matches!(it, Decision::Patch { id } if id.contains("again"));
+    let said = journal.iter().position(|it| decisions(it).iter().any(is_mark)).unwrap();
+    let [Decision::Patch { .. }, Decision::Call { step: look, .. }] = decisions(&journal[said])
+    else {
+        panic!("a mark and a look: {:?}", journal[said])
+    };
+    let shipped = journal.iter().find(|it| decisions(it).iter().any(ships)).unwrap();
+    let mut shipped = decisions(shipped).to_vec();
+    let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };
+    *step = look.clone();
+    journal = with_decisions(&journal, said, shipped);
+    journal.truncate(said + 1);
     let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
     assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }

@@ -249,27 +249,25 @@ impl Cursor {
     }
 
     /// Whether a message can have had this place: one that is in the journal now, or that of a held
-    /// fact that was written again. Such an entry stood between those of its neighbours that never
-    /// moved, and before where it stands now.
+    /// fact that was written again, maybe more than once. Such an entry stood behind the last one
+    /// before it that never moved, and before where it stands now.
     fn was_given(&self, place: Place, all: &[Standing]) -> bool {
         if let Some(it) = all.iter().find(|it| it.position == place.position) {
             return place.index < self.counts[it.number as usize];
         }
-        let is_between =
-            |from: Position, until: Position| from < place.position && place.position < until;
-        let (mut first_later, mut next_fixed, mut moved_until) = (Position::MAX, Position::MAX, 0);
+        let (mut first_later, mut moved_until) = (Position::MAX, 0);
         let mut was_given = false;
         for it in all.iter().rev() {
-            // A later entry that stands before it in the log is that of an operator who let it go on.
+            // A later entry that stands before it in the log is of an operator who let it go on.
             if it.may_have_moved || first_later < it.position {
                 moved_until = it.position.max(moved_until);
             } else {
-                was_given |= is_between(it.position, next_fixed.min(moved_until));
-                (next_fixed, moved_until) = (it.position, 0);
+                was_given |= it.position < place.position && place.position < moved_until;
+                moved_until = 0;
             }
             first_later = it.position.min(first_later);
         }
-        was_given |= is_between(0, next_fixed.min(moved_until));
+        was_given |= 0 < place.position && place.position < moved_until;
         was_given && place.index == 0
     }
 }

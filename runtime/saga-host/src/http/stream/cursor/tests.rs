@@ -457,3 +457,26 @@ async fn no_visit_reads_more_than_its_share_of_a_long_journal() {
     assert_eq!(entries, Ok(VISIT_ENTRIES_MAX));
     eprintln!("{ENTRIES} entries at once keep the engine for {whole:?}, a visit for {visit:?}");
 }
+
+/// An operator retries a saga that is stuck, and it is stuck again: what was written again then has
+/// been given as well, also when it was written once more.
+#[tokio::test]
+async fn what_was_stuck_twice_was_given_at_each_of_its_places() {
+    let stuck = || Turn::Held(Hold::Stuck { message: "again".into() });
+    let mut rig = rig().await;
+    rig.append_done(1); // 1
+    rig.append(stuck()); // 2, then 4, then 6
+    rig.commit();
+    for turn in [stuck(), done_later(1)] {
+        rig.append_done(0); // 3, 5: an operator retries.
+        let entry = Entry { position: rig.next(), turn, ..rig.journal[1].clone() };
+        rig.write(SAGA, 1, &entry);
+        rig.journal[1] = entry;
+        rig.commit();
+    }
+    for text in ["1", "2", "3", "4", "5", "6"] {
+        let place = text.parse().expect("a place");
+        let news = rig.cursor(SAGA).begin(Some(place)).await.expect("it is read");
+        assert!(news.is_some(), "{text} was given");
+    }
+}

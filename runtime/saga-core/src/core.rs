@@ -193,6 +193,8 @@ pub struct Core<S> {
     owing: BTreeSet<SagaId>,
     /// Sagas whose code has not been shown all that was held, though it can go on.
     telling: BTreeSet<SagaId>,
+    /// The first of them, when its journal has to be read before it is told more.
+    untold: Option<SagaId>,
     owed: Owed,
     /// Sagas of which rows cannot be read, and why; for others nothing is kept here.
     aside: BTreeMap<SagaId, String>,

@@ -51,10 +51,10 @@ pub enum Input {
         watermark: Time,
     },
     /// A saga with a long journal was read into memory, see [`Core::sleepers`] and
-    /// [`Core::stops_looks`].
+    /// [`Core::stops_others`].
     ///
     /// [`Core::sleepers`]: crate::core::Core::sleepers
-    /// [`Core::stops_looks`]: crate::core::Core::stops_looks
+    /// [`Core::stops_others`]: crate::core::Core::stops_others
     Woken {
         /// The saga.
         saga: SagaId,

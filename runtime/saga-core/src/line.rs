@@ -8,7 +8,7 @@
 use crate::{
     core::{Concern, Core},
     id::{Lane, SagaId, Time},
-    input::Input,
+    input::{Command, Input},
     store::{Store, StoreError},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -49,8 +49,22 @@ impl<T> Held<T> {
     }
 
     /// A saga that may still get something that came before this.
-    fn looking<S: Store>(&self, core: &Core<S>) -> Option<SagaId> {
-        self.concern.at_once.iter().copied().find(|it| core.is_looking(*it))
+    fn looking<S: Store>(&self, core: &Core<S>) -> Result<Option<SagaId>, StoreError> {
+        for saga in &self.concern.at_once {
+            if core.is_looking(*saga)? {
+                return Ok(Some(*saga));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether it is an event, which intake has not passed before it is handled.
+    fn is_event(&self) -> bool {
+        match &self.input {
+            Input::Arrived(_) => true,
+            Input::Asked { command, .. } => matches!(command, Command::Offer { .. }),
+            _ => false,
+        }
     }
 }
 
@@ -105,14 +119,14 @@ impl<T> Line<T> {
             Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
             _ => core.reached(),
         };
-        let concern = core.concern(&input)?;
+        let concern = self.concern(core, &input)?;
         let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
-        let waits = asleep || held.looking(core).is_some();
+        let waits = asleep || held.looking(core)?.is_some();
         if !waits && !held.matters().any(|it| self.matters.contains_key(&it)) {
             return Ok(held.with.map(|it| (held.input, it)));
         }
-        self.hold(core, held);
+        self.hold(core, held)?;
         Ok(None)
     }
 
@@ -125,8 +139,8 @@ impl<T> Line<T> {
         core: &Core<S>,
     ) -> Result<Option<(Input, Option<T>)>, StoreError> {
         self.see_sleepers(core)?;
-        self.see_lookers(core);
-        if let Some(saga) = core.stops_looks() {
+        self.see_lookers(core)?;
+        for saga in core.stops_others() {
             if core.is_awake(saga) {
                 let until = self.reached_behind(Matter::Saga(saga), 0).unwrap_or(Time::NEVER);
                 return Ok(Some((Input::Woken { saga, until }, None)));
@@ -176,23 +190,54 @@ impl<T> Line<T> {
             self.seen = place;
             let input = Input::Woken { saga, until: Time::NEVER };
             let concern = core.concern(&input)?;
-            self.hold(core, Held::new(input, None, concern, Time::NEVER));
+            self.hold(core, Held::new(input, None, concern, Time::NEVER))?;
         }
         Ok(())
     }
 
     /// Whoever waited for a saga that looked may go when that has.
-    fn see_lookers<S: Store>(&mut self, core: &Core<S>) {
-        let has_looked = |it: &SagaId| !core.is_looking(*it);
-        let looked: Vec<SagaId> = self.lookers.iter().copied().filter(has_looked).collect();
-        for saga in looked {
-            self.lookers.remove(&saga);
-            self.look_at(Matter::Saga(saga));
+    fn see_lookers<S: Store>(&mut self, core: &Core<S>) -> Result<(), StoreError> {
+        for saga in std::mem::take(&mut self.lookers) {
+            if core.is_looking(saga)? {
+                self.lookers.insert(saga);
+            } else {
+                self.look_at(Matter::Saga(saga));
+            }
         }
+        Ok(())
     }
 
-    fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
-        held.behind_look = held.looking(core).is_some();
+    /// What an input is about. It stands behind events that wait on lanes of its sagas, and an event
+    /// behind what waits for those who hold for it: nothing that comes for a saga overtakes what
+    /// came for it before.
+    fn concern<S: Store>(&self, core: &Core<S>, input: &Input) -> Result<Concern, StoreError> {
+        let mut concern = core.concern(input)?;
+        if self.held.is_empty() || matches!(input, Input::Woken { .. }) {
+            return Ok(concern);
+        }
+        if !concern.unkept.is_empty() {
+            // By what waits its saga may come to hold for it.
+            for matter in self.matters.keys() {
+                let Matter::Saga(saga) = matter else { break };
+                if core.definition_of(*saga).is_some_and(|it| concern.unkept.contains(&it)) {
+                    concern.sagas.insert(*saga);
+                }
+            }
+        }
+        let is_lane = |it: (&Matter, _)| matches!(it.0, Matter::Lane(_));
+        if self.matters.range(Matter::Lane(Lane([0; 16]))..).next().is_some_and(is_lane) {
+            let mut behind = BTreeSet::new();
+            for saga in &concern.sagas {
+                behind.extend(core.lanes_of(*saga)?);
+            }
+            behind.retain(|it| self.matters.contains_key(&Matter::Lane(*it)));
+            concern.lanes.extend(behind);
+        }
+        Ok(concern)
+    }
+
+    fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) -> Result<(), StoreError> {
+        held.behind_look = held.looking(core)?.is_some();
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
@@ -202,12 +247,13 @@ impl<T> Line<T> {
             self.candidates.insert(self.last);
         }
         asleep.into_iter().for_each(|it| self.read_later(it));
+        Ok(())
     }
 
     /// Intake has not passed an event that waits, or one that is offered again. What waits for
     /// those who look came before what falls due later, too.
     fn passed(&self, watermark: Time) -> Time {
-        let is_passed = |it: &&Held<T>| !it.concern.lanes.is_empty() || it.behind_look;
+        let is_passed = |it: &&Held<T>| it.is_event() || it.behind_look;
         let events = self.held.values().filter(is_passed);
         let passed = events.map(|it| match &it.input {
             Input::Arrived(arrival) => before(arrival.at),
@@ -237,7 +283,7 @@ impl<T> Line<T> {
         }
         let Some(held) = self.held.get(&number) else { return Ok(false) };
         // Those before it may have made it another saga's.
-        let concern = core.concern(&held.input)?;
+        let concern = self.concern(core, &held.input)?;
         if concern != held.concern {
             self.leave(number);
             if let Some(held) = self.held.get_mut(&number) {
@@ -252,7 +298,7 @@ impl<T> Line<T> {
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.filter(|it| !held.woken.contains(it)).collect();
         held.woken.extend(&asleep);
-        let looking = held.looking(core);
+        let looking = held.looking(core)?;
         held.behind_look |= looking.is_some();
         let may_go = asleep.is_empty() && looking.is_none();
         asleep.into_iter().for_each(|it| self.read_later(it));

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     codec::{EventRecord, IdentityRow},
+    fold::OpenWait,
     id::{Lane, SagaId},
     input::{Answered, Command, Input, Role},
     saga::Route,
@@ -22,8 +23,11 @@ pub struct Concern {
     /// Those of them that it reaches at once, and not behind what they may still get: they have to
     /// have looked at all that came before.
     pub at_once: BTreeSet<SagaId>,
-    /// The lanes of an event: no other one may overtake it there.
+    /// The lanes of an event: no other one may overtake it there, and nothing else that is about
+    /// whoever holds for it.
     pub lanes: BTreeSet<Lane>,
+    /// Definitions for which no lane keeps the event: it goes to whoever holds for it now.
+    pub unkept: BTreeSet<String>,
     /// Under what an event is known: what comes first under it stays in force.
     pub identity: Option<[u8; 16]>,
 }
@@ -38,7 +42,7 @@ impl Concern {
 impl<S: Store> Core<S> {
     /// Whether there is a saga for which an input may have to wait: most often there is none.
     pub fn may_hold_up(&self) -> bool {
-        !self.long.is_empty() || !self.opened.is_empty()
+        !(self.long.is_empty() && self.opened.is_empty() && self.telling.is_empty())
     }
 
     /// What the input is about. What is long of it has to be in memory before it is handled, so
@@ -68,6 +72,27 @@ impl<S: Store> Core<S> {
             Input::Asked { .. } | Input::Unreadable(_) | Input::Tick { .. } | Input::GoOn => (),
         }
         Ok(concern)
+    }
+
+    /// The lanes for which an open saga holds. Reads its row at most, and what that does not list.
+    pub(crate) fn lanes_of(&self, saga: SagaId) -> Result<Vec<Lane>, StoreError> {
+        let lanes = |definition: &str, waits: &[OpenWait]| -> Vec<Lane> {
+            let lanes = |wait: &OpenWait| -> Vec<Lane> {
+                wait.events.iter().map(|it| Lane::of(definition, it, &wait.key)).collect()
+            };
+            waits.iter().flat_map(lanes).collect()
+        };
+        if let Some((state, start)) =
+            self.states.get(&saga).and_then(|it| Some((&it.state, it.state.start.as_ref()?)))
+        {
+            return Ok(lanes(&start.definition, &state.waits));
+        }
+        let Some(head) = self.open_head(saga)? else { return Ok(Vec::new()) };
+        let mut all = lanes(&head.definition, &head.waits);
+        for wait in self.unlisted_holds(saga)? {
+            all.extend(lanes(&head.definition, &[wait]));
+        }
+        Ok(all)
     }
 
     fn concern_of_command(&self, command: &Command) -> Result<Concern, StoreError> {
@@ -100,32 +125,37 @@ impl<S: Store> Core<S> {
         Ok(Concern { identity: Some(identity).filter(|_| !is_known), ..concern })
     }
 
-    /// Its lanes, and the oldest taker of each. Copies for all who hold for an event are made in
-    /// pieces anyway.
+    /// Its lanes, and the oldest taker of each. Copies are made for all who hold for it, in pieces.
     fn concern_of_routing(&self, event: &EventRecord) -> Concern {
         let mut concern = Concern::default();
         let linked = self.hearing(&event.name);
         let linked = linked.iter().filter_map(|it| {
-            let declared = it.declared(&event.name).filter(|it| it.route == Route::Oldest)?;
-            Some((it.name, declared.key, declared.starts))
+            let declared = it.declared(&event.name)?;
+            Some((it.name, declared.key, declared.starts, declared.route == Route::Each))
         });
         let missing = self.missing.values().filter_map(|it| {
-            let mut events = it.events.iter().filter(|it| !it.is_decision && !it.is_copied);
+            let mut events = it.events.iter().filter(|it| !it.is_decision);
             let declared = events.find(|it| it.name == event.name)?;
-            Some((it.definition.as_str(), declared.key.as_deref()?, false))
+            let starts = declared.starts != Some(false);
+            Some((it.definition.as_str(), declared.key.as_deref()?, starts, declared.is_copied))
         });
-        for (definition, pointer, starts) in linked.chain(missing) {
+        for (definition, pointer, starts, is_copied) in linked.chain(missing) {
             // What has no key has no taker.
             let Ok(key) = key_at(event, pointer) else { continue };
             let lane = Lane::of(definition, &event.name, &key);
             let routed = Routed::of(0, event, key, lane);
-            match self.next_taker(&routed, (0, 0)) {
-                // No lane keeps what starts a saga when nobody holds for it.
-                Some((_, taker)) if starts => concern.reach(taker.saga),
+            match self.next_taker(&routed, (0, 0)).filter(|_| !is_copied) {
+                // It cannot be kept behind what comes first.
+                Some((_, taker)) if starts || self.telling.contains(&taker.saga) => {
+                    concern.reach(taker.saga);
+                }
                 Some((_, taker)) => _ = concern.sagas.insert(taker.saga),
                 None => (),
             }
             concern.lanes.insert(lane);
+            if is_copied || starts {
+                concern.unkept.insert(definition.to_owned());
+            }
         }
         concern
     }

@@ -89,7 +89,7 @@ impl<S: Store> Core<S> {
         }
         let mut first = None;
         while let Some((opened, wait)) = self.next_copy(&copying, routed) {
-            if self.room == 0 || self.has_to_wait(wait.saga) {
+            if self.room == 0 || self.has_to_wait(wait.saga)? {
                 self.copy_later(definition, copying)?;
                 return Ok(Some(fate_of(first)));
             }
@@ -114,8 +114,8 @@ impl<S: Store> Core<S> {
     }
 
     /// Whether the saga may still get something that came before, or has to be read first.
-    fn has_to_wait(&mut self, saga: SagaId) -> bool {
-        self.is_looking(saga) || self.must_sleep(saga)
+    fn has_to_wait(&mut self, saga: SagaId) -> Result<bool, StoreError> {
+        Ok(self.is_looking(saga)? || self.must_sleep(saga))
     }
 
     fn next_copy(&self, copying: &Copying, routed: &Routed<'_>) -> Option<(Place, WaitRef)> {
@@ -205,7 +205,7 @@ impl<S: Store> Core<S> {
         };
         let routed = Routed::of(position, &event, key, lane);
         while let Some((opened, wait)) = self.next_copy(&copying, &routed) {
-            let has_to_wait = self.has_to_wait(wait.saga);
+            let has_to_wait = self.has_to_wait(wait.saga)?;
             if self.room == 0 || has_to_wait {
                 self.note_copying(definition, &copying)?;
                 self.copying.entry(definition.to_owned()).or_default().push_front(copying);

@@ -214,8 +214,10 @@ impl<S: Store> Core<S> {
             let lane = Lane::of(&definition, &event.name, &key);
             let routed = Routed::of(position, event, key, lane);
             let has_taker = self.next_taker(&routed, (0, 0)).is_some();
-            if self.goes_behind(&routed) || !has_taker && self.is_looked_at(&lane) {
-                if declared.starts == Some(false) && !declared.is_copied {
+            let waits = self.goes_behind(&routed)? || !has_taker && self.is_looked_at(&lane);
+            // Copies wait by themselves.
+            if waits && !declared.is_copied {
+                if declared.starts == Some(false) {
                     let (outcome, saga, detail) = self.keep_behind(&routed)?;
                     let definition = Some(definition);
                     verdicts.push(Verdict { definition, outcome, saga, detail });

@@ -21,10 +21,16 @@ use crate::{
 impl<S: Store> Core<S> {
     /// Goes on with those whose code has not been shown all that was held.
     pub(super) fn tell_on(&mut self, now: Time) -> Result<(), StoreError> {
+        if 0 < self.room {
+            self.untold = None;
+        }
         while 0 < self.room
             && let Some(saga) = self.telling.first().copied()
-            && !self.must_sleep(saga)
         {
+            if self.is_asleep(saga) {
+                self.untold = Some(saga);
+                break;
+            }
             match self.state(saga)?.is_some_and(State::is_being_told) {
                 true => self.tell(now, saga)?,
                 // It was paused, or has ended meanwhile.

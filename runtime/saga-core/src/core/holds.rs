@@ -68,16 +68,23 @@ impl<S: Store> Core<S> {
             (head.waits, head.timers) = (whole.waits, whole.timers);
             return Ok(());
         }
-        for (_, value) in self.txn.some(Table::Hold, head.id.as_bytes(), None, usize::MAX)? {
-            let wait: OpenWait = match decode(&value) {
-                Err(err) if err.is_damage() => continue, // No more than that is lost.
-                read => read?,
-            };
+        for wait in self.unlisted_holds(head.id)? {
             if head.waits.iter().all(|it| it.step != wait.step) {
                 head.waits.push(wait);
             }
         }
         Ok(())
+    }
+
+    /// The waits of a saga that its row does not list.
+    pub(super) fn unlisted_holds(&self, saga: SagaId) -> Result<Vec<OpenWait>, StoreError> {
+        if !self.unlisted.contains(&saga) {
+            return Ok(Vec::new()); // Nearly always.
+        }
+        let rows = self.txn.some(Table::Hold, saga.as_bytes(), None, usize::MAX)?;
+        let waits = rows.into_iter().map(|(_, value)| decode(&value));
+        // Of one that cannot be read no more than that is lost.
+        waits.filter(|it| !it.as_ref().is_err_and(StoreError::is_damage)).collect()
     }
 }
 

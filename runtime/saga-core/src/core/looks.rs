@@ -62,11 +62,10 @@ impl Looks {
         }
     }
 
-    /// Whether anything stands here that comes before an event of the lane which the saga would
-    /// take: an older one of the lane, or what the saga itself may get first.
-    pub(super) fn is_before(&self, lane: &Lane, saga: SagaId) -> bool {
+    /// Whether an event of the lane stands here.
+    fn has_event(&self, lane: &Lane) -> bool {
         let of_lane = (*lane, Position::MIN)..=(*lane, Position::MAX);
-        self.events.range(of_lane).next().is_some() || self.is_of(saga)
+        self.events.range(of_lane).next().is_some()
     }
 
     /// Whether a wait of the saga stands here, or an event that the saga would take.
@@ -113,17 +112,29 @@ enum Kept {
 }
 
 impl<S: Store> Core<S> {
-    /// Whether the saga may still get something that came before what comes now.
-    pub fn is_looking(&self, saga: SagaId) -> bool {
-        !self.opened.is_empty() && self.opened.is_of(saga)
+    /// Whether the saga may still get something that came before what comes now: it looks, an event
+    /// of a lane for which it holds stands behind somebody who does, or its code has not been shown
+    /// all that was held.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_looking(&self, saga: SagaId) -> Result<bool, StoreError> {
+        if self.telling.contains(&saga) {
+            return Ok(true);
+        }
+        if self.opened.is_empty() || self.opened.is_of(saga) || self.opened.events.is_empty() {
+            return Ok(!self.opened.is_empty() && self.opened.is_of(saga));
+        }
+        Ok(self.lanes_of(saga)?.iter().any(|it| self.opened.has_event(it)))
     }
 
-    /// The saga that has to be read before anybody looks on. [`Input::Woken`] should follow when it
-    /// is, before all that is about it and came later.
+    /// The sagas that have to be read before anybody looks on, and before anybody is told more of
+    /// what was held. [`Input::Woken`] should follow when one is, before all that is about it and
+    /// came later.
     ///
     /// [`Input::Woken`]: crate::input::Input::Woken
-    pub fn stops_looks(&self) -> Option<SagaId> {
-        self.opened.stopped
+    pub fn stops_others(&self) -> impl Iterator<Item = SagaId> + use<S> {
+        self.opened.stopped.into_iter().chain(self.untold)
     }
 
     /// Whether a wait has not looked at all that the lane keeps.
@@ -134,15 +145,21 @@ impl<S: Store> Core<S> {
     }
 
     /// Whether something else comes before the event for the one who would take it.
-    pub(super) fn goes_behind(&self, routed: &Routed<'_>) -> bool {
-        let is_behind = |it: SagaId| self.opened.is_before(&routed.lane, it);
-        !self.opened.is_empty()
-            && self.next_taker(routed, (0, 0)).is_some_and(|it| is_behind(it.1.saga))
+    pub(super) fn goes_behind(&self, routed: &Routed<'_>) -> Result<bool, StoreError> {
+        if self.opened.is_empty() {
+            return Ok(false);
+        }
+        let taker = self.next_taker(routed, (0, 0));
+        taker.map_or(Ok(false), |(_, it)| {
+            Ok(self.opened.has_event(&routed.lane) || self.is_looking(it.saga)?)
+        })
     }
 
     /// Does what stands in the line, until it is empty or there is no room left.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
-        self.opened.stopped = None;
+        if 0 < self.room {
+            self.opened.stopped = None;
+        }
         while 0 < self.room
             && let Some(look) = self.opened.next()
         {
@@ -197,6 +214,7 @@ impl<S: Store> Core<S> {
                 continue;
             }
             if self.is_asleep(wait.saga) {
+                self.room += 1; // Nothing was done: it is for others.
                 self.opened.give_next(lane, position, wait.saga);
                 self.opened.stopped = Some(wait.saga);
                 return Ok(false);

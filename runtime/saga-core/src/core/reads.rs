@@ -102,10 +102,15 @@ impl<S: Store> Core<S> {
 
     /// The head of a saga, with as many requests as its row lists.
     fn head_row(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
-        match self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))? {
+        match self.open_head(saga)? {
             Some(head) => Ok(Some(head)),
             None => self.shown(saga, self.txn.get(Table::Ended, saga.as_bytes())),
         }
+    }
+
+    /// The head of an open saga, with as many requests as its row lists.
+    pub(super) fn open_head(&self, saga: SagaId) -> Result<Option<Head>, StoreError> {
+        self.shown(saga, self.txn.get(Table::Open, saga.as_bytes()))
     }
 
     /// The journal of a saga, open or ended; empty when there is none.

@@ -116,6 +116,7 @@ impl<S: Store> Core<S> {
             sends: BTreeSet::new(),
             owing: BTreeSet::new(),
             telling: BTreeSet::new(),
+            untold: None,
             owed: Owed::default(),
             aside: BTreeMap::new(),
             reindexed: 0,

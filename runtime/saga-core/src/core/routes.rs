@@ -109,7 +109,7 @@ impl<S: Store> Core<S> {
         let lane = Lane::of(definition.name, &event.name, &key);
         let routed = Routed::of(position, event, key, lane);
         let is_kept = declared.route == Route::Oldest && !declared.starts;
-        if is_kept && self.goes_behind(&routed) {
+        if is_kept && self.goes_behind(&routed)? {
             return self.keep_behind(&routed);
         }
         let may_wait = !declared.starts;

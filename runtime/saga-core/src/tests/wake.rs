@@ -9,7 +9,7 @@ use crate::{
     abort::Abort,
     core::{Core, Limits},
     ctx::Ctx,
-    effect::{Effect, Outcome, Request, RequestId},
+    effect::{Effect, Outcome, Reply, Request, RequestId},
     fold::Status,
     id::{SagaId, TaskId, Time},
     input::{
@@ -261,12 +261,28 @@ impl Rig {
     }
 
     fn track_of(&mut self, id: &str, order: &str) -> Ticket {
+        self.event("courier.status", id, &json!({ "order": order, "status": id }))
+    }
+
+    fn event(&mut self, name: &str, id: &str, body: &serde_json::Value) -> Ticket {
         self.tickets += 1;
-        let body = Payload::of(&json!({ "order": order, "status": id })).unwrap();
-        let (name, source) = ("courier.status".to_owned(), "courier".to_owned());
+        let (name, source, body) = (name.to_owned(), "a".to_owned(), Payload::of(body).unwrap());
         let (ticket, id, key, at) = (self.tickets, id.to_owned(), None, self.now);
         self.input(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }));
         ticket
+    }
+
+    fn begin(&mut self, definition: &str, key: &str, input: &impl serde::Serialize) -> SagaId {
+        let (definition, key) = (definition.to_owned(), Some(key.to_owned()));
+        let input = Payload::of(input).unwrap();
+        let ticket = self.ask(Command::Start { definition, key, input });
+        let begun = |it: &Effect| match it {
+            Effect::Answer { ticket: of, reply: Ok(Reply::Accepted(saga)) } if *of == ticket => {
+                Some(*saga)
+            }
+            _ => None,
+        };
+        self.effects.iter().find_map(begun).unwrap()
     }
 
     fn make(&mut self, saga: SagaId, action: Action) -> Ticket {
@@ -661,6 +677,8 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
     assert_eq!(facts.iter().find(|it| *it != "time").unwrap(), "reply", "{facts:?}");
 }
 
+mod beside_others;
+mod in_pieces;
 mod looking;
 
 mod set_aside {

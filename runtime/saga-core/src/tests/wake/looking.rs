@@ -62,11 +62,7 @@ impl Rig {
     }
 
     fn pay(&mut self, id: &str, session: &str) {
-        self.tickets += 1;
-        let body = Payload::of(&json!({ "order": "all", "session": session })).unwrap();
-        let (name, source) = ("pay.completed".to_owned(), "pay".to_owned());
-        let (ticket, id, key, at) = (self.tickets, id.to_owned(), None, self.now);
-        self.input(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }));
+        self.event("pay.completed", id, &json!({ "order": "all", "session": session }));
     }
 
     fn keeps_of_nobody(&mut self, kept: u32) {
@@ -192,11 +188,7 @@ fn a_death_while_it_looks_lets_nothing_overtake() {
 
 impl Rig {
     fn place(&mut self, id: &str) {
-        self.tickets += 1;
-        let body = Payload::of(&json!({ "order": "all" })).unwrap();
-        let (name, source) = ("shop.placed".to_owned(), "shop".to_owned());
-        let (ticket, id, key, at) = (self.tickets, id.to_owned(), None, self.now);
-        self.input(Input::Arrived(Arrival { ticket, name, id, source, key, body, at }));
+        self.event("shop.placed", id, &json!({ "order": "all" }));
     }
 
     fn only_saga(&self) -> SagaId {

@@ -1,0 +1,313 @@
+//! What comes for a saga stands behind what it would have got before, also when that waits for
+//! another saga.
+
+use super::*;
+use crate::{filter::Field, message::Event, scope::Either, tests::fixtures};
+use serde::Deserialize;
+
+/// More than one piece looks at.
+const KEPT: u32 = 200;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Word {}
+impl Event for Word {
+    const SUBJECTS: &'static [&'static str] = &["word.said"];
+    const KEY: &'static str = "/order";
+}
+impl Word {
+    fn status() -> Field<Word, String> {
+        Field::at("/status")
+    }
+}
+
+/// Holds for money beside a call; behind the call, if it looks, for a word that never comes.
+struct Twice;
+impl Saga for Twice {
+    const NAME: &'static str = "Twice";
+    type Input = bool;
+    type Output = String;
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>(), event::<Word>(), event::<Tracked>().each()])
+    }
+    async fn run(ctx: Ctx, looks: bool) -> Result<String, Abort> {
+        let money = ctx.when::<fixtures::Paid>("all").forever();
+        let rest = async {
+            ctx.call(ShipStock::of("last")).await?;
+            if looks {
+                let never = Word::status().eq(&"never".to_owned());
+                ctx.when::<Word>("all").filter(never).forever().await?;
+            }
+            Ok::<_, Abort>(())
+        };
+        match ctx.race(money, rest).await? {
+            Either::First(_) => Ok("money".to_owned()),
+            Either::Second(()) => Ok("something else".to_owned()),
+        }
+    }
+}
+
+/// So many calls; then it holds for money or a last call.
+struct Holds;
+impl Saga for Holds {
+    const NAME: &'static str = "Holds";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>(), event::<Tracked>().each()])
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+        for _ in 0..calls {
+            ctx.call(Reserve::of("1")).await?;
+        }
+        let money = ctx.when::<fixtures::Paid>("all").forever();
+        let sign = ctx.when::<Tracked>("all").forever();
+        ctx.race(ctx.race(money, sign), ctx.call(ShipStock::of("last"))).await?;
+        Ok(())
+    }
+}
+
+/// It holds for money of nobody, a sign of which each has a copy, and a call.
+struct Signs;
+impl Saga for Signs {
+    const NAME: &'static str = "Signs";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        let placed = event::<fixtures::Placed>().starts();
+        events([placed, event::<fixtures::Paid>(), event::<Tracked>().each()])
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+        for _ in 0..calls {
+            ctx.call(Reserve::of("1")).await?;
+        }
+        let of_session = fixtures::Paid::session().eq(&"mine".to_owned());
+        let money = ctx.when::<fixtures::Paid>("all").filter(of_session).forever();
+        let sign = ctx.when::<Tracked>("all").within(DAY);
+        let placed = ctx.when::<fixtures::Placed>("all").forever();
+        ctx.race(money, ctx.race(sign, ctx.race(placed, ctx.call(ShipStock::of("last"))))).await?;
+        Ok(())
+    }
+}
+
+impl Rig {
+    fn beside_others() -> Rig {
+        let mut registry = Registry::new("test");
+        registry.register::<Twice>(&()).unwrap();
+        registry.register::<Holds>(&()).unwrap();
+        registry.register::<Signs>(&()).unwrap();
+        Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits(), Time(1_000))
+    }
+
+    fn money(&mut self, id: &str) -> Ticket {
+        self.event("pay.completed", id, &json!({ "order": "all", "session": "s" }))
+    }
+}
+
+/// Of two payments the second is the younger saga's. Both stand behind what the older one may
+/// still get; the younger's answer came after them.
+#[test]
+fn an_answer_does_not_overtake_money_that_stands_behind_another_sagas_look() {
+    let mut rig = Rig::beside_others();
+    for it in 0..KEPT {
+        rig.event("word.said", &format!("w{it}"), &json!({ "order": "all", "status": "x" }));
+    }
+    let older = rig.begin("Twice", "k1", &true);
+    let younger = rig.begin("Twice", "k2", &false);
+    rig.go_on();
+    let call = rig.call_of(older);
+    rig.answer(&call);
+    assert!(rig.core.is_looking(older).unwrap());
+    rig.money("m1");
+    rig.money("m2");
+    let call = rig.call_of(younger);
+    rig.answer(&call);
+    rig.go_on();
+    assert_eq!(rig.facts(older, 2)[0], "m1");
+    assert_eq!(rig.facts(younger, 1)[0], "m2", "{:?}", rig.facts(younger, 1));
+}
+
+/// What may come for a saga, beside events.
+const OTHERS: [fn(&mut Rig, SagaId); 2] = [
+    |rig, saga| {
+        let call = rig.call_of(saga);
+        rig.answer(&call);
+    },
+    |rig, saga| _ = rig.make(saga, Action::Cancel),
+];
+
+/// The same where the older saga has to be read first.
+#[test]
+fn nothing_overtakes_money_that_waits_for_another_saga_to_be_read() {
+    for other in OTHERS {
+        let mut rig = Rig::beside_others();
+        let older = rig.start("Holds", "k1", 100);
+        let younger = rig.start("Holds", "k2", 1);
+        let call = rig.call_of(younger);
+        let limits = Limits { states_max: 0, futures_max: 1, ..rig.limits };
+        let mut rig = rig.reopened(rig.core.registry().clone(), limits);
+        rig.asked.push(call);
+        rig.go_on();
+        rig.money("m1");
+        rig.money("m2");
+        other(&mut rig, younger);
+        rig.go_on();
+        assert_eq!(rig.facts(older, 101), ["m1"]);
+        assert_eq!(rig.facts(younger, 2)[0], "m2", "{:?}", rig.facts(younger, 2));
+    }
+}
+
+/// What waits for a copy's saga was there before the copy, and the copy before what comes later
+/// for others who have it.
+#[test]
+fn a_copy_stands_behind_what_waits_and_before_what_comes_later() {
+    let mut rig = Rig::beside_others();
+    let older = rig.start("Holds", "k1", 100);
+    let younger = rig.start("Holds", "k2", 1);
+    let calls = [older, younger].map(|it| rig.call_of(it));
+    let limits = Limits { states_max: 0, futures_max: 1, ..rig.limits };
+    let mut rig = rig.reopened(rig.core.registry().clone(), limits);
+    rig.go_on();
+    rig.answer(&calls[0]);
+    rig.track("c");
+    rig.answer(&calls[1]);
+    rig.go_on();
+    assert_eq!(rig.facts(older, 101), ["reply"]);
+    assert_eq!(rig.facts(younger, 2), ["c"]);
+}
+
+/// An answer, a cancel, and an event that starts sagas wait until the saga has looked; a copy that
+/// came later does not go before them.
+#[test]
+fn a_copy_does_not_overtake_what_waits_until_its_saga_has_looked() {
+    let starts: fn(&mut Rig, SagaId) =
+        |rig, _| _ = rig.event("shop.placed", "p", &json!({ "order": "all" }));
+    for calls in [0, 2 * PIECE] {
+        for (other, first) in [(OTHERS[0], "reply"), (OTHERS[1], "Moved"), (starts, "p")] {
+            let mut rig = Rig::beside_others();
+            (0..KEPT).for_each(|it| _ = rig.money(&format!("e{it}")));
+            rig.go_on();
+            let saga = rig.begin("Signs", "k1", &calls);
+            for _ in 0..calls {
+                rig.go_on();
+                let call = rig.asked.pop().unwrap();
+                rig.answer(&call);
+            }
+            assert!(rig.core.is_looking(saga).unwrap());
+            other(&mut rig, saga);
+            rig.track("c");
+            rig.go_on();
+            let facts = rig.facts(saga, 1 + calls as usize);
+            assert_ne!(facts[0], "c", "{calls} calls, {first}: {facts:?}");
+        }
+    }
+}
+
+/// The definition is missing; what came in time comes before the deadline, also when the saga
+/// looks at what its lane keeps when it comes.
+#[test]
+fn what_comes_for_a_missing_definition_while_its_saga_looks_comes_before_its_deadline() {
+    for is_looking in [false, true] {
+        for (name, id) in [("courier.status", "c"), ("shop.placed", "p")] {
+            let mut rig = Rig::beside_others();
+            let registry = rig.core.registry().clone();
+            (0..KEPT).for_each(|it| _ = rig.money(&format!("e{it}")));
+            rig.go_on();
+            let saga = rig.begin("Signs", "k1", &0);
+            rig.go_on();
+            let mut rig = rig.reopened(Registry::new("test"), rig.limits);
+            if !is_looking {
+                rig.go_on();
+            }
+            assert_eq!(rig.core.is_looking(saga).unwrap(), is_looking);
+            rig.event(name, id, &json!({ "order": "all", "status": "x" }));
+            rig.go_on();
+            rig.now = rig.now.after(2 * DAY);
+            rig.input(Input::Tick { watermark: rig.now });
+            rig.go_on();
+            let mut rig = rig.reopened(registry, rig.limits);
+            rig.go_on();
+            assert_eq!(rig.facts(saga, 1)[0], id, "{is_looking}");
+        }
+    }
+}
+
+/// Three rounds of money beside a call.
+struct Thrice;
+impl Saga for Thrice {
+    const NAME: &'static str = "Thrice";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+        let rounds = async {
+            for _ in 0..3 {
+                let money = ctx.when::<fixtures::Paid>("all").forever();
+                ctx.race(money, ctx.call(ShipStock::of("last"))).await?;
+            }
+            Ok::<_, Abort>(())
+        };
+        let others = (0..calls).map(|_| ctx.call(Reserve::of("1"))).collect::<Vec<_>>();
+        ctx.join(rounds, ctx.join_all(others)).await?;
+        Ok(())
+    }
+}
+
+/// A resumed saga is told in pieces what was held. What goes back then, as its code took something
+/// else, comes before what came for it meanwhile.
+#[test]
+fn money_does_not_overtake_money_that_is_still_held() {
+    // One piece of all, with little room, and more pieces with what there is.
+    for (calls, limits) in
+        [(0, limits()), (0, Limits { work_at_once: 2, ..limits() }), (140, Limits::default())]
+    {
+        let mut registry = Registry::new("test");
+        registry.register::<Thrice>(&()).unwrap();
+        let store = MemoryStore::new(Uuid::from_u128(7));
+        let mut rig = Rig::over(store, registry, limits, Time(1_000));
+        let saga = rig.begin("Thrice", "k1", &calls);
+        rig.make(saga, Action::Pause);
+        let (mut asked, is_last) = (rig.asked.clone(), |it: &Request| it.subject.contains("ship"));
+        asked.sort_by_key(|it| !is_last(it));
+        asked.iter().for_each(|it| rig.answer(it));
+        rig.money("m1");
+        rig.make(saga, Action::Resume);
+        rig.money("m2");
+        rig.go_on();
+        let facts = rig.facts(saga, 1);
+        let resumed = facts.iter().position(|it| it == "Resumed").unwrap();
+        assert_eq!(facts[resumed + 1..], ["m1", "m2"], "{calls} calls, {}", limits.work_at_once);
+    }
+}
+
+/// By the answer it would hold: what comes behind that is for it, however long it has to be read.
+#[test]
+fn an_event_that_no_lane_keeps_does_not_overtake_the_answer_behind_which_its_saga_holds_for_it() {
+    for is_asleep in [false, true] {
+        for (name, id) in [("courier.status", "c"), ("shop.placed", "p")] {
+            let mut rig = Rig::beside_others();
+            let saga = rig.begin("Signs", "all", &40);
+            for _ in 0..39 {
+                let at = rig.asked.iter().position(|it| !it.subject.contains("ship")).unwrap();
+                let call = rig.asked.remove(at);
+                rig.answer(&call);
+                rig.go_on();
+            }
+            let call = rig.asked.pop().unwrap();
+            if is_asleep {
+                let limits = Limits { states_max: 0, futures_max: 1, ..rig.limits };
+                rig = rig.reopened(rig.core.registry().clone(), limits);
+                rig.go_on();
+            }
+            rig.answer(&call);
+            rig.event(name, id, &json!({ "order": "all", "status": "x" }));
+            rig.go_on();
+            assert_eq!(rig.facts(saga, 41), [id], "{is_asleep}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `parcel/<order id>` | [`Parcel`]: the order's newest |
-//! | `said/<order id>` | what a courier said of an order before its parcel was written down |
+//! | `said/<order id>` | what a courier said of an order before its next parcel was written down |
 //! | `hook/…` | webhooks (see `hooks`) |
 
 use chrono::{DateTime, Utc};
@@ -11,9 +11,13 @@ use proto_schemas::OrderId;
 use proto_schemas::delivery::{DeliveryStatus, ShipmentStatus};
 use serde::{Deserialize, Serialize};
 use service_kit::{Outcome, Tx};
+use std::collections::BTreeSet;
 
-/// Words of an order that are kept until it has a parcel. A courier has no more to say of one.
-const KEPT_MAX: usize = 100;
+/// Words of one number that are kept until the order has its parcel. A courier has no more to say
+/// of one.
+const KEPT_OF_NUMBER_MAX: usize = 25;
+/// Numbers of which words are kept for one order.
+const KEPT_NUMBERS_MAX: usize = 100;
 
 /// One parcel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,55 +95,79 @@ pub(crate) enum Said {
     OfAnother,
     /// Whether it is of another parcel turns out with the order's own.
     Kept,
-    /// As much is kept already.
+    /// As much is kept already: it is not.
     TooMuch,
 }
 
 /// Takes what the courier says of an order's parcel, by its tracking number if it names one.
 ///
-/// Before there is a parcel nobody knows whether a number is the parcel's. Only a store that may
-/// have forgotten the parcel believes it: there none may ever come.
+/// Before there is a parcel nobody knows whether a number is the parcel's. One that was stopped
+/// makes room for another, of which a courier may speak before it is written down: what does not
+/// name the first is kept for the next. Only a store that may have forgotten the parcel believes
+/// it: there none may ever come.
 pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
-    let said = word.status.into();
-    if let Some(mut parcel) = of_order(tx, order_id)? {
-        let number = word.tracking_number.as_deref();
-        if number.is_some_and(|number| is_another(&parcel, number)) {
-            return Ok(Said::OfAnother);
-        }
-        let is_news = moves(parcel.status, said);
-        if is_news {
-            parcel.status = said;
-            put(tx, &parcel)?;
-        }
-        return Ok(news(is_news));
+    let Some(mut parcel) = of_order(tx, order_id)? else { return say_early(tx, order_id, word) };
+    let number = word.tracking_number.as_deref();
+    if number.is_some_and(|number| is_another(&parcel, number)) {
+        return match parcel.status {
+            ShipmentStatus::Cancelled => say_early(tx, order_id, word),
+            _ => Ok(Said::OfAnother),
+        };
     }
+    let is_news = moves(parcel.status, word.status.into());
+    if is_news {
+        parcel.status = word.status.into();
+        put(tx, &parcel)?;
+    }
+    Ok(news(is_news))
+}
+
+/// Takes what is said before the parcel that it may be of.
+fn say_early(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
     let (mut told, mut kept) = early(tx, order_id)?;
     let said = if word.tracking_number.is_none() || tx.may_have_forgotten() {
-        let is_news = moves(told, said);
-        told = if is_news { said } else { told };
+        let is_news = moves(told, word.status.into());
+        told = if is_news { word.status.into() } else { told };
         news(is_news)
-    } else if kept.len() < KEPT_MAX {
+    } else if has_room(&kept, &word) {
         kept.push(word);
         Said::Kept
     } else {
-        Said::TooMuch
+        return Ok(Said::TooMuch);
     };
     tx.put_json(said_key(order_id), &Early::Both { told, kept })?;
     Ok(said)
+}
+
+/// Whether one more word is kept. Each number has room of its own, so that much that is said of one
+/// leaves room for the others.
+fn has_room(kept: &[Word], word: &Word) -> bool {
+    let number = |word: &Word| word.tracking_number.as_deref().map(plain);
+    let (mut others, own) = (BTreeSet::new(), number(word));
+    let mut of_own = 0;
+    for it in kept.iter().map(number) {
+        if it == own {
+            of_own += 1;
+        } else {
+            others.insert(it);
+        }
+    }
+    of_own < KEPT_OF_NUMBER_MAX && others.len() < KEPT_NUMBERS_MAX
 }
 
 fn news(is_news: bool) -> Said {
     if is_news { Said::News } else { Said::Old }
 }
 
-/// Whether the number is not the parcel's. Couriers write the same number with and without spaces
-/// and hyphens. One that we have made up ourselves says nothing of the courier's.
+/// Whether the number is not the parcel's. One that we have made up ourselves says nothing of the
+/// courier's.
 fn is_another(parcel: &Parcel, tracking_number: &str) -> bool {
-    let plain = |number: &str| {
-        let kept = number.chars().filter(|it| it.is_alphanumeric());
-        kept.flat_map(char::to_lowercase).collect::<String>()
-    };
     parcel.courier_id.is_some() && plain(&parcel.tracking_number) != plain(tracking_number)
+}
+
+/// A number as it is compared: couriers write the same with and without spaces and hyphens.
+fn plain(number: &str) -> String {
+    number.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// Whether a parcel goes from one status to the other. Webhooks come in any order, so what is

@@ -13,7 +13,7 @@ use chrono::Utc;
 use proto_schemas::delivery::ShipmentStatus;
 use serde_json::{Value, json};
 use service_kit::{
-    Tx,
+    Outcome, Refusal, Tx,
     conformance::door::{Door, events, python},
     webhooks::{self, Provider as _},
 };
@@ -110,13 +110,18 @@ fn play_with(parcel: Option<Parcel>, bodies: &[&str]) -> (Vec<Verdict>, Vec<Stri
 }
 
 fn take(tx: &mut Tx, bodies: &[&str]) -> Vec<Verdict> {
+    try_to_take(tx, bodies).into_iter().map(Result::unwrap).collect()
+}
+
+/// The same where some may not be taken.
+fn try_to_take(tx: &mut Tx, bodies: &[&str]) -> Vec<Outcome<Verdict>> {
     let take = |(time_s, body): (usize, &&str)| {
         let headers = HeaderMap::from_iter([(
             HeaderName::from_static(TIMESTAMP_HEADER),
             HeaderValue::from_str(&time_s.to_string()).unwrap(),
         )]);
         let came = Courier::read(&headers, body.as_bytes());
-        webhooks::take::<Courier>(tx, came, Utc::now()).unwrap().verdict
+        webhooks::take::<Courier>(tx, came, Utc::now()).map(|hook| hook.verdict)
     };
     bodies.iter().enumerate().map(take).collect()
 }
@@ -236,26 +241,75 @@ fn a_store_that_may_have_forgotten_a_parcel_tells_what_is_said_of_it() {
     let (db, _dir) = store();
     db.begin_epoch(1).unwrap();
     assert_eq!(take(&mut Tx::over(&db), &[said]), [Verdict::Published], "put back from a copy");
+    let stopped = Parcel { status: ShipmentStatus::Cancelled, ..parcel(Some("shp_0")) };
+    let mut tx = Tx::over(&db);
+    parcels::put(&mut tx, &Parcel { tracking_number: "TRK-0000".to_owned(), ..stopped }).unwrap();
+    assert_eq!(take(&mut tx, &[said]), [Verdict::Published], "and one before it was stopped");
     let (db, dir) = store();
     std::fs::write(dir.path().join("take-over"), "an operator's word").unwrap();
     assert_eq!(take(&mut Tx::over(&db), &[said]), [Verdict::Published], "in another's place");
 }
 
+/// So many words before there is a parcel, each of a number of its own.
+fn of_numbers(count: usize) -> Vec<String> {
+    let body = |at| {
+        let number = format!("N-{at}");
+        json!({ "orderId": "o-1", "status": "failed", "trackingNumber": number }).to_string()
+    };
+    (0..count).map(body).collect()
+}
+
+/// So many words of one number.
+fn of_number(number: &str, count: usize) -> Vec<String> {
+    let body = |at| {
+        let status = ["failed", "in_transit"][at % 2];
+        json!({ "orderId": "o-1", "status": status, "trackingNumber": number }).to_string()
+    };
+    (0..count).map(body).collect()
+}
+
+fn texts(bodies: &[String]) -> Vec<&str> {
+    bodies.iter().map(String::as_str).collect()
+}
+
 #[test]
 fn a_flood_of_words_before_there_is_a_parcel_is_kept_up_to_a_limit() {
-    let bodies: Vec<String> = (0..200)
-        .map(|at| {
-            let number = format!("N-{at}");
-            json!({ "orderId": "o-1", "status": "failed", "trackingNumber": number }).to_string()
-        })
-        .collect();
-    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-    let (verdicts, told) = play(&bodies);
-    assert_eq!(
-        (&verdicts[..100], &verdicts[100..]),
-        (&[Verdict::Kept; 100][..], &[Verdict::TooMuch; 100][..])
-    );
-    assert_eq!(told, [""; 0]);
+    for (bodies, kept) in [(of_numbers(200), 100), (of_number("N-1", 200), 25)] {
+        let (db, _dir) = store();
+        let mut tx = Tx::over(&db);
+        let taken = try_to_take(&mut tx, &texts(&bodies));
+        assert!(taken[..kept].iter().all(|it| matches!(it, Ok(Verdict::Kept))), "{taken:?}");
+        let is_refused = |it: &Outcome<Verdict>| matches!(it, Err(Refusal::Failed(_)));
+        assert!(taken[kept..].iter().all(is_refused), "the courier brings it again: {taken:?}");
+        db.commit(tx.into_batch(), 1).unwrap();
+        assert_eq!(statuses(&db), [""; 0]);
+    }
+}
+
+/// However the number is written.
+#[test]
+fn a_flood_of_words_of_one_other_parcel_leaves_room_for_the_orders_own() {
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    let flood = [of_number("TRK-0002", 60), of_number("trk 0002", 60)].concat();
+    try_to_take(&mut tx, &texts(&flood));
+    let own = "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"TRK-0001\"}";
+    assert_eq!(take(&mut tx, &[own]), [Verdict::Kept]);
+    hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+    db.commit(tx.into_batch(), 1).unwrap();
+    assert_eq!(statuses(&db), ["delivered"]);
+}
+
+/// An older release kept as much of one number.
+#[test]
+fn a_parcel_is_handed_over_however_much_was_kept_of_its_number() {
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    let word = |at| json!({ "hook": format!("h-{at}"), "status": "failed", "trackingNumber": "N" });
+    let kept: Vec<Value> = (0..100).map(word).collect();
+    tx.put_json("said/o-1", &json!({ "told": "cancelled", "kept": kept })).unwrap();
+    hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+    assert!(parcels::of_order(&tx, &"o-1".parse().unwrap()).unwrap().is_some());
 }
 
 #[test]
@@ -275,4 +329,65 @@ fn out_of_order_only_news_is_told() {
         [Published, Outdated, Outdated, Published, Published, Published, Outdated, Published];
     assert_eq!(verdicts, wanted);
     assert_eq!(told, ["in_transit", "failed", "out_for_delivery", "delivered", "delivered"]);
+}
+
+/// An order whose first parcel was stopped has room for another: what its courier says of that one
+/// before it is written down turns out with it, as with the first.
+#[test]
+fn what_is_said_before_a_second_parcel_is_there_turns_out_with_it() {
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    let stopped = Parcel { status: ShipmentStatus::Cancelled, ..parcel(Some("shp_1")) };
+    parcels::put(&mut tx, &stopped).unwrap();
+    let said = |status: &str, number: &str| {
+        json!({ "orderId": "o-1", "status": status, "trackingNumber": number }).to_string()
+    };
+    let bodies = [
+        said("delivered", "TRK-0002"),
+        said("in_transit", "TRK-0001"),
+        said("returned", "TRK-0003"),
+    ];
+    let early = take(&mut tx, &texts(&bodies));
+    assert_eq!(early, [Verdict::Kept, Verdict::Outdated, Verdict::Kept]);
+    let second = Parcel {
+        shipment_id: "S-2".to_owned(),
+        tracking_number: "TRK-0002".to_owned(),
+        ..parcel(Some("shp_2"))
+    };
+    hooks::handed_over(&mut tx, second, Utc::now()).unwrap();
+    let verdicts = take(&mut tx, &texts(&bodies));
+    assert_eq!(verdicts, [Verdict::Published, Verdict::Outdated, Verdict::OtherParcel]);
+    let of_order = parcels::of_order(&tx, &"o-1".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(of_order.status, ShipmentStatus::Delivered);
+    db.commit(tx.into_batch(), 1).unwrap();
+    assert_eq!(statuses(&db), ["delivered"]);
+}
+
+/// What stopped one does of its own is told: it was not stopped after all.
+#[test]
+fn a_stopped_parcel_that_arrives_all_the_same_is_told() {
+    let stopped = Parcel { status: ShipmentStatus::Cancelled, ..parcel(Some("shp_1")) };
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    parcels::put(&mut tx, &stopped).unwrap();
+    let said = "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"trk 0001\"}";
+    assert_eq!(take(&mut tx, &[said]), [Verdict::Published]);
+}
+
+/// A flood about other parcels does not drown the word of the order's own: what is too much is
+/// brought again, and finds the parcel.
+#[test]
+fn a_flood_of_words_of_other_parcels_does_not_lose_the_word_of_the_orders_own() {
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    let number = "TRK-0001";
+    let own = json!({ "orderId": "o-1", "status": "delivered", "trackingNumber": number });
+    let bodies = [of_numbers(100), vec![own.to_string()]].concat();
+    let early = try_to_take(&mut tx, &texts(&bodies));
+    assert!(matches!(early[100], Err(Refusal::Failed(_))), "{early:?}");
+    hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+    let again = take(&mut tx, &texts(&bodies));
+    assert_eq!((again[0], again[100]), (Verdict::OtherParcel, Verdict::Published));
+    let of_order = parcels::of_order(&tx, &"o-1".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(of_order.status, ShipmentStatus::Delivered);
 }

@@ -196,7 +196,7 @@ fn of_refund(
             }
             Ok(verdict(news))
         }
-        None => Ok(without_amount(event)),
+        None => without_amount(tx, event, &payment_id),
     }
 }
 
@@ -215,7 +215,7 @@ fn of_charge(
     let charge_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
     let total = event.money.money();
     let (Some(charge_id), Some(total)) = (charge_id, total) else {
-        return Ok(without_amount(event));
+        return without_amount(tx, event, &payment_id);
     };
     let sum = ChargeRow { charge_id, refunded: total, told_at_s: event.created_s };
     news = news.or(payments::refunded(tx, &payment_id, sum, at)?);
@@ -232,7 +232,7 @@ fn of_dispute(
     let Some(payment_id) = payment(tx, event, None, at)? else { return Ok(Verdict::NoOrder) };
     let dispute_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
     let (Some(dispute_id), Some(money)) = (dispute_id, event.money.money()) else {
-        return Ok(without_amount(event));
+        return without_amount(tx, event, &payment_id);
     };
     let Standing { status, is_inquiry } = standing;
     let said_s = event.created_s;
@@ -240,14 +240,16 @@ fn of_dispute(
     Ok(verdict(payments::dispute(tx, &payment_id, seen, at)?))
 }
 
-/// What becomes of one that does not say what there is to tell.
-fn without_amount(event: &HookEvent) -> Verdict {
+/// What becomes of one that does not say what there is to tell. Of a payment of which that is said
+/// nobody knows what stays, until the provider is asked.
+fn without_amount(tx: &mut Tx, event: &HookEvent, payment_id: &str) -> Outcome<Verdict> {
     if event.money != HowMuch::Unreadable {
-        return Verdict::NoAmount;
+        return Ok(Verdict::NoAmount);
     }
-    let HookEvent { id, kind, object_id, payment_id, .. } = event;
+    let HookEvent { id, kind, object_id, .. } = event;
     tracing::error!(id, kind, object_id, payment_id, "money cannot be read: look at the provider");
-    Verdict::UnreadableAmount
+    payments::unreadable(tx, payment_id)?;
+    Ok(Verdict::UnreadableAmount)
 }
 
 /// The payment that an event is about: the one that it names, else the one that is known.

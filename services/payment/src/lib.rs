@@ -5,6 +5,7 @@
 //!   outcome of a session becomes an event, once; `ledger::payments` the same of what goes back.
 //! - `open`, `void`, `process`, `refund`: the procedures, each in three parts around its call to
 //!   the provider.
+//! - `went_back`: what the provider itself says of a payment's refunds and disputes.
 //! - `hooks`: what each webhook says, and what becomes of it.
 //! - `api`: the ledger of an order, for people.
 //!
@@ -23,6 +24,7 @@ mod refund;
 mod settings;
 mod stripe;
 mod void;
+mod went_back;
 
 use service_kit::{App, Process, Service, webhooks};
 use std::sync::Arc;

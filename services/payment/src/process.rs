@@ -1,16 +1,21 @@
 //! `payments.process`: asks the provider now what became of an order's session, for when a webhook
 //! is missed. What is final becomes the event that the webhook would have become. Of a session that
-//! is paid the ledger tells what stays of that, and whether the customer's bank holds some of it. A
-//! store that was put back from a backup may have forgotten the session: then it is looked for.
+//! is paid the ledger tells what stays of that, and whether the customer's bank holds some of it.
+//!
+//! A store that was put back from a backup may have forgotten the session: then it is looked for.
+//! It may have forgotten as well what went back, and with the webhook of the payment those of its
+//! refunds may be missed: so the provider is asked for these too, unless the ledger has them all.
 
 use crate::{
     ledger::{
-        self, Said, SessionRow, Settled,
+        self, Said, SessionRow, Settled, payments,
         view::{self, Standing},
     },
     stripe::{Client, ProviderSession},
     void::{event_id, of_order},
+    went_back::{self, WentBack},
 };
+use chrono::{DateTime, Utc};
 use proto_schemas::{
     OrderId,
     payments::{PaymentState, ProcessPayment, SessionStatus},
@@ -27,41 +32,28 @@ pub(crate) struct LookUp {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub(crate) enum Intent {
+    /// What went back of this payment. First, as each of the others would be read in its place.
+    Paid { session_id: String, payment_id: String },
     /// What became of this session.
     Known { session_id: String },
     /// What became of those of this order that the provider has.
     Unknown { order_id: OrderId },
 }
 
+/// What the provider knows.
+pub(crate) struct Found {
+    /// Nothing when the order has none, or was not asked for.
+    session: Option<ProviderSession>,
+    /// Nothing when nothing was paid.
+    went_back: Option<WentBack>,
+}
+
 impl LookUp {
     pub(crate) fn new(stripe: Arc<Client>) -> LookUp {
         LookUp { stripe }
     }
-}
 
-impl Effect for LookUp {
-    type Request = ProcessPayment;
-    type Intent = Intent;
-    /// Nothing when the order has none.
-    type Done = Option<ProviderSession>;
-
-    fn begin(
-        &self,
-        tx: &mut Tx,
-        call: &Call<ProcessPayment>,
-    ) -> Outcome<Begun<Intent, PaymentState>> {
-        match ledger::of_order(tx, &call.body.order_id)? {
-            Some(row) if row.status == SessionStatus::Paid => Ok(Begun::Done(state(tx, row)?)),
-            Some(row) => Ok(Begun::Work(Intent::Known { session_id: row.session_id })),
-            None => Ok(Begun::Work(Intent::Unknown { order_id: call.body.order_id.clone() })),
-        }
-    }
-
-    async fn work(&self, intent: Intent, _: Attempt) -> Result<Self::Done, WorkError> {
-        let ids = match intent {
-            Intent::Known { session_id } => vec![session_id],
-            Intent::Unknown { order_id } => of_order(&self.stripe, &order_id).await?,
-        };
+    async fn found(&self, ids: Vec<String>) -> Result<Option<ProviderSession>, WorkError> {
         let mut found = None::<ProviderSession>;
         for id in ids {
             // That one of them was paid is what counts.
@@ -71,34 +63,105 @@ impl Effect for LookUp {
         }
         Ok(found)
     }
+}
+
+impl Effect for LookUp {
+    type Request = ProcessPayment;
+    type Intent = Intent;
+    type Done = Found;
+
+    fn begin(
+        &self,
+        tx: &mut Tx,
+        call: &Call<ProcessPayment>,
+    ) -> Outcome<Begun<Intent, PaymentState>> {
+        let order_id = call.body.order_id.clone();
+        let Some(row) = ledger::of_order(tx, &order_id)? else {
+            return Ok(Begun::Work(Intent::Unknown { order_id }));
+        };
+        let session_id = row.session_id.clone();
+        if row.status != SessionStatus::Paid {
+            return Ok(Begun::Work(Intent::Known { session_id }));
+        }
+        match row.payment_id.clone() {
+            Some(payment_id) if payments::may_lack(tx, &payment_id)? => {
+                Ok(Begun::Work(Intent::Paid { session_id, payment_id }))
+            }
+            _ => Ok(Begun::Done(state(tx, row)?)),
+        }
+    }
+
+    async fn work(&self, intent: Intent, _: Attempt) -> Result<Found, WorkError> {
+        let session = match intent {
+            Intent::Paid { payment_id, .. } => {
+                let went_back = Some(went_back::ask(&self.stripe, payment_id).await?);
+                return Ok(Found { session: None, went_back });
+            }
+            Intent::Known { session_id } => self.found(vec![session_id]).await?,
+            Intent::Unknown { order_id } => {
+                self.found(of_order(&self.stripe, &order_id).await?).await?
+            }
+        };
+        let paid = session.as_ref().filter(|it| it.status == SessionStatus::Paid);
+        let went_back = match paid.and_then(|it| it.payment_id.clone()) {
+            Some(payment_id) => Some(went_back::ask(&self.stripe, payment_id).await?),
+            None => None,
+        };
+        Ok(Found { session, went_back })
+    }
 
     fn finish(
         &self,
         tx: &mut Tx,
         call: &Call<ProcessPayment>,
-        _: Intent,
-        done: Result<Self::Done, Rejection>,
+        intent: Intent,
+        done: Result<Found, Rejection>,
     ) -> Outcome<PaymentState> {
-        let Some(session) = done? else { return Err(unknown(call).into()) };
-        let ProviderSession { id: session_id, status, payment_id: paid_by, .. } = session.clone();
-        let said = Said {
-            event_id: event_id(&session_id, session.status),
-            session_id: session_id.clone(),
-            order_id: call.body.order_id.clone(),
-            status: session.status,
-            payment_id: session.payment_id,
-            money: session.money,
-            reason: (session.status == SessionStatus::Expired)
-                .then_some("the payment session expired"),
+        let (Found { session, went_back }, order_id) = (done?, &call.body.order_id);
+        if let Some(session) = &session {
+            settle(tx, order_id, session, call.at)?;
+        }
+        let is_held = match went_back {
+            Some(went_back) => went_back::take(tx, order_id, went_back, call.at)?,
+            None => false,
         };
-        if ledger::settle(tx, said, call.at)? == Settled::Unreadable {
-            return Err(ledger::unreadable(&session_id).into());
-        }
-        match ledger::session(tx, &session_id)? {
-            Some(row) => state(tx, row),
-            None => state_of(tx, call.body.order_id.clone(), session_id, status, paid_by),
-        }
+        let session_id = match (&session, &intent) {
+            (Some(session), _) => &session.id,
+            (None, Intent::Paid { session_id, .. }) => session_id,
+            (None, _) => return Err(unknown(call).into()),
+        };
+        let state = match (ledger::session(tx, session_id)?, session) {
+            (Some(row), _) => state(tx, row)?,
+            (None, Some(ProviderSession { id, status, payment_id, .. })) => {
+                state_of(tx, order_id.clone(), id, status, payment_id)?
+            }
+            (None, None) => return Err(unknown(call).into()),
+        };
+        Ok(PaymentState { disputed: state.disputed || is_held, ..state })
     }
+}
+
+/// Takes what became of the session.
+fn settle(
+    tx: &mut Tx,
+    order_id: &OrderId,
+    session: &ProviderSession,
+    at: DateTime<Utc>,
+) -> Outcome<()> {
+    let ProviderSession { id: session_id, status, payment_id, money, .. } = session.clone();
+    let said = Said {
+        event_id: event_id(&session_id, status),
+        session_id,
+        order_id: order_id.clone(),
+        status,
+        payment_id,
+        money,
+        reason: (status == SessionStatus::Expired).then_some("the payment session expired"),
+    };
+    if ledger::settle(tx, said, at)? == Settled::Unreadable {
+        return Err(ledger::unreadable(&session.id).into());
+    }
+    Ok(())
 }
 
 fn state(tx: &Tx, row: SessionRow) -> Outcome<PaymentState> {

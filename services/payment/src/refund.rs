@@ -245,7 +245,7 @@ pub(crate) fn seen(refund: &ProviderRefund) -> Option<SeenRefund> {
 }
 
 /// The same of one whose currency is known without its word.
-fn seen_in(refund: &ProviderRefund, currency: Currency) -> Option<SeenRefund> {
+pub(crate) fn seen_in(refund: &ProviderRefund, currency: Currency) -> Option<SeenRefund> {
     let code = refund.currency.clone().unwrap_or_else(|| currency.code().to_owned());
     seen(&ProviderRefund { currency: Some(code), ..refund.clone() })
 }

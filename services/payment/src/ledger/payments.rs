@@ -16,8 +16,10 @@
 //! the provider's clock decides: webhooks say when they were made, and come in any order.
 
 mod disputes;
+mod known;
 
 pub(crate) use disputes::{SeenDispute, dispute};
+pub(super) use known::{Counted, known};
 
 use super::Money;
 use chrono::{DateTime, Utc};
@@ -30,7 +32,8 @@ use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
 /// Refunds or disputes that are told at once when it turns out whose payment it is. Nobody makes as
 /// many before the payment itself is told.
 const HELD_MAX: usize = 100;
-/// Payments of an order, and refunds or disputes of a payment, that one look at a ledger shows.
+/// Payments of an order, and refunds or disputes of a payment, that one look at a ledger shows. All
+/// of them are counted.
 const SHOWN_MAX: usize = 250;
 
 /// Failures since the last sum of a charge that are kept; more are not counted as gone, as if they
@@ -57,6 +60,20 @@ struct PaymentRow {
     unnamed: Option<Unnamed>,
     /// Counts those.
     unnamed_count: u32,
+    /// Something was told of money of it that could not be read, and nobody has asked since.
+    #[serde(default)]
+    unreadable: bool,
+    /// The epoch of a store that may have forgotten, in which the provider was asked for all that
+    /// went back.
+    #[serde(default)]
+    asked_in: Option<u64>,
+}
+
+impl PaymentRow {
+    /// Whether money may have gone back of which nothing is known here.
+    fn may_lack(&self, tx: &Tx) -> bool {
+        self.unreadable || tx.may_have_forgotten() && self.asked_in != Some(tx.epoch())
+    }
 }
 
 /// Whose payment it is, and what was captured.
@@ -162,34 +179,6 @@ pub(crate) fn paid(tx: &mut Tx, payment_id: &str, paid: Paid, at: DateTime<Utc>)
     Ok(tx.put_json(payment_key(payment_id), &payment)?)
 }
 
-/// All that is known of a payment.
-pub(super) struct Known {
-    pub(super) paid: Paid,
-    /// With what stands for those that have no id yet.
-    pub(super) refunds: Vec<SeenRefund>,
-    pub(super) disputes: Vec<SeenDispute>,
-    pub(super) has_more: bool,
-}
-
-/// Nothing while nobody says whose payment it is.
-pub(super) fn known(tx: &Tx, payment_id: &str) -> Outcome<Option<Known>> {
-    let PaymentRow { paid: Some(paid), charge, unnamed, .. } = row(tx, payment_id)? else {
-        return Ok(None);
-    };
-    let (mut refunds, mut disputes) = (Vec::new(), Vec::new());
-    for (key, _) in tx.scan(refunds_of(payment_id).as_bytes(), None, SHOWN_MAX)? {
-        refunds.extend(tx.get_json::<RefundRow>(&key)?.map(|it| it.refund));
-    }
-    for (key, _) in tx.scan(disputes_of(payment_id).as_bytes(), None, SHOWN_MAX)? {
-        disputes.extend(tx.get_json::<DisputeRow>(&key)?.map(|it| it.dispute));
-    }
-    let has_more = SHOWN_MAX <= refunds.len().max(disputes.len());
-    if let (Some(charge), Some(unnamed)) = (charge, unnamed) {
-        refunds.push(line(charge.refunded.currency, &unnamed, RefundStatus::Succeeded)?);
-    }
-    Ok(Some(Known { paid, refunds, disputes, has_more }))
-}
-
 /// The payments of an order.
 pub(super) fn of_order(tx: &Tx, order_id: &OrderId) -> Outcome<Vec<String>> {
     let of_order = payments_of(order_id);
@@ -197,6 +186,24 @@ pub(super) fn of_order(tx: &Tx, order_id: &OrderId) -> Outcome<Vec<String>> {
     let id =
         |key: &[u8]| Some(String::from_utf8_lossy(key.strip_prefix(of_order.as_bytes())?).into());
     Ok(rows.iter().filter_map(|(key, _)| id(key)).collect())
+}
+
+/// Whether money of it may have gone back of which nothing is known here: the provider knows.
+pub(crate) fn may_lack(tx: &Tx, payment_id: &str) -> Outcome<bool> {
+    Ok(row(tx, payment_id)?.may_lack(tx))
+}
+
+/// Notes that something was told of its money which cannot be read.
+pub(crate) fn unreadable(tx: &mut Tx, payment_id: &str) -> Outcome<()> {
+    let payment = PaymentRow { unreadable: true, ..row(tx, payment_id)? };
+    Ok(tx.put_json(payment_key(payment_id), &payment)?)
+}
+
+/// Notes that all that the provider tells of its money has been taken.
+pub(crate) fn asked(tx: &mut Tx, payment_id: &str) -> Outcome<()> {
+    let asked_in = tx.may_have_forgotten().then(|| tx.epoch());
+    let payment = PaymentRow { unreadable: false, asked_in, ..row(tx, payment_id)? };
+    Ok(tx.put_json(payment_key(payment_id), &payment)?)
 }
 
 /// Whose payment it is, if that is known.

@@ -1,7 +1,10 @@
 //! The ledger of one order, as people see it: what was paid, what goes back by whose hand, what is
 //! disputed, and what does not fit together.
 
-use super::{Contradiction, Money, contradictions, of_order, payments};
+use super::{
+    Contradiction, Money, contradictions, of_order,
+    payments::{self, Counted},
+};
 use proto_schemas::payments::{DisputeStatus, RefundStatus, SessionStatus};
 use proto_schemas::{Amount, Currency, OrderId};
 use schemars::JsonSchema;
@@ -44,7 +47,8 @@ struct PaymentView {
     /// What is with the customer again, or on its way there.
     goes_back: Amount,
     /// What of the payment stays here: neither goes back, nor was lost to the customer's bank.
-    /// Absent where money goes back in another currency.
+    /// Absent where money goes back or is lost in another currency, or cannot be read, and where
+    /// this store may have forgotten some of it and the provider was not asked since.
     #[serde(skip_serializing_if = "Option::is_none")]
     stays: Option<Amount>,
     /// Whether the customer's bank holds money of it by a dispute that is open: it may give that
@@ -53,7 +57,7 @@ struct PaymentView {
     currency: Currency,
     refunds: Vec<RefundView>,
     disputes: Vec<DisputeView>,
-    /// Whether there are more refunds or disputes than are shown, and counted.
+    /// Whether there are more refunds or disputes than are shown. All are counted.
     has_more: bool,
 }
 
@@ -124,19 +128,9 @@ pub(crate) fn standing(tx: &Tx, payment_id: &str) -> Outcome<Standing> {
 fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
     let Some(known) = payments::known(tx, &payment_id)? else { return Ok(None) };
     let Money { amount: captured, currency } = known.paid.money;
-    let is_ours = known.refunds.iter().all(|it| it.money.currency == currency);
-    let standing = known.refunds.iter().filter(|it| it.status.stands());
-    let mut minor = 0_u64;
-    for refund in standing.filter(|it| it.money.currency == currency) {
-        minor = minor.saturating_add(payments::minor(&refund.money)?);
-    }
-    let mut left = payments::minor(&known.paid.money)?.saturating_sub(minor);
-    let is_lost = |it: &&payments::SeenDispute| {
-        it.status == DisputeStatus::Lost && it.money.currency == currency
-    };
-    for dispute in known.disputes.iter().filter(is_lost) {
-        left = left.saturating_sub(payments::minor(&dispute.money)?);
-    }
+    let Counted { goes_back_minor, lost_minor, is_all, is_held } = known.counted;
+    let left = payments::minor(&known.paid.money)?;
+    let left = left.saturating_sub(goes_back_minor).saturating_sub(lost_minor);
     let refund = |it: payments::SeenRefund| RefundView {
         refund_id: it.refund_id,
         amount: it.money.amount,
@@ -155,9 +149,9 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         payment_id,
         session_id: known.paid.session_id,
         captured,
-        goes_back: payments::amount_of(minor, currency)?,
-        stays: is_ours.then(|| payments::amount_of(left, currency)).transpose()?,
-        disputed: known.disputes.iter().any(payments::SeenDispute::holds_money),
+        goes_back: payments::amount_of(goes_back_minor, currency)?,
+        stays: is_all.then(|| payments::amount_of(left, currency)).transpose()?,
+        disputed: is_held,
         currency,
         refunds: known.refunds.into_iter().map(refund).collect(),
         disputes: known.disputes.into_iter().map(dispute).collect(),

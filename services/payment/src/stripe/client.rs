@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     Refused { status: u16, code: String, message: String },
     /// No answer, or none that one can read: try again.
     Unclear(String),
+    /// There is more than is read: as long as that is so, a repeat changes nothing.
+    TooMany(String),
 }
 
 impl Failure {
@@ -73,7 +75,7 @@ impl From<Failure> for WorkError {
     fn from(failure: Failure) -> WorkError {
         match failure {
             Failure::Refused { code, message, .. } => Rejection::new(code, message).into(),
-            Failure::Unclear(why) => WorkError::Failed(why),
+            Failure::Unclear(why) | Failure::TooMany(why) => WorkError::Failed(why),
         }
     }
 }
@@ -184,7 +186,7 @@ impl Client {
                 return Ok(refunds);
             }
         }
-        Err(Failure::Unclear(format!("{payment_id} has too many refunds to add them up")))
+        Err(Failure::TooMany(format!("{payment_id} has too many refunds to add them up")))
     }
 
     /// `GET /v1/disputes?payment_intent=…`: a payment has one, seldom some.
@@ -193,7 +195,7 @@ impl Client {
         let answer = self.get("/v1/disputes", &query).await?;
         let page = answer["data"].as_array().ok_or_else(unreadable)?;
         if answer["has_more"] == true {
-            return Err(Failure::Unclear(format!("{payment_id} has too many disputes")));
+            return Err(Failure::TooMany(format!("{payment_id} has too many disputes")));
         }
         page.iter().map(|it| ProviderDispute::read(it).ok_or_else(unreadable)).collect()
     }

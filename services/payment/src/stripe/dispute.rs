@@ -5,6 +5,9 @@ use super::session::text;
 use proto_schemas::payments::DisputeStatus;
 use serde_json::Value;
 
+/// Characters that we keep of a dispute's reason; Stripe's are single words.
+const REASON_CHARS_MAX: usize = 100;
+
 /// A dispute of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProviderDispute {
@@ -13,6 +16,7 @@ pub(crate) struct ProviderDispute {
     /// As Stripe writes it, in lower case.
     pub(crate) currency: Option<String>,
     pub(crate) standing: Standing,
+    pub(crate) reason: Option<String>,
 }
 
 /// Where a dispute stands.
@@ -31,8 +35,14 @@ impl ProviderDispute {
             amount_minor: object["amount"].as_u64()?,
             currency: text(&object["currency"]),
             standing: Standing::read(object),
+            reason: reason(object),
         })
     }
+}
+
+/// The provider's own word for why there is a dispute.
+pub(super) fn reason(object: &Value) -> Option<String> {
+    text(&object["reason"]).map(|it| it.chars().take(REASON_CHARS_MAX).collect())
 }
 
 impl Standing {

@@ -1,7 +1,7 @@
 //! Webhook events.
 
 use super::{
-    dispute::Standing,
+    dispute::{self, Standing},
     session::{ProviderRefund, reference, text},
 };
 use crate::ledger::HowMuch;
@@ -9,9 +9,6 @@ use proto_schemas::OrderId;
 use proto_schemas::payments::RefundStatus;
 use serde_json::Value;
 use service_kit::legible;
-
-/// Characters that we keep of a dispute's reason; Stripe's are single words.
-const REASON_CHARS_MAX: usize = 100;
 
 /// What we read of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +104,9 @@ fn meaning(kind: &str, object: &Value) -> Meaning {
             let named = object["refunds"]["data"].as_array().map_or(&[][..], Vec::as_slice);
             Meaning::Refunded(named.iter().filter_map(ProviderRefund::read).collect())
         }
-        it if it.starts_with("charge.dispute.") => Meaning::Dispute {
-            standing: Standing::read(object),
-            reason: text(&object["reason"]).map(|it| it.chars().take(REASON_CHARS_MAX).collect()),
-        },
+        it if it.starts_with("charge.dispute.") => {
+            Meaning::Dispute { standing: Standing::read(object), reason: dispute::reason(object) }
+        }
         _ => Meaning::Other,
     }
 }

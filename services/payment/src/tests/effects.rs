@@ -2,9 +2,9 @@
 
 use super::{provider::Provider, settings, store};
 use crate::{
-    ledger,
+    ledger::{self, view},
     open::OpenSession,
-    process::LookUp,
+    process::{self, LookUp},
     refund::PayBack,
     service,
     stripe::{Client, Failure},
@@ -548,4 +548,141 @@ async fn a_look_up_finds_money_that_a_restored_service_has_forgotten() {
     assert_eq!(known.stays.map(|it| it.to_string()).as_deref(), Some("149.99"));
     let told = restored.events();
     assert_eq!((told.len(), &told[0]["subject"]), (1, &json!("payments.trigger.completed")));
+}
+
+/// What is lost to the bank in another currency cannot be taken off what stays: as with a refund in
+/// another currency, nobody says that all of it is here.
+#[tokio::test]
+async fn money_that_is_lost_in_another_currency_is_not_said_to_stay() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    looked_up(&play, "paid").await;
+    let mut tx = Tx::over(&play.db);
+    let seen = ledger::payments::SeenDispute {
+        dispute_id: "du_1".to_owned(),
+        money: ledger::money(Some(14_000), Some("eur")).unwrap(),
+        status: DisputeStatus::Lost,
+        reason: None,
+        is_inquiry: false,
+        said_s: Some(1),
+    };
+    ledger::payments::dispute(&mut tx, "pi_of_cs_test_1", seen, Utc::now()).unwrap();
+    play.commit(tx);
+    assert_eq!(looked_up(&play, "lost").await.0, Value::Null);
+}
+
+/// Puts the store of a backup of before in place, or one that takes the place of the lost one.
+fn forgetting(play: Play, is_copy: bool) -> Play {
+    let restored = play.restored();
+    if is_copy {
+        restored.db.begin_epoch(1).unwrap();
+    } else {
+        std::fs::write(restored.db.dir().join("take-over"), "an operator's word").unwrap();
+    }
+    restored
+}
+
+/// A store that has forgotten all knows nothing of what went back: the provider does, and the order
+/// hears of it.
+#[tokio::test]
+async fn a_look_up_of_a_forgotten_session_does_not_say_that_all_of_a_refunded_payment_stays() {
+    for is_copy in [true, false] {
+        let play = Play::new();
+        let session = play.session().await;
+        play.provider.pay(&session.session_id);
+        play.refund("undo", 1, &session.session_id).await.unwrap();
+        assert_eq!(looked_up(&play, "before").await.0, json!("0.00"));
+        let restored = forgetting(play, is_copy);
+        for key in ["after", "again"] {
+            assert_eq!(looked_up(&restored, key).await, (json!("0.00"), false), "copy {is_copy}");
+        }
+        let told: Vec<_> = restored.events().iter().map(|it| it["subject"].clone()).collect();
+        assert_eq!(told, ["payments.trigger.completed", "payments.trigger.refunded"]);
+    }
+}
+
+/// The webhook of the payment is missed, and so are those of what the customer's bank did.
+#[tokio::test]
+async fn a_look_up_that_finds_money_asks_what_went_back_of_it() {
+    for (status, found, subjects) in [
+        ("needs_response", (json!("149.99"), true), 2),
+        ("warning_needs_response", (json!("149.99"), false), 2),
+        ("won", (json!("149.99"), false), 2),
+        ("lost", (json!("49.99"), false), 2),
+    ] {
+        let play = Play::new();
+        let session = play.session().await;
+        play.provider.pay(&session.session_id);
+        play.provider.dispute(&session.session_id, 10_000, status);
+        for key in ["a", "b"] {
+            assert_eq!(looked_up(&play, key).await, found, "{status}");
+        }
+        assert_eq!(play.events().len(), subjects, "the order hears of it once: {status}");
+    }
+}
+
+/// What the backup has not, the ledger of a payment that it has does not know either.
+#[tokio::test]
+async fn a_look_up_after_a_restore_asks_once_what_went_back_of_a_payment_that_is_known() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    assert_eq!(looked_up(&play, "before").await, (json!("149.99"), false));
+    play.provider.pay_back_by_hand(&session.session_id, 4_999);
+    assert_eq!(looked_up(&play, "known").await, (json!("149.99"), false), "webhooks tell it");
+    play.db.begin_epoch(1).unwrap();
+    let shown = || {
+        let seen = view::of(&Tx::over(&play.db), &"o-1".parse().unwrap()).unwrap();
+        serde_json::to_value(seen).unwrap()["payments"][0]["stays"].clone()
+    };
+    assert_eq!(shown(), Value::Null, "nor are people told what nobody knows");
+    assert_eq!(looked_up(&play, "after").await, (json!("100.00"), false));
+    assert_eq!(shown(), json!("100.00"));
+    play.provider.pay_back_by_hand(&session.session_id, 1_000);
+    assert_eq!(looked_up(&play, "again").await, (json!("100.00"), false), "webhooks tell it");
+    play.db.begin_epoch(2).unwrap();
+    assert_eq!(looked_up(&play, "later").await, (json!("90.00"), false));
+}
+
+/// What the provider cannot tell is not known, and what became of the session is told all the same.
+#[tokio::test]
+async fn a_look_up_does_not_say_what_stays_where_the_provider_does_not_tell_what_went_back() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    for _ in 0..1_001 {
+        play.provider.pay_back_by_hand(&session.session_id, 1);
+    }
+    for key in ["a", "b"] {
+        assert_eq!(looked_up(&play, key).await, (Value::Null, false));
+    }
+    assert_eq!(play.events()[0]["subject"], "payments.trigger.completed");
+}
+
+#[tokio::test]
+async fn a_look_up_does_not_say_what_stays_while_what_went_back_cannot_be_read() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    play.provider.pay_back_by_hand(&session.session_id, 4_999);
+    play.provider.dispute(&session.session_id, 10_000, "needs_response");
+    play.provider.tell_currency_of_what_went_back("xts");
+    for key in ["a", "b"] {
+        assert_eq!(looked_up(&play, key).await, (Value::Null, true), "the bank holds some of it");
+    }
+    play.provider.dispute(&session.session_id, 10_000, "won");
+    play.provider.tell_currency_of_what_went_back("usd");
+    assert_eq!(looked_up(&play, "c").await, (json!("100.00"), false));
+}
+
+#[test]
+fn what_an_older_release_was_about_to_look_up_is_read() {
+    type Begun = process::Intent;
+    let read = |intent: Value| serde_json::from_value::<Begun>(intent).unwrap();
+    assert!(matches!(read(json!({ "sessionId": "cs_1" })), Begun::Known { .. }));
+    assert!(matches!(read(json!({ "orderId": "o-1" })), Begun::Unknown { .. }));
+    let (session_id, payment_id) = ("cs_1".to_owned(), "pi_1".to_owned());
+    let paid = Begun::Paid { session_id, payment_id };
+    assert!(matches!(read(json!(paid)), Begun::Paid { .. }));
 }

@@ -617,3 +617,47 @@ fn what_a_restored_service_tells_of_a_refund_or_dispute_has_not_been_told_otherw
         assert!(known < told[0]["revision"].as_u64().unwrap(), "for the order it is the newest");
     }
 }
+
+/// However many pieces it went back in: those that are not shown count as well.
+#[test]
+fn money_that_went_back_in_very_many_pieces_does_not_stay() {
+    let mut ledger = Ledger::paid();
+    for number in 0..299 {
+        ledger.take(&refund("refund.created", &format!("re_{number:03}"), 50, "succeeded"));
+    }
+    ledger.take(&refund("refund.created", "re_299", 49, "succeeded"));
+    let stays = view::standing(&Tx::over(&ledger.db), "pi_1").unwrap().stays;
+    assert_eq!(stays.map(|it| it.to_string()).as_deref(), Some("0.00"));
+    let seen = ledger.seen()["payments"][0].clone();
+    assert_eq!((&seen["goesBack"], &seen["stays"]), (&json!("149.99"), &json!("0.00")));
+    let shown = seen["refunds"].as_array().unwrap().len();
+    assert_eq!((shown, &seen["hasMore"]), (250, &json!(true)));
+}
+
+#[test]
+fn money_that_is_disputed_in_very_many_pieces_counts_to_the_last() {
+    let mut ledger = Ledger::paid();
+    for number in 0..300 {
+        let status = if number < 299 { "lost" } else { "needs_response" };
+        let (kind, mut object) = dispute("charge.dispute.created", status);
+        (object["id"], object["amount"]) = (json!(format!("du_{number:03}")), json!(10));
+        ledger.take(&(kind, object));
+    }
+    let known = view::standing(&Tx::over(&ledger.db), "pi_1").unwrap();
+    let stays = known.stays.map(|it| it.to_string());
+    assert_eq!((stays.as_deref(), known.disputed), (Some("120.09"), true));
+}
+
+/// Nobody knows what is left then; of an inquiry or of a failed refund the look-up knows better.
+#[test]
+fn of_a_payment_of_which_unreadable_money_goes_back_nobody_says_what_stays() {
+    for hook in [
+        over(refund("refund.created", "re_1", 1, "pending"), "amount", &json!(1), &json!("xts")),
+        over(charge_refunded(1), "amount_refunded", &json!(-5), &json!("usd")),
+        over(dispute("charge.dispute.closed", "lost"), "amount", &json!("1"), &json!("usd")),
+    ] {
+        let mut ledger = Ledger::paid();
+        assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount);
+        assert_eq!(view::standing(&Tx::over(&ledger.db), "pi_1").unwrap().stays, None, "{hook:?}");
+    }
+}

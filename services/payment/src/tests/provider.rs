@@ -112,6 +112,15 @@ impl Provider {
         });
     }
 
+    /// Tells another currency of all that went back, or is disputed.
+    pub(in crate::tests) fn tell_currency_of_what_went_back(&self, currency: &str) {
+        self.with(|world| {
+            for it in world.refunds.iter_mut().chain(world.disputes.values_mut()) {
+                it["currency"] = json!(currency);
+            }
+        });
+    }
+
     /// The customer pays the one session.
     pub(in crate::tests) fn pay(&self, session_id: &str) {
         self.with(|world| {

@@ -312,11 +312,9 @@ async fn accept_other_money(
 
 /// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
 const MONEY_BACK: &str = "money that went back sends no goods";
-
 /// Marks the runs in which money that the customer's bank holds is a manager's matter as well.
 const DISPUTED: &str = "disputed money sends no goods";
-/// Marks the runs in which it is looked once more, when a manager was asked or the warehouse took
-/// long.
+/// Marks the runs in which it is looked once more, behind a manager's yes or a slow warehouse.
 const LOOKED_AGAIN: &str = "money is looked for again when the goods were held up";
 /// So long a look is believed. What happens at the provider is told within seconds, so in less
 /// than this another look would see no more.
@@ -355,26 +353,25 @@ impl Doubt {
 }
 
 /// Somebody may have given all the money back, or the customer's bank has taken it or holds it,
-/// while the order was held up. Then the goods stay, unless a manager has them sent all the same:
-/// what a manager has `seen` is not asked again, and what has become of the money meanwhile is. What was given back in part is a matter between
-/// the customer and whoever did so; what a bank holds of it, nobody knows yet.
+/// while the order was held up. Then the goods stay, unless a manager has them sent all the same.
+/// What a manager has `seen` is not asked again, what has become of it since is. What goes back
+/// in part is for the customer and who did so; what a bank holds of it, nobody knows yet.
 async fn keep_for_money(
     ctx: &Ctx<Limits>,
     order: &OrderCreated,
     paid: &PaymentDetails,
-    seen: Option<Doubt>,
+    mut seen: Option<Doubt>,
 ) -> Result<Option<Doubt>, Abort> {
-    let mut seen = seen;
     loop {
         let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
         // One that knows nothing of the payment says nothing against it.
         let doubt = known.ok().and_then(|it| Doubt::of(ctx, paid, &it));
         let Some(why) = doubt.filter(|it| seen != Some(*it)) else { return Ok(doubt) };
         ask_for_goods(ctx, order, paid, why).await?;
-        seen = doubt;
         if !ctx.patched(LOOKED_AGAIN) {
-            return Ok(seen);
+            return Ok(doubt);
         }
+        seen = doubt;
     }
 }
 

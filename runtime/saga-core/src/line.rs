@@ -207,7 +207,7 @@ impl<T> Line<T> {
         Ok(())
     }
 
-    /// What an input is about. It stands behind events that wait on lanes of its sagas, and an event
+    /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
     /// behind what waits for those who hold for it: nothing that comes for a saga overtakes what
     /// came for it before.
     fn concern<S: Store>(&self, core: &Core<S>, input: &Input) -> Result<Concern, StoreError> {

@@ -119,8 +119,8 @@ impl Worlds {
         }
     }
 
-    /// Sometimes of nobody, and sometimes twice. Not of one that comes later: it may or may not come
-    /// before what an ended saga left is swept away.
+    /// Sometimes of nobody, and sometimes twice. Not of one that comes later: whether that comes
+    /// before what an ended saga left is swept away is luck.
     fn pay(&mut self, number: u32) {
         let key = if self.luck.below(3) == 0 { None } else { self.any_key() };
         let session = key.unwrap_or_else(|| "nobody".to_owned());

@@ -414,7 +414,6 @@ fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
     else {
         panic!("a mark and a question: {:?}", journal[asked])
     };
-    let ships = |it: &Decision| matches!(it, Decision::Call { command, .. } if command.subject == "inventory.ship");
     let shipped = journal.iter().find(|it| decisions(it).iter().any(ships)).unwrap();
     let mut shipped = decisions(shipped).to_vec();
     let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };

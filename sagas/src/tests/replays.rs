@@ -19,6 +19,7 @@ use saga_core::{
     abort::Abort,
     ctx::Ctx,
     fold::{OpenWait, State, fold},
+    id::Path,
     journal::{Decision, Entry, Fact, Turn},
     payload::Payload,
     replay::{Applied, Code, Live, ReplayError, code},
@@ -403,6 +404,15 @@ fn ships(decision: &Decision) -> bool {
     matches!(decision, Decision::Call { command, .. } if command.subject == "inventory.ship")
 }
 
+/// The turn in which the goods leave, with its call under this step.
+fn ships_at(journal: &[Entry], at: &Path) -> Vec<Decision> {
+    let shipped = journal.iter().find(|it| decisions(it).iter().any(ships)).unwrap();
+    let mut shipped = decisions(shipped).to_vec();
+    let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };
+    *step = at.clone();
+    shipped
+}
+
 /// What was told to be disputed, and sent all the same, before a person was asked about that.
 #[test]
 fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
@@ -414,10 +424,7 @@ fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
     else {
         panic!("a mark and a question: {:?}", journal[asked])
     };
-    let shipped = journal.iter().find(|it| decisions(it).iter().any(ships)).unwrap();
-    let mut shipped = decisions(shipped).to_vec();
-    let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };
-    *step = ask.clone();
+    let shipped = ships_at(&journal, ask);
     journal = with_decisions(&journal, asked, shipped);
     journal.truncate(asked + 1);
     let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
@@ -435,10 +442,7 @@ fn an_order_that_was_shipped_on_a_managers_yes_alone_still_replays() {
     else {
         panic!("a mark and a look: {:?}", journal[said])
     };
-    let shipped = journal.iter().find(|it| decisions(it).iter().any(ships)).unwrap();
-    let mut shipped = decisions(shipped).to_vec();
-    let [Decision::Call { step, .. }] = &mut shipped[..] else { panic!("{shipped:?}") };
-    *step = look.clone();
+    let shipped = ships_at(&journal, look);
     journal = with_decisions(&journal, said, shipped);
     journal.truncate(said + 1);
     let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;

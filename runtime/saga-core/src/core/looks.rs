@@ -119,11 +119,11 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read.
     pub fn is_looking(&self, saga: SagaId) -> Result<bool, StoreError> {
-        if self.telling.contains(&saga) {
+        if self.telling.contains(&saga) || self.opened.is_of(saga) {
             return Ok(true);
         }
-        if self.opened.is_empty() || self.opened.is_of(saga) || self.opened.events.is_empty() {
-            return Ok(!self.opened.is_empty() && self.opened.is_of(saga));
+        if self.opened.events.is_empty() {
+            return Ok(false); // Nearly always.
         }
         Ok(self.lanes_of(saga)?.iter().any(|it| self.opened.has_event(it)))
     }

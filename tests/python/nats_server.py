@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -11,6 +12,25 @@ import subprocess
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Below the ports that any common system gives to connections, above those of known services.
+PORTS = range(10_000, 32_000)
+HELD = []
+
+
+def reserved_port():
+    """A TCP port of 127.0.0.1 that is free, and that no other test is given until this process
+    ends: the UDP port of the same number is held as its sign, as the tests in Rust do it."""
+    for port in random.sample(PORTS, len(PORTS)):
+        sign = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sign.bind(("127.0.0.1", port))
+            # Somebody else may have a server there who knows nothing of this.
+            with socket.create_server(("127.0.0.1", port)):
+                HELD.append(sign)
+                return port
+        except OSError:
+            sign.close()
+    raise RuntimeError("no port of 127.0.0.1 is free")
 
 
 def development_settings():
@@ -48,9 +68,7 @@ class NatsServer:
         self.store = tempfile.TemporaryDirectory()
         # A pipe that nobody reads would fill with refusals, and the server would stand still.
         self.log = tempfile.TemporaryFile("w+")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = reserved_port()
         self.settings = development_settings()
         # Read as a piece of the configuration: in quotes a path may have spaces.
         store = json.dumps(self.store.name, ensure_ascii=False)

@@ -3,14 +3,13 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 
-from nats_server import ROOT, development_settings
+from nats_server import ROOT, development_settings, reserved_port
 
 READY_S_MAX = 600
 REFUSED_S_MAX = 60
@@ -22,14 +21,8 @@ PROCESSES = [
 
 
 def free_ports(count):
-    """Ports that nobody has at this moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for it in sockets:
-        it.bind(("127.0.0.1", 0))
-    ports = [it.getsockname()[1] for it in sockets]
-    for it in sockets:
-        it.close()
-    return ports
+    """Ports that are free, and that no other test is given until this process ends."""
+    return [reserved_port() for _ in range(count)]
 
 
 def until(what, condition, seconds):

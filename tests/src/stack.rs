@@ -3,23 +3,19 @@
 
 use crate::{
     Failure,
-    chance::Chance,
     client::{Api, As},
     until,
 };
+use chassis::reserved_port;
 use reqwest::Method;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{File, OpenOptions, create_dir_all, read_to_string},
-    net::TcpListener,
-    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
     time::Duration,
 };
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// How long a process may take to be ready on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -372,10 +368,10 @@ pub fn dev_env() -> Result<BTreeMap<String, String>, Failure> {
 
 /// Gives everything a free port and a place in the directory.
 fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> {
-    let nats = free_address()?;
-    let mut ports = BTreeMap::from([("4222".to_owned(), port_of(&nats)?)]);
+    let nats = reserved_port().to_string();
+    let mut ports = BTreeMap::from([("4222".to_owned(), nats.clone())]);
     for (_, usual) in env.iter().filter(|it| it.0.ends_with("_HTTP_ADDR")) {
-        ports.insert(port_of(usual)?, port_of(&free_address()?)?);
+        ports.insert(port_of(usual)?, reserved_port().to_string());
     }
     for value in env.values_mut() {
         *value = moved(value, &ports);
@@ -383,7 +379,7 @@ fn place(env: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Failure> 
             *value = dir.join(rest).display().to_string();
         }
     }
-    env.insert("NATS_ADDR".to_owned(), nats);
+    env.insert("NATS_ADDR".to_owned(), format!("127.0.0.1:{nats}"));
     for name in ["PATH", "HOME", "RUST_BACKTRACE"] {
         if let Ok(value) = std::env::var(name) {
             env.insert(name.to_owned(), value);
@@ -409,24 +405,6 @@ fn moved(value: &str, ports: &BTreeMap<String, String>) -> String {
         moved += rest;
     }
     moved
-}
-
-/// Free now; the listener is closed before the process takes it. The system gives none of these
-/// ports to a connection: a process that was killed finds its own free when it comes back.
-pub(crate) fn free_address() -> Result<String, Failure> {
-    /// Below the ports of connections on any common system, above those of services.
-    const PORTS: Range<u16> = 10_000..32_000;
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().map_err(|_| "who gave ports has panicked".to_owned())?;
-    let mut chance = Chance::of(Uuid::new_v4().as_u64_pair().0);
-    for _ in PORTS {
-        let place = chance.below(PORTS.len() as u64);
-        let port = PORTS.start + u16::try_from(place).unwrap_or_default();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && given.insert(port) {
-            return Ok(format!("127.0.0.1:{port}"));
-        }
-    }
-    Err("no port is free".to_owned())
 }
 
 fn split(address: &str) -> Result<(String, String), Failure> {

@@ -1,9 +1,9 @@
 //! Stores that are wrong, empty or restored: refused or healed, nothing lost, nothing done twice.
 
+use chassis::reserved_port;
 use serde_json::json;
 use std::{
     fs::File,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -120,17 +120,17 @@ impl Drop for Second {
 /// Starts it, and gives where it listens.
 fn beside(stack: &Stack, service: &str, log: &str) -> Result<(Second, String), Failure> {
     let failed = |err: std::io::Error| err.to_string();
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_err(failed)?;
+    let address = format!("127.0.0.1:{}", reserved_port());
     let log = stack.dir().join(log);
     let file = File::create(&log).map_err(failed)?;
     let mut command = Command::new(binary(service)?);
     command.current_dir(root()).env_clear().envs(stack.env());
     let prefix = service.to_uppercase();
     command.env(format!("{prefix}_DATA_DIR"), stack.dir().join("copy"));
-    command.env(format!("{prefix}_HTTP_ADDR"), free.to_string());
+    command.env(format!("{prefix}_HTTP_ADDR"), &address);
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
     let child = command.spawn().map_err(failed)?;
-    Ok((Second { child, log }, free.to_string()))
+    Ok((Second { child, log }, address))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

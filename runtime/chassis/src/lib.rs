@@ -14,6 +14,7 @@
 //! - [`percent`]: texts in headers and URLs.
 //! - [`json`]: how deep JSON may be nested.
 //! - [`crash`]: points at which a test lets the process die.
+//! - [`reserved_port`]: ports for tests that start servers.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
@@ -30,7 +31,9 @@ mod loopback;
 pub mod nats;
 pub mod percent;
 pub mod problem;
+mod reserved_port;
 pub mod shutdown;
 
 pub use causes::with_causes;
 pub use loopback::is_loopback;
+pub use reserved_port::reserved_port;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chassis::config::Secret;
 use chassis::http::{Health, Metrics};
 use chassis::nats::{Nats, NatsConfig, NatsError, apply_stream, trigger_subjects, triggers_stream};
+use chassis::reserved_port;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 
@@ -41,7 +42,7 @@ struct Server {
 impl Server {
     fn start() -> Server {
         let dir = tempfile::tempdir().expect("a directory");
-        let port = free_port();
+        let port = reserved_port();
         let child = Server::spawn(dir.path(), port);
         Server { child, dir, port }
     }
@@ -81,11 +82,6 @@ impl Drop for Server {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {

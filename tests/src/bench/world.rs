@@ -3,13 +3,14 @@
 use super::definitions::{STEP, Step};
 use crate::{
     Failure,
-    stack::{binary, free_address, nats_server},
+    stack::{binary, nats_server},
     until,
 };
 use async_nats::{
     HeaderMap,
     jetstream::{self, context::PublishAckFuture},
 };
+use chassis::reserved_port;
 use futures::StreamExt as _;
 use serde::Serialize;
 use std::{
@@ -79,7 +80,7 @@ impl World {
         let io = |err: std::io::Error| format!("no directory for data: {err}");
         std::fs::create_dir_all(below).map_err(io)?;
         let dir = TempDir::new_in(below).map_err(io)?;
-        let (http_addr, nats_addr) = (free_address()?, free_address()?);
+        let [http_addr, nats_addr] = [(); 2].map(|()| format!("127.0.0.1:{}", reserved_port()));
         let (_, port) = nats_addr.rsplit_once(':').ok_or("no port")?;
         let nats = Command::new(nats_server()?)
             .args(["-js", "-a", "127.0.0.1", "-p", port, "-sd"])

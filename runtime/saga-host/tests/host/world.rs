@@ -1,6 +1,7 @@
 //! A real nats-server, the runtime as a process of its own, and hands to move both.
 
 use async_nats::{Client, HeaderMap, Message, jetstream};
+use chassis::reserved_port;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -105,7 +106,7 @@ impl World {
     pub async fn new() -> World {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a directory");
-        let (nats_port, http_port) = (free_port(), free_port());
+        let (nats_port, http_port) = (reserved_port(), reserved_port());
         write_nats_conf(dir.path(), nats_port);
         let nats = start_nats(dir.path());
         let tester =
@@ -196,7 +197,7 @@ impl World {
 
     /// Another runtime on the same broker, with its store there.
     pub fn second(&self, data: &Path) -> Second {
-        let port = free_port();
+        let port = reserved_port();
         let mut command = self.child(&["serve"]);
         command.env("FERMATA_DATA_DIR", data);
         command.env("FERMATA_HTTP_ADDR", format!("127.0.0.1:{port}"));
@@ -613,11 +614,6 @@ impl Service {
 pub fn header(message: &Message, name: &str) -> String {
     let headers = message.headers.as_ref();
     headers.and_then(|it| it.get(name)).map_or(String::new(), |it| it.as_str().to_owned())
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// The runtime has the permissions of `deploy/`; the tester may do everything.

@@ -1,10 +1,10 @@
 use crate::server::{Broker, PATIENCE, eventually};
-use chassis::{config::Source, http::Json, shutdown::Shutdown};
+use chassis::{config::Source, http::Json, reserved_port, shutdown::Shutdown};
 use proto_schemas::inventory::{Moved, Release};
 use service_kit::{App, Call, Config, Outcome, Process, RunError, Service, Tx, run};
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
 };
 
@@ -61,7 +61,7 @@ async fn fetched(addr: SocketAddr, path: &'static str) -> Option<String> {
 #[tokio::test]
 async fn a_process_starts_serves_and_stops_when_asked() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
-    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
     for start in 1..=2 {
         let shutdown = Shutdown::new();
         let config = config(&broker, dir.path(), addr);
@@ -83,7 +83,7 @@ async fn a_process_starts_serves_and_stops_when_asked() {
 
 /// Runs it until it is ready, then stops it.
 async fn runs_once(broker: &Broker, dir: &Path) {
-    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
     let shutdown = Shutdown::new();
     let running = tokio::spawn(run(PROCESS, config(broker, dir, addr), app(), shutdown.clone()));
     let ready = async {
@@ -163,7 +163,7 @@ async fn a_copy_of_a_service_that_runs_is_refused_whether_or_not_there_are_recor
         let (right, clone) = (dir.path().join("right"), dir.path().join("clone"));
         runs_once(&broker, &right).await;
         copy(&right, &clone);
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
         let shutdown = Shutdown::new();
         let config = config(&broker, &right, addr);
         let running = tokio::spawn(run(PROCESS, config, app(), shutdown.clone()));

@@ -6,11 +6,11 @@ use chassis::{
     db::{Db, DbOptions, Faults},
     http::{Health, Metrics},
     nats::{Nats, NatsConfig, apply_stream, stores_stream, trigger_subjects, triggers_stream},
+    reserved_port,
 };
 use service_kit::{Ground, RelayTimes, Running, Service};
 use std::{
     env, fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) async fn start() -> Broker {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = reserved_port();
         let broker = Broker { child: spawn(dir.path(), port), dir, port };
         broker.create_stream(STREAM_BYTES).await;
         broker

@@ -1,9 +1,9 @@
 //! Decisions, handed on to something that answers as the runtime does.
 
 use super::*;
+use chassis::reserved_port;
 use futures::StreamExt as _;
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -29,7 +29,7 @@ struct Broker {
 
 impl Broker {
     fn start() -> Broker {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = reserved_port();
         let child = Command::new(nats_server())
             .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
             .stderr(Stdio::null())

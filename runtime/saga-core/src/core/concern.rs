@@ -103,13 +103,16 @@ impl<S: Store> Core<S> {
                 self.asking(&decide.target).into_iter().for_each(|it| concern.reach(it.0));
             }
             Command::Offer { position, reread, .. } => {
-                let event = match reread.as_deref() {
-                    Some(Ok(arrival)) => Some(event_of(arrival.at, arrival.clone())),
-                    Some(Err(_)) => None,
-                    None => self.txn.record::<EventRecord>(Kind::Event, *position)?,
-                };
-                if let Some(event) = event {
-                    concern = self.concern_of_routing(&event);
+                match reread.as_deref() {
+                    // From now on it may be the one that is known under its id.
+                    Some(Ok(arrival)) => {
+                        concern = self.concern_of_event(event_of(arrival.at, arrival.clone()))?;
+                    }
+                    Some(Err(_)) => (),
+                    None => {
+                        let event = self.txn.record::<EventRecord>(Kind::Event, *position)?;
+                        concern = event.map_or(concern, |it| self.concern_of_routing(&it));
+                    }
                 }
             }
             Command::Start { .. } | Command::AcceptClock { .. } => (),

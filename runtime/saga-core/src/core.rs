@@ -79,9 +79,9 @@ pub struct Limits {
     pub late_for_ms: u64,
     /// How long silence is borne before a person is told.
     pub patience: Patience,
-    /// What one input does for others than itself.
+    /// What one input does for others than itself: at least one piece.
     pub work_at_once: usize,
-    /// Entries of a journal that are read at once.
+    /// Entries of a journal that are read at once: at least one.
     pub wake_at_once: u32,
 }
 

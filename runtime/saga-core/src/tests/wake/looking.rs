@@ -2,7 +2,7 @@
 //! meanwhile stands behind what it may still get, as if it had looked at once.
 
 use super::*;
-use crate::{core::HeadQuery, scope::Either, tests::fixtures};
+use crate::{core::HeadQuery, scope::Either, store::Table, tests::fixtures};
 
 /// More than one piece looks at.
 const KEPT: u32 = 200;
@@ -55,10 +55,14 @@ impl Saga for Hears {
 
 impl Rig {
     fn racing() -> Rig {
+        Rig::racing_with(limits())
+    }
+
+    fn racing_with(limits: Limits) -> Rig {
         let mut registry = Registry::new("test");
         registry.register::<Races>(&()).unwrap();
         registry.register::<Hears>(&()).unwrap();
-        Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits(), Time(1_000))
+        Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000))
     }
 
     fn pay(&mut self, id: &str, session: &str) {
@@ -236,5 +240,24 @@ fn the_money_does_not_overtake_events_that_no_lane_keeps() {
         rig.pay("f", "mine");
         rig.go_on();
         assert_eq!(rig.facts(saga, 1), [first]);
+    }
+}
+
+/// What an ended saga leaves is swept, and all else is done, with as little room as there may be.
+#[test]
+fn each_piece_of_work_does_something_however_little_is_done_at_once() {
+    for work_at_once in [0, 1, 2] {
+        let mut rig = Rig::racing_with(Limits { work_at_once, ..limits() });
+        rig.keeps_of_nobody(10);
+        let kept = |rig: &Rig| {
+            let rows = rig.core.store().store.all_rows();
+            rows.filter(|it| it.0.0 == Table::Kept).count()
+        };
+        assert_eq!(kept(&rig), 20, "for two definitions");
+        let saga = rig.starts_to_look(2 * PIECE);
+        rig.make(saga, Action::Cancel);
+        rig.go_on();
+        assert!(rig.status(saga).is_ended(), "{:?}", rig.status(saga));
+        assert_eq!(kept(&rig), 10, "no saga of the one may want it any more");
     }
 }

@@ -58,6 +58,16 @@ impl<T> Held<T> {
         Ok(None)
     }
 
+    /// Whether all that it reaches at once may still get something that came before this.
+    fn all_look<S: Store>(&self, core: &Core<S>) -> Result<bool, StoreError> {
+        for saga in &self.concern.at_once {
+            if !core.is_looking(*saga)? {
+                return Ok(false);
+            }
+        }
+        Ok(!self.concern.at_once.is_empty())
+    }
+
     /// Whether it is an event, which intake has not passed before it is handled.
     fn is_event(&self) -> bool {
         match &self.input {
@@ -110,7 +120,8 @@ impl<T> Line<T> {
     ) -> Result<Option<(Input, T)>, StoreError> {
         self.see_sleepers(core)?;
         if let Input::Tick { watermark } = input {
-            return Ok(Some((Input::Tick { watermark: self.passed(watermark) }, with)));
+            let watermark = self.passed(core, watermark)?;
+            return Ok(Some((Input::Tick { watermark }, with)));
         }
         if self.held.is_empty() && !core.may_hold_up() {
             return Ok(Some((input, with)));
@@ -251,15 +262,20 @@ impl<T> Line<T> {
     }
 
     /// Intake has not passed an event that waits, or one that is offered again. What waits for
-    /// those who look came before what falls due later, too.
-    fn passed(&self, watermark: Time) -> Time {
-        let is_passed = |it: &&Held<T>| it.is_event() || it.behind_look;
-        let events = self.held.values().filter(is_passed);
-        let passed = events.map(|it| match &it.input {
-            Input::Arrived(arrival) => before(arrival.at),
-            _ => it.reached,
-        });
-        passed.min().map_or(watermark, |it| it.min(watermark))
+    /// those who look came before what falls due later, too: nothing of theirs fires while they
+    /// look, and until it has had its turn nothing else that is due later than it came.
+    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> Result<Time, StoreError> {
+        let mut passed = watermark;
+        for it in self.held.values() {
+            let reached = match &it.input {
+                Input::Arrived(arrival) => before(arrival.at),
+                _ => it.reached,
+            };
+            if reached < passed && (it.is_event() || it.behind_look && !it.all_look(core)?) {
+                passed = reached;
+            }
+        }
+        Ok(passed)
     }
 
     /// What is due of its saga may fire up to here: what waits behind it came before what fell due

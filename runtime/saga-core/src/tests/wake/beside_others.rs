@@ -311,3 +311,76 @@ fn an_event_that_no_lane_keeps_does_not_overtake_the_answer_behind_which_its_sag
         }
     }
 }
+
+/// Money beside a day, behind a call.
+struct Within;
+impl Saga for Within {
+    const NAME: &'static str = "Within";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+        let others = (0..calls).map(|_| ctx.call(Reserve::of("1"))).collect::<Vec<_>>();
+        let money = async {
+            ctx.call(ShipStock::of("last")).await?;
+            ctx.when::<fixtures::Paid>("all").forever().await?;
+            Ok::<_, Abort>(())
+        };
+        ctx.join(ctx.race(ctx.sleep(DAY), money), ctx.join_all(others)).await?;
+        Ok(())
+    }
+}
+
+/// So many answers are held, the last of them the one behind which it holds for money.
+fn is_resumed(limits: Limits, calls: u32, money: bool) -> (Rig, SagaId) {
+    let mut registry = Registry::new("test");
+    registry.register::<Within>(&()).unwrap();
+    let mut rig = Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000));
+    let saga = rig.begin("Within", "k1", &calls);
+    rig.make(saga, Action::Pause);
+    let (mut asked, is_last) = (rig.asked.clone(), |it: &Request| it.subject.contains("ship"));
+    asked.sort_by_key(is_last);
+    asked.iter().for_each(|it| rig.answer(it));
+    if money {
+        rig.money("m1");
+    }
+    rig.make(saga, Action::Resume);
+    assert!(rig.core.is_looking(saga).unwrap(), "it is not told all at once");
+    (rig, saga)
+}
+
+/// The money came before the day was over, and so before its deadline: the saga would hold for it
+/// if it had been told all that was held.
+#[test]
+fn a_deadline_does_not_overtake_the_money_behind_what_is_still_held() {
+    let (mut rig, saga) = is_resumed(Limits::default(), 300, true);
+    rig.now = rig.now.after(2 * DAY);
+    rig.input(Input::Tick { watermark: rig.now });
+    rig.go_on();
+    let facts = rig.facts(saga, 1);
+    let resumed = facts.iter().position(|it| it == "Resumed").unwrap();
+    assert_eq!(facts[resumed + 1], "m1");
+}
+
+/// An operator waits until the saga was told what was held, and that is bounded: as many facts in
+/// each piece as it has room for, and no more are held than were open at once.
+#[test]
+fn an_operator_waits_for_no_more_pieces_than_what_was_held_takes() {
+    for action in [Action::Pause, Action::Terminate, Action::Cancel] {
+        for calls in [300, 600] {
+            let (mut rig, saga) = is_resumed(Limits::default(), calls, false);
+            let ticket = rig.make(saga, action);
+            let mut pieces = 0;
+            while !rig.is_answered(ticket) {
+                rig.piece();
+                pieces += 1;
+                assert!(pieces < 1_000, "it is answered");
+            }
+            let most = calls.div_ceil(128) + 1;
+            assert!(pieces <= most, "{action:?} behind {calls}: {pieces} pieces");
+        }
+    }
+}

@@ -39,6 +39,7 @@ mod wanted;
 mod withheld;
 
 pub use concern::Concern;
+pub(crate) use looks::Why;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;

@@ -6,7 +6,7 @@
 //! Nothing of it is durable: what waits has not been acknowledged.
 
 use crate::{
-    core::{Concern, Core},
+    core::{Concern, Core, Why},
     id::{Lane, SagaId, Time},
     input::{Command, Input},
     store::{Store, StoreError},
@@ -49,10 +49,10 @@ impl<T> Held<T> {
     }
 
     /// A saga that may still get something that came before this.
-    fn looking<S: Store>(&self, core: &Core<S>) -> Result<Option<SagaId>, StoreError> {
+    fn looking<S: Store>(&self, core: &Core<S>) -> Result<Option<(SagaId, Why)>, StoreError> {
         for saga in &self.concern.at_once {
-            if core.is_looking(*saga)? {
-                return Ok(Some(*saga));
+            if let Some(why) = core.why_looking(*saga)? {
+                return Ok(Some((*saga, why)));
             }
         }
         Ok(None)
@@ -94,15 +94,15 @@ pub struct Line<T> {
     unread: VecDeque<SagaId>,
     /// The same, so that each is there once.
     are_unread: BTreeSet<SagaId>,
-    /// Sagas for which the first that is about them waits, as they look.
-    lookers: BTreeSet<SagaId>,
+    /// Sagas for which the first that is about them waits, as they look, and why they do.
+    lookers: BTreeMap<SagaId, Why>,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        let lookers = BTreeSet::new();
+        let lookers = BTreeMap::new();
         Line { held, last: 0, seen: 0, matters, candidates, unread, are_unread, lookers }
     }
 }
@@ -208,11 +208,19 @@ impl<T> Line<T> {
 
     /// Whoever waited for a saga that looked may go when that has.
     fn see_lookers<S: Store>(&mut self, core: &Core<S>) -> Result<(), StoreError> {
-        for saga in std::mem::take(&mut self.lookers) {
-            if core.is_looking(saga)? {
-                self.lookers.insert(saga);
-            } else {
-                self.look_at(Matter::Saga(saga));
+        let mut seen = Vec::new();
+        for (saga, why) in &self.lookers {
+            if !core.still_looks(*saga, *why) {
+                seen.push((*saga, core.why_looking(*saga)?));
+            }
+        }
+        for (saga, why) in seen {
+            match why {
+                Some(why) => _ = self.lookers.insert(saga, why),
+                None => {
+                    self.lookers.remove(&saga);
+                    self.look_at(Matter::Saga(saga));
+                }
             }
         }
         Ok(())

@@ -384,3 +384,33 @@ fn an_operator_waits_for_no_more_pieces_than_what_was_held_takes() {
         }
     }
 }
+
+/// However many wait for those who look, a piece asks again only about those who may have looked.
+#[test]
+fn a_piece_reads_nothing_for_those_who_still_wait() {
+    for others in [50, 100] {
+        let mut rig = Rig::beside_others();
+        for it in 0..950 {
+            rig.event("word.said", &format!("w{it}"), &json!({ "order": "all", "status": "x" }));
+        }
+        let older = rig.begin("Twice", "k", &true);
+        let others: Vec<SagaId> =
+            (0..others).map(|it| rig.begin("Twice", &format!("k{it}"), &false)).collect();
+        rig.go_on();
+        let calls: Vec<Request> = others.iter().map(|it| rig.call_of(*it)).collect();
+        let call = rig.call_of(older);
+        let limits = Limits { states_max: 0, ..rig.limits };
+        rig = rig.reopened(rig.core.registry().clone(), limits);
+        rig.go_on();
+        rig.answer(&call);
+        rig.money("m1");
+        calls.iter().for_each(|it| rig.answer(it));
+        assert!(rig.line.next(&rig.core).unwrap().is_none(), "all of them wait");
+        rig.core.store().forget_reads();
+        assert!(rig.line.next(&rig.core).unwrap().is_none(), "still");
+        assert_eq!(rig.core.store().rows_read(), 0, "{} wait", calls.len());
+        rig.go_on();
+        assert_eq!(rig.facts(older, 2), ["m1"]);
+        assert!(others.iter().all(|it| rig.facts(*it, 1) == ["reply"]));
+    }
+}

@@ -130,7 +130,7 @@ impl<T> Line<T> {
             Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
             _ => core.reached(),
         };
-        let concern = self.concern(core, &input)?;
+        let concern = self.concern(core, u64::MAX, &input)?;
         let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
         let waits = asleep || held.looking(core)?.is_some();
@@ -226,19 +226,32 @@ impl<T> Line<T> {
         Ok(())
     }
 
-    /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
-    /// behind what waits for those who hold for it: nothing that comes for a saga overtakes what
-    /// came for it before.
-    fn concern<S: Store>(&self, core: &Core<S>, input: &Input) -> Result<Concern, StoreError> {
+    /// What an input with this number is about. It stands behind events that wait on lanes of its
+    /// sagas; an event behind what waits for those who hold for it: nothing that comes for a saga
+    /// overtakes what came for it before.
+    fn concern<S: Store>(
+        &self,
+        core: &Core<S>,
+        number: u64,
+        input: &Input,
+    ) -> Result<Concern, StoreError> {
         let mut concern = core.concern(input)?;
         if self.held.is_empty() || matches!(input, Input::Woken { .. }) {
             return Ok(concern);
         }
-        if !concern.unkept.is_empty() {
+        if !(concern.unkept.is_empty() && concern.untaken.is_empty()) {
             // By what waits its saga may come to hold for it.
-            for matter in self.matters.keys() {
+            for (matter, numbers) in &self.matters {
                 let Matter::Saga(saga) = matter else { break };
-                if core.definition_of(*saga).is_some_and(|it| concern.unkept.contains(&it)) {
+                let has_more = !concern.untaken.is_empty()
+                    && stands_between(core, *saga, numbers.range(..number))?;
+                if !has_more && concern.unkept.is_empty() {
+                    continue;
+                }
+                let definition = core.definition_of(*saga);
+                let is_of =
+                    |it: &BTreeSet<String>| definition.as_ref().is_some_and(|by| it.contains(by));
+                if is_of(&concern.unkept) || has_more && is_of(&concern.untaken) {
                     concern.sagas.insert(*saga);
                 }
             }
@@ -307,7 +320,7 @@ impl<T> Line<T> {
         }
         let Some(held) = self.held.get(&number) else { return Ok(false) };
         // Those before it may have made it another saga's.
-        let concern = self.concern(core, &held.input)?;
+        let concern = self.concern(core, number, &held.input)?;
         if concern != held.concern {
             self.leave(number);
             if let Some(held) = self.held.get_mut(&number) {
@@ -365,6 +378,15 @@ impl<T> Line<T> {
             self.unread.push_back(saga);
         }
     }
+}
+
+/// Whether something else waits behind that by which the saga may come to hold for what comes now.
+fn stands_between<S: Store>(
+    core: &Core<S>,
+    saga: SagaId,
+    mut waits: impl Iterator<Item = impl Sized>,
+) -> Result<bool, StoreError> {
+    Ok(waits.next().is_some() && (waits.next().is_some() || core.is_looking(saga)?))
 }
 
 /// What is due then stands behind an event of that time.

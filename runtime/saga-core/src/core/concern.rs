@@ -28,6 +28,8 @@ pub struct Concern {
     pub lanes: BTreeSet<Lane>,
     /// Definitions for which no lane keeps the event: it goes to whoever holds for it now.
     pub unkept: BTreeSet<String>,
+    /// Definitions of whose sagas none holds for the event: their lanes keep it for the next.
+    pub untaken: BTreeSet<String>,
     /// Under what an event is known: what comes first under it stays in force.
     pub identity: Option<[u8; 16]>,
 }
@@ -153,7 +155,8 @@ impl<S: Store> Core<S> {
                     concern.reach(taker.saga);
                 }
                 Some((_, taker)) => _ = concern.sagas.insert(taker.saga),
-                None => (),
+                None if is_copied || starts => (),
+                None => _ = concern.untaken.insert(definition.to_owned()),
             }
             concern.lanes.insert(lane);
             if is_copied || starts {

@@ -385,6 +385,45 @@ fn an_operator_waits_for_no_more_pieces_than_what_was_held_takes() {
     }
 }
 
+/// Nobody holds for the money when it comes. By the first answer the saga does, and it was told of
+/// the second one before the money came.
+#[test]
+fn money_that_a_lane_keeps_does_not_overtake_what_waits_for_the_saga_that_will_hold_for_it() {
+    for is_asleep in [false, true] {
+        let mut registry = Registry::new("test");
+        registry.register::<Within>(&()).unwrap();
+        let store = MemoryStore::new(Uuid::from_u128(7));
+        let mut rig = Rig::over(store, registry, limits(), Time(1_000));
+        let saga = rig.begin("Within", "k1", &40);
+        let (mut asked, is_last) = (rig.asked.clone(), |it: &Request| it.subject.contains("ship"));
+        asked.sort_by_key(is_last);
+        let last = [asked.pop().unwrap(), asked.pop().unwrap()];
+        asked.iter().for_each(|it| rig.answer(it));
+        rig.go_on();
+        if is_asleep {
+            let limits = Limits { states_max: 0, futures_max: 1, ..rig.limits };
+            rig = rig.reopened(rig.core.registry().clone(), limits);
+            rig.go_on();
+        }
+        last.iter().for_each(|it| rig.answer(it));
+        rig.money("m1");
+        rig.go_on();
+        assert_eq!(rig.facts(saga, 40), ["reply", "reply", "m1"], "{is_asleep}");
+    }
+}
+
+/// The same where it would hold for it if it had been told all that was held.
+#[test]
+fn money_that_a_lane_keeps_does_not_overtake_what_waits_until_its_saga_is_told_what_was_held() {
+    let (mut rig, saga) = is_resumed(Limits::default(), 300, false);
+    rig.make(saga, Action::Pause);
+    rig.money("m1");
+    rig.go_on();
+    let facts = rig.facts(saga, 1);
+    let resumed = facts.iter().position(|it| it == "Resumed").unwrap();
+    assert_eq!(facts[resumed + 1..], ["Paused", "m1"]);
+}
+
 /// However many wait for those who look, a piece asks again only about those who may have looked.
 #[test]
 fn a_piece_reads_nothing_for_those_who_still_wait() {

@@ -39,6 +39,7 @@ mod wanted;
 mod withheld;
 
 pub use concern::Concern;
+pub(crate) use looks::Why;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;
@@ -58,7 +59,7 @@ use crate::{
 use looks::Looks;
 use sleepers::Sleepers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use timers::{Timer, Timers};
+use timers::Timers;
 use withheld::Withheld;
 
 /// Bounds, each with a default that has a reason.
@@ -79,9 +80,9 @@ pub struct Limits {
     pub late_for_ms: u64,
     /// How long silence is borne before a person is told.
     pub patience: Patience,
-    /// What one input does for others than itself.
+    /// What one input does for others than itself: at least one piece.
     pub work_at_once: usize,
-    /// Entries of a journal that are read at once.
+    /// Entries of a journal that are read at once: at least one.
     pub wake_at_once: u32,
 }
 
@@ -332,50 +333,8 @@ impl<S: Store> Core<S> {
         self.txn.store()
     }
 
-    /// Fires what is due, by the clock and by intake; what is too much for one batch stays due, and
-    /// so does everything while waits have not seen what came before. What is due of a saga that
-    /// has to be read fires when it was.
-    fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
-        let until = now.min(watermark);
-        self.reached = until;
-        self.match_opened(now)?;
-        // Whoever could not fire what was left when it was read is read again.
-        let left: Vec<Timer> = self.timers.left().take(TIMERS_AT_ONCE).cloned().collect();
-        let is_due = |it: &Timer| it.0 <= until;
-        let (mut fired, mut asleep) = (0, 0);
-        for timer in left.into_iter().filter(is_due) {
-            if self.opened.is_empty() && !self.must_sleep(timer.1) {
-                self.fire(now, until, timer)?;
-                fired += 1;
-            }
-        }
-        while fired < TIMERS_AT_ONCE && asleep < TIMERS_LEFT_AT_ONCE && self.opened.is_empty() {
-            let Some(timer) = self.timers.first().filter(|it| is_due(it)).cloned() else { break };
-            if self.must_sleep(timer.1) {
-                self.timers.leave(timer);
-                asleep += 1;
-            } else {
-                self.fire(now, until, timer)?;
-                fired += 1;
-            }
-        }
-        self.send_withheld(now)
-    }
-
     /// How far the last tick has reached: what is due until then came before what comes now.
     pub fn reached(&self) -> Time {
         self.reached
-    }
-
-    fn fire(&mut self, now: Time, until: Time, (due, saga, step): Timer) -> Result<(), StoreError> {
-        let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
-        let taken = match fact {
-            Some(fact) => self.offer(now, saga, fact)?,
-            None => false,
-        };
-        if !taken {
-            self.timers.remove(&(due, saga, step));
-        }
-        self.match_opened(now)
     }
 }

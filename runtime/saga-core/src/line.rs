@@ -6,7 +6,7 @@
 //! Nothing of it is durable: what waits has not been acknowledged.
 
 use crate::{
-    core::{Concern, Core},
+    core::{Concern, Core, Why},
     id::{Lane, SagaId, Time},
     input::{Command, Input},
     store::{Store, StoreError},
@@ -49,13 +49,23 @@ impl<T> Held<T> {
     }
 
     /// A saga that may still get something that came before this.
-    fn looking<S: Store>(&self, core: &Core<S>) -> Result<Option<SagaId>, StoreError> {
+    fn looking<S: Store>(&self, core: &Core<S>) -> Result<Option<(SagaId, Why)>, StoreError> {
         for saga in &self.concern.at_once {
-            if core.is_looking(*saga)? {
-                return Ok(Some(*saga));
+            if let Some(why) = core.why_looking(*saga)? {
+                return Ok(Some((*saga, why)));
             }
         }
         Ok(None)
+    }
+
+    /// Whether all that it reaches at once may still get something that came before this.
+    fn all_look<S: Store>(&self, core: &Core<S>) -> Result<bool, StoreError> {
+        for saga in &self.concern.at_once {
+            if !core.is_looking(*saga)? {
+                return Ok(false);
+            }
+        }
+        Ok(!self.concern.at_once.is_empty())
     }
 
     /// Whether it is an event, which intake has not passed before it is handled.
@@ -84,15 +94,15 @@ pub struct Line<T> {
     unread: VecDeque<SagaId>,
     /// The same, so that each is there once.
     are_unread: BTreeSet<SagaId>,
-    /// Sagas for which the first that is about them waits, as they look.
-    lookers: BTreeSet<SagaId>,
+    /// Sagas for which the first that is about them waits, as they look, and why they do.
+    lookers: BTreeMap<SagaId, Why>,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        let lookers = BTreeSet::new();
+        let lookers = BTreeMap::new();
         Line { held, last: 0, seen: 0, matters, candidates, unread, are_unread, lookers }
     }
 }
@@ -110,7 +120,8 @@ impl<T> Line<T> {
     ) -> Result<Option<(Input, T)>, StoreError> {
         self.see_sleepers(core)?;
         if let Input::Tick { watermark } = input {
-            return Ok(Some((Input::Tick { watermark: self.passed(watermark) }, with)));
+            let watermark = self.passed(core, watermark)?;
+            return Ok(Some((Input::Tick { watermark }, with)));
         }
         if self.held.is_empty() && !core.may_hold_up() {
             return Ok(Some((input, with)));
@@ -119,7 +130,7 @@ impl<T> Line<T> {
             Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
             _ => core.reached(),
         };
-        let concern = self.concern(core, &input)?;
+        let concern = self.concern(core, u64::MAX, &input)?;
         let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
         let waits = asleep || held.looking(core)?.is_some();
@@ -197,29 +208,50 @@ impl<T> Line<T> {
 
     /// Whoever waited for a saga that looked may go when that has.
     fn see_lookers<S: Store>(&mut self, core: &Core<S>) -> Result<(), StoreError> {
-        for saga in std::mem::take(&mut self.lookers) {
-            if core.is_looking(saga)? {
-                self.lookers.insert(saga);
-            } else {
-                self.look_at(Matter::Saga(saga));
+        let mut seen = Vec::new();
+        for (saga, why) in &self.lookers {
+            if !core.still_looks(*saga, *why) {
+                seen.push((*saga, core.why_looking(*saga)?));
+            }
+        }
+        for (saga, why) in seen {
+            match why {
+                Some(why) => _ = self.lookers.insert(saga, why),
+                None => {
+                    self.lookers.remove(&saga);
+                    self.look_at(Matter::Saga(saga));
+                }
             }
         }
         Ok(())
     }
 
-    /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
-    /// behind what waits for those who hold for it: nothing that comes for a saga overtakes what
-    /// came for it before.
-    fn concern<S: Store>(&self, core: &Core<S>, input: &Input) -> Result<Concern, StoreError> {
+    /// What an input with this number is about. It stands behind events that wait on lanes of its
+    /// sagas; an event behind what waits for those who hold for it: nothing that comes for a saga
+    /// overtakes what came for it before.
+    fn concern<S: Store>(
+        &self,
+        core: &Core<S>,
+        number: u64,
+        input: &Input,
+    ) -> Result<Concern, StoreError> {
         let mut concern = core.concern(input)?;
         if self.held.is_empty() || matches!(input, Input::Woken { .. }) {
             return Ok(concern);
         }
-        if !concern.unkept.is_empty() {
+        if !(concern.unkept.is_empty() && concern.untaken.is_empty()) {
             // By what waits its saga may come to hold for it.
-            for matter in self.matters.keys() {
+            for (matter, numbers) in &self.matters {
                 let Matter::Saga(saga) = matter else { break };
-                if core.definition_of(*saga).is_some_and(|it| concern.unkept.contains(&it)) {
+                let has_more = !concern.untaken.is_empty()
+                    && stands_between(core, *saga, numbers.range(..number))?;
+                if !has_more && concern.unkept.is_empty() {
+                    continue;
+                }
+                let definition = core.definition_of(*saga);
+                let is_of =
+                    |it: &BTreeSet<String>| definition.as_ref().is_some_and(|by| it.contains(by));
+                if is_of(&concern.unkept) || has_more && is_of(&concern.untaken) {
                     concern.sagas.insert(*saga);
                 }
             }
@@ -251,15 +283,20 @@ impl<T> Line<T> {
     }
 
     /// Intake has not passed an event that waits, or one that is offered again. What waits for
-    /// those who look came before what falls due later, too.
-    fn passed(&self, watermark: Time) -> Time {
-        let is_passed = |it: &&Held<T>| it.is_event() || it.behind_look;
-        let events = self.held.values().filter(is_passed);
-        let passed = events.map(|it| match &it.input {
-            Input::Arrived(arrival) => before(arrival.at),
-            _ => it.reached,
-        });
-        passed.min().map_or(watermark, |it| it.min(watermark))
+    /// those who look came before what falls due later, too: nothing of theirs fires while they
+    /// look, and until it has had its turn nothing else that is due later than it came.
+    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> Result<Time, StoreError> {
+        let mut passed = watermark;
+        for it in self.held.values() {
+            let reached = match &it.input {
+                Input::Arrived(arrival) => before(arrival.at),
+                _ => it.reached,
+            };
+            if reached < passed && (it.is_event() || it.behind_look && !it.all_look(core)?) {
+                passed = reached;
+            }
+        }
+        Ok(passed)
     }
 
     /// What is due of its saga may fire up to here: what waits behind it came before what fell due
@@ -283,7 +320,7 @@ impl<T> Line<T> {
         }
         let Some(held) = self.held.get(&number) else { return Ok(false) };
         // Those before it may have made it another saga's.
-        let concern = self.concern(core, &held.input)?;
+        let concern = self.concern(core, number, &held.input)?;
         if concern != held.concern {
             self.leave(number);
             if let Some(held) = self.held.get_mut(&number) {
@@ -341,6 +378,15 @@ impl<T> Line<T> {
             self.unread.push_back(saga);
         }
     }
+}
+
+/// Whether something else waits behind that by which the saga may come to hold for what comes now.
+fn stands_between<S: Store>(
+    core: &Core<S>,
+    saga: SagaId,
+    mut waits: impl Iterator<Item = impl Sized>,
+) -> Result<bool, StoreError> {
+    Ok(waits.next().is_some() && (waits.next().is_some() || core.is_looking(saga)?))
 }
 
 /// What is due then stands behind an event of that time.

@@ -28,6 +28,8 @@ pub struct Concern {
     pub lanes: BTreeSet<Lane>,
     /// Definitions for which no lane keeps the event: it goes to whoever holds for it now.
     pub unkept: BTreeSet<String>,
+    /// Definitions of whose sagas none holds for the event: their lanes keep it for the next.
+    pub untaken: BTreeSet<String>,
     /// Under what an event is known: what comes first under it stays in force.
     pub identity: Option<[u8; 16]>,
 }
@@ -103,13 +105,16 @@ impl<S: Store> Core<S> {
                 self.asking(&decide.target).into_iter().for_each(|it| concern.reach(it.0));
             }
             Command::Offer { position, reread, .. } => {
-                let event = match reread.as_deref() {
-                    Some(Ok(arrival)) => Some(event_of(arrival.at, arrival.clone())),
-                    Some(Err(_)) => None,
-                    None => self.txn.record::<EventRecord>(Kind::Event, *position)?,
-                };
-                if let Some(event) = event {
-                    concern = self.concern_of_routing(&event);
+                match reread.as_deref() {
+                    // From now on it may be the one that is known under its id.
+                    Some(Ok(arrival)) => {
+                        concern = self.concern_of_event(event_of(arrival.at, arrival.clone()))?;
+                    }
+                    Some(Err(_)) => (),
+                    None => {
+                        let event = self.txn.record::<EventRecord>(Kind::Event, *position)?;
+                        concern = event.map_or(concern, |it| self.concern_of_routing(&it));
+                    }
                 }
             }
             Command::Start { .. } | Command::AcceptClock { .. } => (),
@@ -150,7 +155,8 @@ impl<S: Store> Core<S> {
                     concern.reach(taker.saga);
                 }
                 Some((_, taker)) => _ = concern.sagas.insert(taker.saga),
-                None => (),
+                None if is_copied || starts => (),
+                None => _ = concern.untaken.insert(definition.to_owned()),
             }
             concern.lanes.insert(lane);
             if is_copied || starts {

@@ -101,6 +101,15 @@ impl Looks {
     }
 }
 
+/// Why a saga may still get something that came before what comes now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Why {
+    /// It looks, something that stands in the line is for it, or it is being told what was held.
+    Itself,
+    /// An event of a lane for which it holds stands in the line.
+    Lane(Lane),
+}
+
 /// What a wait finds in its lanes.
 enum Kept {
     /// The oldest event that it takes.
@@ -119,13 +128,31 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store cannot be read.
     pub fn is_looking(&self, saga: SagaId) -> Result<bool, StoreError> {
-        if self.telling.contains(&saga) || self.opened.is_of(saga) {
-            return Ok(true);
+        self.why_looking(saga).map(|it| it.is_some())
+    }
+
+    /// Why it may, if it may. That can be asked again without reading anything.
+    pub(crate) fn why_looking(&self, saga: SagaId) -> Result<Option<Why>, StoreError> {
+        if self.looks_itself(saga) {
+            return Ok(Some(Why::Itself));
         }
         if self.opened.events.is_empty() {
-            return Ok(false); // Nearly always.
+            return Ok(None); // Nearly always.
         }
-        Ok(self.lanes_of(saga)?.iter().any(|it| self.opened.has_event(it)))
+        let lanes = self.lanes_of(saga)?;
+        Ok(lanes.into_iter().find(|it| self.opened.has_event(it)).map(Why::Lane))
+    }
+
+    /// Whether a saga that was looking for this reason still is.
+    pub(crate) fn still_looks(&self, saga: SagaId, why: Why) -> bool {
+        match why {
+            Why::Itself => self.looks_itself(saga),
+            Why::Lane(lane) => self.opened.has_event(&lane),
+        }
+    }
+
+    fn looks_itself(&self, saga: SagaId) -> bool {
+        self.telling.contains(&saga) || self.opened.is_of(saga)
     }
 
     /// The sagas that have to be read before anybody looks on, and before anybody is told more of

@@ -89,6 +89,8 @@ impl<S: Store> Core<S> {
         interrupted: Option<Interrupted>,
     ) -> Result<Core<S>, OpenError> {
         registry.check()?;
+        // However little is done at once, it goes on.
+        let limits = Limits { work_at_once: limits.work_at_once.max(1), ..limits };
         let mut core = Core {
             txn: Txn::new(store),
             registry,

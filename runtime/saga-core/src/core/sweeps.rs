@@ -112,13 +112,16 @@ impl<S: Store> Core<S> {
         };
         let ended = self.txn.get::<Head>(Table::Ended, claim.saga.as_bytes());
         let Some(ended) = self.shown(claim.saga, ended)? else { return Ok(true) };
-        while 0 < self.room {
+        // The first event is part of the lane, so that it goes on with the least room.
+        loop {
             let next = self.next_kept(&[lane], 0)?.filter(|it| it.0 <= row.until);
             let Some((position, _)) = next else { return Ok(true) };
-            self.room -= 1;
             self.sweep_event(now, definition, &ended, row, position)?;
+            if self.room == 0 {
+                return Ok(false);
+            }
+            self.room -= 1;
         }
-        Ok(false)
     }
 
     fn sweep_event(

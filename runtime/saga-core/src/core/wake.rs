@@ -8,10 +8,10 @@
 //!
 //! [`Line`]: crate::line::Line
 
-use super::{Core, TIMERS_AT_ONCE, turns::Folded};
+use super::{Core, turns::Folded};
 use crate::{
     fold::State,
-    id::{Path, SagaId, Time},
+    id::{SagaId, Time},
     replay::{Code, Live},
     store::{Store, StoreError},
     watch::{Culprit, Running},
@@ -224,14 +224,7 @@ impl<S: Store> Core<S> {
         self.at_hand.insert(saga);
         self.match_opened(now)?;
         let until = until.min(now).min(self.reached);
-        let left = self.timers.left_of(saga).take_while(|it| it.0 <= until);
-        let left: Vec<(Time, Path)> = left.take(TIMERS_AT_ONCE).collect();
-        for (due, step) in left {
-            if !self.opened.is_empty() {
-                break;
-            }
-            self.fire(now, until, (due, saga, step))?;
-        }
+        self.fire_left_of(now, until, saga)?;
         self.send_withheld_of(now, saga)
     }
 }

@@ -9,21 +9,22 @@ use crate::{
     abort::Abort,
     core::{Core, Limits},
     ctx::Ctx,
-    effect::{Effect, Outcome, Reply, Request, RequestId},
+    effect::{Effect, Outcome, RefusalKind::Conflict, Reply, Request, RequestId},
     fold::Status,
     id::{SagaId, TaskId, Time},
     input::{
         Action, Actor, Answer, Answered, Arrival, Command, Decide, Input, Role, Target, Ticket,
+        Unreadable,
     },
     journal::Fact,
     line::Line,
     payload::Payload,
     saga::{Declared, Registry, Saga, event, events},
-    store::MemoryStore,
+    store::{MemoryStore, Store},
     testing::admin,
 };
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Entries that are read at once here.
@@ -660,6 +661,40 @@ fn a_body_does_not_overtake_another_one_under_its_id_that_waits() {
     assert_eq!(rig.effects.iter().find_map(outcome), Some(Outcome::Conflict));
 }
 
+/// So with a message that was no event, and that an operator offers as one under the same id.
+#[test]
+fn an_offer_does_not_overtake_a_body_under_its_id_that_waits() {
+    let mut rig = Rig::new();
+    let long = rig.start("Long", "long", 100);
+    let mut rig = rig.cold();
+    rig.input(Input::Unreadable(Unreadable {
+        ticket: 8_888,
+        name: "courier.status".to_owned(),
+        id: "e1".to_owned(),
+        body: "?".to_owned(),
+        is_base64: false,
+        headers: BTreeMap::new(),
+        published_at: rig.now,
+        reason: "it is no event".to_owned(),
+    }));
+    let position = rig.core.store().store.position();
+    let first = rig.track("e1");
+    let (name, source, at) = ("courier.status".to_owned(), "a".to_owned(), rig.now);
+    let body = Payload::of(&json!({ "order": "somebody-else", "status": "x" })).unwrap();
+    let (ticket, id, key) = (0, "e1".to_owned(), None);
+    let reread = Some(Box::new(Ok(Arrival { ticket, name, id, source, key, body, at })));
+    let reason = "a newer build reads it".to_owned();
+    let offer = rig.ask(Command::Offer { position, reason, reread });
+    assert!(!rig.is_answered(first) && !rig.is_answered(offer), "both wait");
+    rig.go_on();
+    assert_eq!(rig.facts(long, 101), ["e1"], "what came first under the id stays in force");
+    let is_refused = |it: &Effect| match it {
+        Effect::Answer { ticket, reply: Err(it) } => *ticket == offer && it.kind == Conflict,
+        _ => false,
+    };
+    assert!(rig.effects.iter().any(is_refused));
+}
+
 /// So with an answer, and the time after which its call is given up.
 #[test]
 fn a_limit_does_not_overtake_an_answer_that_waits() {
@@ -683,7 +718,7 @@ mod looking;
 
 mod set_aside {
     use super::*;
-    use crate::store::{Batch, Record, Slot, Store};
+    use crate::store::{Batch, Record, Slot};
 
     /// So many calls, then so many sleeps beside each other.
     struct Sleeps;

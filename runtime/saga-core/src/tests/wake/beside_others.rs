@@ -311,3 +311,145 @@ fn an_event_that_no_lane_keeps_does_not_overtake_the_answer_behind_which_its_sag
         }
     }
 }
+
+/// Money beside a day, behind a call.
+struct Within;
+impl Saga for Within {
+    const NAME: &'static str = "Within";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+        let others = (0..calls).map(|_| ctx.call(Reserve::of("1"))).collect::<Vec<_>>();
+        let money = async {
+            ctx.call(ShipStock::of("last")).await?;
+            ctx.when::<fixtures::Paid>("all").forever().await?;
+            Ok::<_, Abort>(())
+        };
+        ctx.join(ctx.race(ctx.sleep(DAY), money), ctx.join_all(others)).await?;
+        Ok(())
+    }
+}
+
+/// So many answers are held, the last of them the one behind which it holds for money.
+fn is_resumed(limits: Limits, calls: u32, money: bool) -> (Rig, SagaId) {
+    let mut registry = Registry::new("test");
+    registry.register::<Within>(&()).unwrap();
+    let mut rig = Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000));
+    let saga = rig.begin("Within", "k1", &calls);
+    rig.make(saga, Action::Pause);
+    let (mut asked, is_last) = (rig.asked.clone(), |it: &Request| it.subject.contains("ship"));
+    asked.sort_by_key(is_last);
+    asked.iter().for_each(|it| rig.answer(it));
+    if money {
+        rig.money("m1");
+    }
+    rig.make(saga, Action::Resume);
+    assert!(rig.core.is_looking(saga).unwrap(), "it is not told all at once");
+    (rig, saga)
+}
+
+/// The money came before the day was over, and so before its deadline: the saga would hold for it
+/// if it had been told all that was held.
+#[test]
+fn a_deadline_does_not_overtake_the_money_behind_what_is_still_held() {
+    let (mut rig, saga) = is_resumed(Limits::default(), 300, true);
+    rig.now = rig.now.after(2 * DAY);
+    rig.input(Input::Tick { watermark: rig.now });
+    rig.go_on();
+    let facts = rig.facts(saga, 1);
+    let resumed = facts.iter().position(|it| it == "Resumed").unwrap();
+    assert_eq!(facts[resumed + 1], "m1");
+}
+
+/// An operator waits until the saga was told what was held, and that is bounded: as many facts in
+/// each piece as it has room for, and no more are held than were open at once.
+#[test]
+fn an_operator_waits_for_no_more_pieces_than_what_was_held_takes() {
+    for action in [Action::Pause, Action::Terminate, Action::Cancel] {
+        for calls in [300, 600] {
+            let (mut rig, saga) = is_resumed(Limits::default(), calls, false);
+            let ticket = rig.make(saga, action);
+            let mut pieces = 0;
+            while !rig.is_answered(ticket) {
+                rig.piece();
+                pieces += 1;
+                assert!(pieces < 1_000, "it is answered");
+            }
+            let most = calls.div_ceil(128) + 1;
+            assert!(pieces <= most, "{action:?} behind {calls}: {pieces} pieces");
+        }
+    }
+}
+
+/// Nobody holds for the money when it comes. By the first answer the saga does, and it was told of
+/// the second one before the money came.
+#[test]
+fn money_that_a_lane_keeps_does_not_overtake_what_waits_for_the_saga_that_will_hold_for_it() {
+    for is_asleep in [false, true] {
+        let mut registry = Registry::new("test");
+        registry.register::<Within>(&()).unwrap();
+        let store = MemoryStore::new(Uuid::from_u128(7));
+        let mut rig = Rig::over(store, registry, limits(), Time(1_000));
+        let saga = rig.begin("Within", "k1", &40);
+        let (mut asked, is_last) = (rig.asked.clone(), |it: &Request| it.subject.contains("ship"));
+        asked.sort_by_key(is_last);
+        let last = [asked.pop().unwrap(), asked.pop().unwrap()];
+        asked.iter().for_each(|it| rig.answer(it));
+        rig.go_on();
+        if is_asleep {
+            let limits = Limits { states_max: 0, futures_max: 1, ..rig.limits };
+            rig = rig.reopened(rig.core.registry().clone(), limits);
+            rig.go_on();
+        }
+        last.iter().for_each(|it| rig.answer(it));
+        rig.money("m1");
+        rig.go_on();
+        assert_eq!(rig.facts(saga, 40), ["reply", "reply", "m1"], "{is_asleep}");
+    }
+}
+
+/// The same where it would hold for it if it had been told all that was held.
+#[test]
+fn money_that_a_lane_keeps_does_not_overtake_what_waits_until_its_saga_is_told_what_was_held() {
+    let (mut rig, saga) = is_resumed(Limits::default(), 300, false);
+    rig.make(saga, Action::Pause);
+    rig.money("m1");
+    rig.go_on();
+    let facts = rig.facts(saga, 1);
+    let resumed = facts.iter().position(|it| it == "Resumed").unwrap();
+    assert_eq!(facts[resumed + 1..], ["Paused", "m1"]);
+}
+
+/// However many wait for those who look, a piece asks again only about those who may have looked.
+#[test]
+fn a_piece_reads_nothing_for_those_who_still_wait() {
+    for others in [50, 100] {
+        let mut rig = Rig::beside_others();
+        for it in 0..950 {
+            rig.event("word.said", &format!("w{it}"), &json!({ "order": "all", "status": "x" }));
+        }
+        let older = rig.begin("Twice", "k", &true);
+        let others: Vec<SagaId> =
+            (0..others).map(|it| rig.begin("Twice", &format!("k{it}"), &false)).collect();
+        rig.go_on();
+        let calls: Vec<Request> = others.iter().map(|it| rig.call_of(*it)).collect();
+        let call = rig.call_of(older);
+        let limits = Limits { states_max: 0, ..rig.limits };
+        rig = rig.reopened(rig.core.registry().clone(), limits);
+        rig.go_on();
+        rig.answer(&call);
+        rig.money("m1");
+        calls.iter().for_each(|it| rig.answer(it));
+        assert!(rig.line.next(&rig.core).unwrap().is_none(), "all of them wait");
+        rig.core.store().forget_reads();
+        assert!(rig.line.next(&rig.core).unwrap().is_none(), "still");
+        assert_eq!(rig.core.store().rows_read(), 0, "{} wait", calls.len());
+        rig.go_on();
+        assert_eq!(rig.facts(older, 2), ["m1"]);
+        assert!(others.iter().all(|it| rig.facts(*it, 1) == ["reply"]));
+    }
+}

@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::tests::fixtures;
-use std::collections::BTreeMap;
 
 /// So many calls; then a few rounds of money of its own beside a call.
 struct Rounds;
@@ -80,7 +79,7 @@ impl Worlds {
         let fast =
             rig(Limits { wake_at_once: u32::MAX, work_at_once: usize::MAX, ..Limits::default() });
         let slow = rig(Limits {
-            work_at_once: 2 + luck.below(6) as usize,
+            work_at_once: 1 + luck.below(7) as usize,
             wake_at_once: 4 + luck.below(20),
             states_max: luck.below(4) as usize,
             futures_max: luck.below(4) as usize,

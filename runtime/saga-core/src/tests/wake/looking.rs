@@ -2,7 +2,7 @@
 //! meanwhile stands behind what it may still get, as if it had looked at once.
 
 use super::*;
-use crate::{core::HeadQuery, scope::Either, tests::fixtures};
+use crate::{core::HeadQuery, scope::Either, store::Table, tests::fixtures};
 
 /// More than one piece looks at.
 const KEPT: u32 = 200;
@@ -55,10 +55,15 @@ impl Saga for Hears {
 
 impl Rig {
     fn racing() -> Rig {
+        Rig::racing_with(limits())
+    }
+
+    fn racing_with(limits: Limits) -> Rig {
         let mut registry = Registry::new("test");
         registry.register::<Races>(&()).unwrap();
         registry.register::<Hears>(&()).unwrap();
-        Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits(), Time(1_000))
+        registry.register::<Long>(&()).unwrap();
+        Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000))
     }
 
     fn pay(&mut self, id: &str, session: &str) {
@@ -236,5 +241,101 @@ fn the_money_does_not_overtake_events_that_no_lane_keeps() {
         rig.pay("f", "mine");
         rig.go_on();
         assert_eq!(rig.facts(saga, 1), [first]);
+    }
+}
+
+impl Rig {
+    /// Pieces until the deadline of a saga has passed that holds on no lane of those who look.
+    fn pieces_until_a_deadline(&mut self, other: SagaId) -> usize {
+        for pieces in 0..10_000 {
+            self.input(Input::Tick { watermark: self.now });
+            if self.facts(other, 2) == ["time"] {
+                return pieces;
+            }
+            self.piece();
+        }
+        panic!("it fires")
+    }
+
+    /// So many sagas look at so many events each, when the deadline of another one comes.
+    fn lookers_beside_a_deadline(kept: u32, lookers: u32) -> (Rig, SagaId) {
+        let mut rig = Rig::racing();
+        let other = rig.start("Long", "other", 1);
+        rig.keeps_of_nobody(kept);
+        rig.now = Time(rig.core.next_due().unwrap().0 - 1_000);
+        for it in 0..lookers {
+            rig.begin("Races", &format!("k{it}"), &0);
+        }
+        rig.now = rig.now.after_ms(1_000);
+        (rig, other)
+    }
+}
+
+/// However many look, and at however much: it is for nobody else to wait.
+#[test]
+fn a_deadline_does_not_wait_for_those_who_look_at_lanes_of_others() {
+    let pieces = [(200, 1), (400, 1), (200, 20), (200, 40)].map(|(kept, lookers)| {
+        let (mut rig, other) = Rig::lookers_beside_a_deadline(kept, lookers);
+        rig.pieces_until_a_deadline(other)
+    });
+    assert_eq!(pieces, [0; 4]);
+}
+
+/// Nor for what waits for those who look.
+#[test]
+fn a_deadline_does_not_wait_for_answers_that_wait_for_those_who_look() {
+    let pieces = [1, 20, 40].map(|lookers| {
+        let (mut rig, other) = Rig::lookers_beside_a_deadline(KEPT, lookers);
+        rig.now = Time(rig.now.0 - 500);
+        for call in std::mem::take(&mut rig.asked) {
+            if call.id.saga != other {
+                rig.answer(&call);
+            }
+        }
+        rig.now = rig.now.after_ms(1_000);
+        rig.pieces_until_a_deadline(other)
+    });
+    assert_eq!(pieces, [0; 3]);
+}
+
+/// The money was there before the deadline, and so before what is due later.
+#[test]
+fn a_deadline_does_not_overtake_the_money_that_the_lane_kept_before() {
+    for (lookers, ticks) in [(1, 1), (1, 40), (20, 200)] {
+        let mut rig = Rig::racing();
+        rig.keeps_of_nobody(KEPT);
+        rig.pay("f", "mine");
+        rig.go_on();
+        let sagas: Vec<SagaId> =
+            (0..lookers).map(|it| rig.begin("Races", &format!("k{it}"), &0)).collect();
+        rig.now = rig.now.after(2 * DAY);
+        for _ in 0..ticks {
+            rig.input(Input::Tick { watermark: rig.now });
+        }
+        rig.go_on();
+        rig.input(Input::Tick { watermark: rig.now });
+        rig.go_on();
+        let firsts: Vec<String> = sagas.iter().map(|it| rig.facts(*it, 1)[0].clone()).collect();
+        assert_eq!(firsts[0], "f", "{lookers} look");
+        assert!(firsts[1..].iter().all(|it| it == "time"), "{firsts:?}");
+    }
+}
+
+/// What an ended saga leaves is swept, and all else is done, with as little room as there may be.
+#[test]
+fn each_piece_of_work_does_something_however_little_is_done_at_once() {
+    for work_at_once in [0, 1, 2] {
+        let mut rig = Rig::racing_with(Limits { work_at_once, ..limits() });
+        rig.keeps_of_nobody(10);
+        let kept = |rig: &Rig| {
+            let rows = rig.core.store().store.all_rows();
+            rows.filter(|it| it.0.0 == Table::Kept).count()
+        };
+        assert_eq!(kept(&rig), 20, "for two definitions");
+        let saga = rig.starts_to_look(2 * PIECE);
+        rig.make(saga, Action::Cancel);
+        rig.go_on();
+        assert!(rig.status(saga).is_ended(), "{:?}", rig.status(saga));
+        assert_eq!(kept(&rig), 10, "no saga of the one may want it any more");
     }
 }

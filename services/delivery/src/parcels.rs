@@ -149,8 +149,8 @@ fn say_early(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
 
 /// Notes how far what is more than is kept comes, with its number and, for a parcel that has none
 /// of the courier's, with all. A number has one row of some hundred bytes, however much is said of
-/// it: fewer than the webhook itself leaves, so nothing has to be dropped that may be of the order's
-/// own parcel. Lost are only steps on the way that a later one has overtaken.
+/// it: fewer than the webhook itself leaves, so nothing has to be dropped that may be of the
+/// order's own parcel. Lost are only steps on the way that a later one has overtaken.
 fn note_last(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<()> {
     let of_all = last_key(order_id, None);
     if tx.get(of_all.as_bytes())?.is_none() {

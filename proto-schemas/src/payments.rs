@@ -92,14 +92,17 @@ pub struct PaymentState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<String>,
     /// What of the payment is not with the customer again, nor on its way there, nor taken by the
-    /// customer's bank. Absent while nothing is paid, and where money goes back in another
-    /// currency.
+    /// customer's bank. Absent while nothing is paid, and where that is not known: money goes back
+    /// or is lost in another currency, or cannot be read, or some of it may be forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<Amount>,
     /// Whether the customer's bank holds money of the payment by a dispute that is open: it may
     /// give that back. An inquiry takes no money.
     #[serde(default, skip_serializing_if = "is_no")]
     pub disputed: bool,
+    /// The provider's ids of such disputes, as far as they are known: the first 20 by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<String>,
 }
 
 /// What became of a payment session.

@@ -6,9 +6,11 @@
 //! - [`record_refund`]: the order shows what was paid back, and a person hears of what was not.
 //! - [`record_dispute`]: the same of what the customer's bank takes back.
 //!
-//! A definition is one module: its settings, its events, its code. Here is nothing but definitions;
+//! A definition is one module: its settings, its events, its code; `doubt` is a word of the order
+//! saga's, why its money is not to be counted on. Here is nothing but definitions;
 //! what runs them is the `fermata` binary beside them.
 
+mod doubt;
 pub mod late_delivery;
 pub mod late_payment;
 pub mod process_order;

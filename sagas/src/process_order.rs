@@ -1,6 +1,7 @@
 //! An order from click to doorstep. It waits for a manager, for the customer's money and for the
 //! courier; whatever goes wrong before the goods leave is undone.
 
+use crate::doubt::{Doubt, News};
 use proto_schemas::{
     OrderId,
     delivery::{
@@ -312,8 +313,6 @@ async fn accept_other_money(
 
 /// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
 const MONEY_BACK: &str = "money that went back sends no goods";
-/// Marks the runs in which money that the customer's bank holds is a manager's matter as well.
-const DISPUTED: &str = "disputed money sends no goods";
 /// Marks the runs in which it is looked once more, behind a manager's yes or a slow warehouse.
 const LOOKED_AGAIN: &str = "money is looked for again when the goods were held up";
 /// So long a look is believed. What happens at the provider is told within seconds, so in less
@@ -329,27 +328,8 @@ struct MoneyBack<'a> {
     currency: String,
     session_id: &'a str,
     payment_id: Option<&'a str>,
-}
-
-/// Why an order's money is not to be counted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doubt {
-    /// All of it went back.
-    Gone,
-    /// The customer's bank holds it, or a part of it.
-    Disputed,
-}
-
-impl Doubt {
-    fn of(ctx: &Ctx<Limits>, paid: &PaymentDetails, known: &PaymentState) -> Option<Doubt> {
-        if paid.amount.is_zero() || known.session_id != paid.session_id {
-            return None;
-        }
-        match known.stays {
-            Some(stays) if stays.is_zero() => Some(Doubt::Gone),
-            _ => (known.disputed && ctx.patched(DISPUTED)).then_some(Doubt::Disputed),
-        }
-    }
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    disputes: &'a [String],
 }
 
 /// Somebody may have given all the money back, or the customer's bank has taken it or holds it,
@@ -365,9 +345,10 @@ async fn keep_for_money(
     loop {
         let known: Result<PaymentState, Rejection> = ctx.call(ProcessPayment::of(order)).await;
         // One that knows nothing of the payment says nothing against it.
-        let doubt = known.ok().and_then(|it| Doubt::of(ctx, paid, &it));
-        let Some(why) = doubt.filter(|it| seen != Some(*it)) else { return Ok(doubt) };
-        ask_for_goods(ctx, order, paid, why).await?;
+        let doubt = known.ok().and_then(|it| Doubt::of(ctx, paid, it));
+        let news = doubt.as_ref().and_then(|it| it.since(ctx, seen.as_ref()));
+        let Some(news) = news else { return Ok(doubt) };
+        ask_for_goods(ctx, order, paid, &news).await?;
         if !ctx.patched(LOOKED_AGAIN) {
             return Ok(doubt);
         }
@@ -380,9 +361,10 @@ async fn ask_for_goods(
     ctx: &Ctx<Limits>,
     order: &OrderCreated,
     paid: &PaymentDetails,
-    why: Doubt,
+    news: &News,
 ) -> Result<(), Abort> {
     let OrderCreated { order_id, .. } = order;
+    let News { what, is_gone, disputes } = news;
     let money = format!("{} {}", paid.amount, paid.currency);
     let facts = MoneyBack {
         order_id,
@@ -390,17 +372,11 @@ async fn ask_for_goods(
         currency: paid.currency.to_string(),
         session_id: &paid.session_id,
         payment_id: paid.payment_id.as_deref(),
+        disputes,
     };
-    let (title, why) = match why {
-        Doubt::Gone => {
-            (format!("All of {money} for order {order_id} went back"), format!("{money} went back"))
-        }
-        Doubt::Disputed => (
-            format!("The payment of {money} for order {order_id} is disputed at the bank"),
-            format!("{money} is disputed at the bank"),
-        ),
-    };
-    let title = format!("{title}: ship it all the same?");
+    let whole = if *is_gone { "All" } else { "The payment" };
+    let title = format!("{whole} of {money} for order {order_id} {what}: ship it all the same?");
+    let why = format!("{money} {what}");
     let refused = |by: &str| format!("{why}, and {by} keeps the goods");
     let in_silence = format!("{why}, and nobody had the goods sent");
     ask_manager(ctx, order, title, &facts, refused, &in_silence).await

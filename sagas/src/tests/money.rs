@@ -571,3 +571,38 @@ fn money_that_goes_back_while_a_manager_thinks_about_a_dispute_is_asked_about() 
     assert_eq!(world.shop().shipped, 0, "{}", world.text());
     assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
 }
+
+/// A yes is to the disputes that were shown, not to whatever the bank takes next.
+#[test]
+fn a_second_dispute_that_opens_while_a_manager_thinks_about_the_first_is_asked_about() {
+    let world = disputed_by(&["du_1"]).ledger_names(&["du_2"]).decided(true);
+    assert_eq!(world.shop().shipped, 0, "{}", world.text());
+    assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
+    let shop = world.decided(true).tracked("delivered").ends(Status::Completed);
+    assert_eq!(shop.shipped, PIECES, "what was said twice is believed");
+}
+
+#[test]
+fn a_second_dispute_that_opens_after_the_yes_to_the_first_is_asked_about() {
+    let mut world = disputed_by(&["du_1"]);
+    world.look_at_order();
+    world.desk.decide(true, "as I see fit").unwrap();
+    world.settle_without("inventory.ship");
+    world.desk.wait_s(60);
+    let world = world.ledger_names(&["du_1", "du_2"]).settled();
+    assert_eq!(world.order().status, Status::Waiting, "{}", world.text());
+    let shop = world.decided(false).ends(Status::Cancelled);
+    assert_eq!((shop.shipped, shop.has_parcel), (0, false));
+}
+
+/// The order was paid, and by now the bank holds the money by these disputes.
+fn disputed_by(disputes: &'static [&'static str]) -> World {
+    World::awaiting_payment().ledger_names(disputes).paid()
+}
+
+/// Of two that a manager has seen one may close.
+#[test]
+fn a_dispute_that_closes_while_a_manager_thinks_is_not_asked_about() {
+    let world = disputed_by(&["du_1", "du_2"]).ledger_names(&["du_2"]).decided(true);
+    assert_eq!(world.shop().shipped, PIECES);
+}

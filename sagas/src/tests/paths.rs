@@ -51,6 +51,7 @@ pub(super) const WAYS: &[Way] = &[
     ("money_back_left_lying", money_back_left_lying),
     ("disputed_shipped", disputed_shipped),
     ("disputed_kept", disputed_kept),
+    ("disputed_again_shipped", disputed_again_shipped),
     ("disputed_left_lying", disputed_left_lying),
     ("disputed_shipped_while_it_goes_back", disputed_shipped_while_it_goes_back),
     ("shipped_slowly", shipped_slowly),
@@ -290,6 +291,12 @@ fn disputed_shipped() -> World {
 
 fn disputed_kept() -> World {
     World::paid_and_disputed().decided(false)
+}
+
+/// Another dispute opens while a manager thinks about the first.
+fn disputed_again_shipped() -> World {
+    let world = World::awaiting_payment().ledger_names(&["du_1"]).paid();
+    world.ledger_names(&["du_2"]).decided(true).decided(true).tracked("delivered")
 }
 
 fn disputed_left_lying() -> World {

@@ -431,6 +431,26 @@ fn an_order_that_was_shipped_though_it_was_disputed_still_replays() {
     assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }
 
+/// A yes of a manager was to any dispute, before each was asked about.
+#[test]
+fn an_order_that_was_shipped_though_it_was_disputed_once_more_still_replays() {
+    let world = World::awaiting_payment().ledger_names(&["du_1"]).paid();
+    let world = world.ledger_names(&["du_2"]).decided(true);
+    let mut journal = world.journal(world.order().id);
+    let is_mark = |it: &Decision| matches!(it, Decision::Patch { id } if id.contains("each"));
+    let asked = journal.iter().position(|it| decisions(it).iter().any(is_mark)).unwrap();
+    let [Decision::Patch { .. }, Decision::Wait { step: ask, .. }] = decisions(&journal[asked])
+    else {
+        panic!("a mark and a question: {:?}", journal[asked])
+    };
+    let other = World::awaiting_delivery();
+    let shipped = ships_at(&other.journal(other.order().id), ask);
+    journal = with_decisions(&journal, asked, shipped);
+    journal.truncate(asked + 1);
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
 /// A yes of a manager was believed, however long it took, before it was looked once more.
 #[test]
 fn an_order_that_was_shipped_on_a_managers_yes_alone_still_replays() {

@@ -119,6 +119,18 @@ impl World {
         self
     }
 
+    /// From now on the payment service names these disputes, by which the bank holds the money.
+    pub(super) fn ledger_names(mut self, disputes: &'static [&'static str]) -> World {
+        let services = std::mem::take(&mut self.services);
+        self.services = services.on("payments.process", move |_| {
+            let mut known = session("paid");
+            (known["stays"], known["disputed"]) = (json!("100.00"), json!(true));
+            known["disputes"] = json!(disputes);
+            Ok(known)
+        });
+        self
+    }
+
     /// The order was paid, and the warehouse has not said for a while that the goods left.
     pub(super) fn shipping_slowly() -> World {
         let mut world = World::awaiting_payment().ledger_says("100.00", false);

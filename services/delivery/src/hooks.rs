@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service_kit::{
-    NewEvent, Outcome, Refusal, Tx, legible, publish,
+    NewEvent, Outcome, Tx, legible, publish,
     webhooks::{self, Came, Provider},
 };
 use sha2::{Digest as _, Sha256};
@@ -34,8 +34,8 @@ pub(crate) enum Verdict {
     /// It names a parcel, and its order has none yet, or none but one that was stopped: with the
     /// order's next it turns out whether it is that one, and what became of this.
     Kept,
-    /// As `kept`, but as much of its order was kept already: it changed nothing. One that comes so
-    /// is not taken, so that the courier brings it again.
+    /// As `kept`, but as much of its order was kept already: with the parcel turns out how far all
+    /// that is more had come by its number, and what of that is not the last stays so.
     TooMuch,
     /// The parcel was there or further already.
     Outdated,
@@ -121,14 +121,7 @@ impl Provider for Courier {
         let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
         let tracking_number = said.tracking_number.clone();
         let word = Word { hook: id.to_owned(), status, tracking_number };
-        match say(tx, order_id, word, at)? {
-            // It may be of the parcel that comes: whoever takes it would lose it.
-            Verdict::TooMuch => {
-                let why = "more is said of the order than is kept until it has its parcel";
-                Err(Refusal::failed(why))
-            }
-            verdict => Ok(verdict),
-        }
+        say(tx, order_id, word, at)
     }
 
     fn hook(came: Came<Said>, at: DateTime<Utc>, verdict: Verdict) -> Hook {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `parcel/<order id>` | [`Parcel`]: the order's newest |
 //! | `said/<order id>` | what a courier said of an order before its next parcel was written down |
+//! | `said-last/<order id>/…` | [`Word`]: the last of what was more than that, of a number or of all |
 //! | `hook/…` | webhooks (see `hooks`) |
 
 use chrono::{DateTime, Utc};
@@ -11,12 +12,13 @@ use proto_schemas::OrderId;
 use proto_schemas::delivery::{DeliveryStatus, ShipmentStatus};
 use serde::{Deserialize, Serialize};
 use service_kit::{Outcome, Tx};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 
-/// Words of one number that are kept until the order has its parcel. A courier has no more to say
-/// of one.
+/// Words of one number that are kept whole until the order has its parcel. A courier has no more
+/// to say of one.
 const KEPT_OF_NUMBER_MAX: usize = 25;
-/// Numbers of which words are kept for one order.
+/// Numbers of which words are kept whole for one order.
 const KEPT_NUMBERS_MAX: usize = 100;
 
 /// One parcel.
@@ -66,8 +68,13 @@ pub(crate) struct Word {
 /// Stores a parcel that is new. Its courier may have been faster with webhooks: those of which it
 /// was not known whether they are of this parcel are handed back, to be said again.
 pub(crate) fn insert(tx: &mut Tx, mut parcel: Parcel) -> Outcome<Vec<Word>> {
-    let (told, kept) = early(tx, &parcel.order_id)?;
+    let (told, mut kept) = early(tx, &parcel.order_id)?;
     tx.delete(said_key(&parcel.order_id));
+    // Of a parcel whose number we have made up ourselves is all that was said.
+    let number = parcel.courier_id.as_ref().map(|_| parcel.tracking_number.as_str());
+    let last = last_key(&parcel.order_id, number);
+    kept.extend(tx.get_json::<Word>(last.as_bytes())?);
+    tx.delete(last);
     parcel.status = told;
     put(tx, &parcel)?;
     Ok(kept)
@@ -95,7 +102,7 @@ pub(crate) enum Said {
     OfAnother,
     /// Whether it is of another parcel turns out with the order's own.
     Kept,
-    /// As much is kept already: it is not.
+    /// As much is kept already: of this and all that is more it is only known how far it comes.
     TooMuch,
 }
 
@@ -103,16 +110,16 @@ pub(crate) enum Said {
 ///
 /// Before there is a parcel nobody knows whether a number is the parcel's. One that was stopped
 /// makes room for another, of which a courier may speak before it is written down: what does not
-/// name the first is kept for the next. Only a store that may have forgotten the parcel believes
-/// it: there none may ever come.
+/// name the first is for the next. Only a store that may have forgotten the parcel believes it:
+/// there none may ever come.
 pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
     let Some(mut parcel) = of_order(tx, order_id)? else { return say_early(tx, order_id, word) };
     let number = word.tracking_number.as_deref();
-    if number.is_some_and(|number| is_another(&parcel, number)) {
-        return match parcel.status {
-            ShipmentStatus::Cancelled => say_early(tx, order_id, word),
-            _ => Ok(Said::OfAnother),
-        };
+    let is_another = number.map(|number| is_another(&parcel, number));
+    match (parcel.status, is_another) {
+        (ShipmentStatus::Cancelled, None | Some(true)) => return say_early(tx, order_id, word),
+        (_, Some(true)) => return Ok(Said::OfAnother),
+        (_, None | Some(false)) => (),
     }
     let is_news = moves(parcel.status, word.status.into());
     if is_news {
@@ -133,10 +140,29 @@ fn say_early(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
         kept.push(word);
         Said::Kept
     } else {
+        note_last(tx, order_id, word)?;
         return Ok(Said::TooMuch);
     };
     tx.put_json(said_key(order_id), &Early::Both { told, kept })?;
     Ok(said)
+}
+
+/// Notes how far what is more than is kept comes, with its number and, for a parcel that has none
+/// of the courier's, with all. A number has one row of some hundred bytes, however much is said of
+/// it: fewer than the webhook itself leaves, so nothing has to be dropped that may be of the
+/// order's own parcel. Lost are only steps on the way that a later one has overtaken.
+fn note_last(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<()> {
+    let of_all = last_key(order_id, None);
+    if tx.get(of_all.as_bytes())?.is_none() {
+        tracing::warn!(%order_id, "more is said of an order than is kept until it has its parcel");
+    }
+    for key in [of_all, last_key(order_id, word.tracking_number.as_deref())] {
+        let last: Option<Word> = tx.get_json(key.as_bytes())?;
+        if last.is_none_or(|it| moves(it.status.into(), word.status.into())) {
+            tx.put_json(key, &word)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether one more word is kept. Each number has room of its own, so that much that is said of one
@@ -204,6 +230,12 @@ fn parcel_key(order_id: &OrderId) -> String {
 
 fn said_key(order_id: &OrderId) -> String {
     format!("said/{order_id}")
+}
+
+/// A number can be longer than a key should be.
+fn last_key(order_id: &OrderId, number: Option<&str>) -> String {
+    let hash = number.map(|it| hex::encode(Sha256::digest(plain(it))));
+    format!("said-last/{order_id}/{}", hash.as_deref().unwrap_or("all"))
 }
 
 #[cfg(test)]

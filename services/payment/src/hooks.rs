@@ -157,12 +157,12 @@ fn of_session(tx: &mut Tx, id: &str, event: &HookEvent, at: DateTime<Utc>) -> Ou
         Meaning::Failed(reason) => (SessionStatus::Failed, Some(reason)),
         _ => (SessionStatus::Processing, None),
     };
-    let (Some(order_id), Some(session_id)) = (event.order_id.clone(), event.object_id.clone())
-    else {
+    let session_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
+    let (Some(order_id), Some(session_id)) = (event.order_id.clone(), session_id) else {
         return Ok(Verdict::NoOrder);
     };
     let money = event.money.clone();
-    let payment_id = event.payment_id.clone();
+    let payment_id = event.payment_id.clone().filter(|id| ledger::is_plain(id));
     let event_id = id.to_owned();
     let said = Said { session_id, order_id, status, payment_id, money, reason, event_id };
     Ok(match ledger::settle(tx, said, at)? {
@@ -182,7 +182,7 @@ fn of_refund(
     seen: Option<&ProviderRefund>,
     at: DateTime<Utc>,
 ) -> Outcome<Verdict> {
-    let known = match &event.object_id {
+    let known = match event.object_id.as_deref().filter(|id| ledger::is_plain(id)) {
         Some(id) => payments::payment_of(tx, id)?,
         None => None,
     };

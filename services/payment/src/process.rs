@@ -177,8 +177,8 @@ fn state_of(
 ) -> Outcome<PaymentState> {
     let paid = payment_id.as_ref().filter(|_| status == SessionStatus::Paid);
     let known = paid.map(|it| view::standing(tx, it)).transpose()?;
-    let Standing { stays, disputed } = known.unwrap_or_default();
-    Ok(PaymentState { order_id, session_id, status, payment_id, stays, disputed })
+    let Standing { stays, disputed, disputes } = known.unwrap_or_default();
+    Ok(PaymentState { order_id, session_id, status, payment_id, stays, disputed, disputes })
 }
 
 fn unknown(call: &Call<ProcessPayment>) -> Rejection {

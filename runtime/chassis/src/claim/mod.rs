@@ -204,7 +204,12 @@ impl Judge {
 
     fn another(&self, theirs: Uuid, witness: &str) -> ClaimError {
         if let Err(error) = word::refused_for(self.db.dir(), theirs, witness) {
-            tracing::warn!(%theirs, %error, "for which store this one is refused is not kept");
+            let file = word::refusals(self.db.dir());
+            tracing::error!(
+                %theirs, %error, file = %file.display(),
+                "it cannot be written down for which store this one is refused: `take-over` is \
+                 compared with that, so mend it and start again before you say so"
+            );
         }
         ClaimError::from(Box::new(AnotherStore {
             dir: self.db.dir().to_owned(),

@@ -102,13 +102,18 @@ pub(super) fn refused_for(dir: &Path, instance: Uuid, witness: &str) -> io::Resu
     if rivals(dir)?.contains(&rival) {
         return Ok(());
     }
-    append(&dir.join(RIVALS), &rival)?;
+    append(&refusals(dir), &rival)?;
     File::open(dir)?.sync_all()
+}
+
+/// Where it is written down for which stores that one was refused.
+pub(super) fn refusals(dir: &Path) -> PathBuf {
+    dir.join(RIVALS)
 }
 
 /// A line that cannot be read names nobody.
 fn rivals(dir: &Path) -> io::Result<Vec<Rival>> {
-    match fs::read_to_string(dir.join(RIVALS)) {
+    match fs::read_to_string(refusals(dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         text => Ok(text?.lines().filter_map(|it| serde_json::from_str(it).ok()).collect()),
     }
@@ -117,8 +122,8 @@ fn rivals(dir: &Path) -> io::Result<Vec<Rival>> {
 /// That instance must be one for which the store in `dir` was refused: a word for any other would
 /// be of no use, and nobody would notice before the next start is refused like the last one.
 fn compare(dir: &Path, from: Uuid) -> Result<(), WordError> {
-    let path = dir.join(RIVALS);
-    let rivals = rivals(dir).map_err(|source| WordError::Io { path, source })?;
+    let path = refusals(dir);
+    let rivals = rivals(dir).map_err(|source| WordError::Io { path: path.clone(), source })?;
     if rivals.iter().any(|it| it.instance == from) {
         return Ok(());
     }
@@ -126,7 +131,12 @@ fn compare(dir: &Path, from: Uuid) -> Result<(), WordError> {
     let names: Vec<String> =
         newest.map(|it| format!("{} (which {} knows)", it.instance, it.witness)).collect();
     let known = if names.is_empty() {
-        "none of its starts was refused yet; start it, and the refusal names the one".to_owned()
+        format!(
+            "no refusal of a start of it is written down, as none was refused, or by an older \
+             release alone: start it, and the refusal names the one, unless it says that this \
+             cannot be written to {}",
+            path.display()
+        )
     } else {
         format!("its start was refused for {}", names.join(", and for "))
     };
@@ -246,7 +256,9 @@ mod tests {
         let [one, other, typo] = [1, 2, 3].map(Uuid::from_u128);
         let said = |from| take_over(dir.path(), from, "why").map_err(|it| it.to_string());
         let why = said(one).expect_err("nothing was refused");
-        assert!(why.contains("none of its starts was refused yet"), "{why}");
+        let refused = refusals(dir.path());
+        assert!(why.contains("no refusal of a start of it is written down"), "{why}");
+        assert!(why.ends_with(&format!("cannot be written to {}", refused.display())), "{why}");
         for (instance, witness) in [(one, "the broker"), (one, "the broker"), (other, "a service")]
         {
             refused_for(dir.path(), instance, witness).expect("it is written down");

@@ -179,6 +179,19 @@ async fn a_cancelled_parcel_makes_room_for_another() {
     assert_eq!(courier.on_their_way(), 1);
 }
 
+/// Not the stopped one: what is said without a number may be of the one that comes.
+#[tokio::test]
+async fn an_order_gets_its_second_parcel_whatever_is_said_after_the_first_was_stopped() {
+    let courier = Courier::start();
+    let play = Play::new(Some(&courier));
+    let first = play.create("a").await;
+    play.cancel().await.unwrap();
+    assert!(play.say(DeliveryStatus::Returned));
+    assert_eq!(play.status().unwrap(), ShipmentStatus::Cancelled);
+    assert_ne!(play.create("b").await, first);
+    assert_eq!(courier.on_their_way(), 1);
+}
+
 #[tokio::test]
 async fn what_was_delivered_is_not_cancelled_and_nothing_at_all_is() {
     let play = Play::new(None);

@@ -8,12 +8,13 @@ use crate::{
     signature::TIMESTAMP_HEADER,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use chassis::config::Secret;
 use chassis::db::Db;
 use chrono::Utc;
 use proto_schemas::delivery::ShipmentStatus;
 use serde_json::{Value, json};
 use service_kit::{
-    Outcome, Refusal, Tx,
+    Tx,
     conformance::door::{Door, events, python},
     webhooks::{self, Provider as _},
 };
@@ -109,19 +110,15 @@ fn play_with(parcel: Option<Parcel>, bodies: &[&str]) -> (Vec<Verdict>, Vec<Stri
     (verdicts, statuses(&db))
 }
 
+#[track_caller]
 fn take(tx: &mut Tx, bodies: &[&str]) -> Vec<Verdict> {
-    try_to_take(tx, bodies).into_iter().map(Result::unwrap).collect()
-}
-
-/// The same where some may not be taken.
-fn try_to_take(tx: &mut Tx, bodies: &[&str]) -> Vec<Outcome<Verdict>> {
     let take = |(time_s, body): (usize, &&str)| {
         let headers = HeaderMap::from_iter([(
             HeaderName::from_static(TIMESTAMP_HEADER),
             HeaderValue::from_str(&time_s.to_string()).unwrap(),
         )]);
         let came = Courier::read(&headers, body.as_bytes());
-        webhooks::take::<Courier>(tx, came, Utc::now()).map(|hook| hook.verdict)
+        webhooks::take::<Courier>(tx, came, Utc::now()).expect("a genuine webhook is taken").verdict
     };
     bodies.iter().enumerate().map(take).collect()
 }
@@ -272,18 +269,35 @@ fn texts(bodies: &[String]) -> Vec<&str> {
     bodies.iter().map(String::as_str).collect()
 }
 
+/// A courier whose webhooks are refused stops to send any.
 #[test]
-fn a_flood_of_words_before_there_is_a_parcel_is_kept_up_to_a_limit() {
+fn a_flood_of_words_before_there_is_a_parcel_is_taken_and_kept_whole_up_to_a_limit() {
     for (bodies, kept) in [(of_numbers(200), 100), (of_number("N-1", 200), 25)] {
         let (db, _dir) = store();
         let mut tx = Tx::over(&db);
-        let taken = try_to_take(&mut tx, &texts(&bodies));
-        assert!(taken[..kept].iter().all(|it| matches!(it, Ok(Verdict::Kept))), "{taken:?}");
-        let is_refused = |it: &Outcome<Verdict>| matches!(it, Err(Refusal::Failed(_)));
-        assert!(taken[kept..].iter().all(is_refused), "the courier brings it again: {taken:?}");
+        let taken = take(&mut tx, &texts(&bodies));
+        assert!(taken[..kept].iter().all(|it| *it == Verdict::Kept), "{taken:?}");
+        assert!(taken[kept..].iter().all(|it| *it == Verdict::TooMuch), "{taken:?}");
         db.commit(tx.into_batch(), 1).unwrap();
         assert_eq!(statuses(&db), [""; 0]);
+        let said = db.get(b"said/o-1").unwrap().unwrap();
+        assert!(said.len() < 30_000, "{} bytes are read and written with each", said.len());
     }
+}
+
+#[tokio::test]
+async fn a_genuine_webhook_that_says_more_than_is_kept_is_answered_200() {
+    let (time_s, secret) = (Utc::now().timestamp(), Secret::new(SECRET.to_owned()));
+    let door = open().await;
+    let mut last = Value::Null;
+    for body in of_numbers(101) {
+        let (signature, time) = crate::signature::signed(&secret, body.as_bytes(), time_s);
+        let (status, answer) = post(&door, &signature, &time, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        last = answer;
+    }
+    assert_eq!(last["verdict"], "too_much");
+    assert_eq!(door.close().await, [] as [Value; 0]);
 }
 
 /// However the number is written.
@@ -292,7 +306,7 @@ fn a_flood_of_words_of_one_other_parcel_leaves_room_for_the_orders_own() {
     let (db, _dir) = store();
     let mut tx = Tx::over(&db);
     let flood = [of_number("TRK-0002", 60), of_number("trk 0002", 60)].concat();
-    try_to_take(&mut tx, &texts(&flood));
+    take(&mut tx, &texts(&flood));
     let own = "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"TRK-0001\"}";
     assert_eq!(take(&mut tx, &[own]), [Verdict::Kept]);
     hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
@@ -374,20 +388,66 @@ fn a_stopped_parcel_that_arrives_all_the_same_is_told() {
     assert_eq!(take(&mut tx, &[said]), [Verdict::Published]);
 }
 
-/// A flood about other parcels does not drown the word of the order's own: what is too much is
-/// brought again, and finds the parcel.
+/// A flood about other parcels does not drown the word of the order's own: how far each is is kept,
+/// and turns out with the parcel.
 #[test]
 fn a_flood_of_words_of_other_parcels_does_not_lose_the_word_of_the_orders_own() {
+    use Verdict::*;
+    let own = |status: &str| {
+        json!({ "orderId": "o-1", "status": status, "trackingNumber": "TRK-0001" }).to_string()
+    };
+    let (before, after) = (of_numbers(100), of_numbers(250));
+    let own = ["in_transit", "failed", "out_for_delivery", "picked_up"].map(own);
+    let bodies = [&before[..], &own, &after[100..]].concat();
     let (db, _dir) = store();
     let mut tx = Tx::over(&db);
-    let number = "TRK-0001";
-    let own = json!({ "orderId": "o-1", "status": "delivered", "trackingNumber": number });
-    let bodies = [of_numbers(100), vec![own.to_string()]].concat();
-    let early = try_to_take(&mut tx, &texts(&bodies));
-    assert!(matches!(early[100], Err(Refusal::Failed(_))), "{early:?}");
+    let early = take(&mut tx, &texts(&bodies));
+    assert!(early[100..].iter().all(|it| *it == TooMuch), "{early:?}");
     hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
-    let again = take(&mut tx, &texts(&bodies));
-    assert_eq!((again[0], again[100]), (Verdict::OtherParcel, Verdict::Published));
+    let known = take(&mut tx, &texts(&bodies));
+    assert_eq!(
+        (known[0], &known[100..104]),
+        (OtherParcel, &[TooMuch, TooMuch, Published, TooMuch][..])
+    );
     let of_order = parcels::of_order(&tx, &"o-1".parse().unwrap()).unwrap().unwrap();
-    assert_eq!(of_order.status, ShipmentStatus::Delivered);
+    assert_eq!(of_order.status, ShipmentStatus::OutForDelivery);
+    db.commit(tx.into_batch(), 1).unwrap();
+    assert_eq!(statuses(&db), ["out_for_delivery"]);
+}
+
+/// The newest words are what counts, also where one number had its room.
+#[test]
+fn a_flood_of_words_of_the_orders_own_parcel_ends_where_the_last_one_leaves_it() {
+    let own = "{\"orderId\":\"o-1\",\"status\":\"delivered\",\"trackingNumber\":\"trk0001\"}";
+    let flood = of_number("TRK-0001", 60);
+    for courier_id in [Some("shp_1"), None] {
+        let (db, _dir) = store();
+        let mut tx = Tx::over(&db);
+        take(&mut tx, &texts(&flood));
+        assert_eq!(take(&mut tx, &[own]), [Verdict::TooMuch]);
+        hooks::handed_over(&mut tx, parcel(courier_id), Utc::now()).unwrap();
+        assert_eq!(take(&mut tx, &[own]), [Verdict::Published]);
+        let of_order = parcels::of_order(&tx, &"o-1".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(of_order.status, ShipmentStatus::Delivered);
+    }
+}
+
+/// It may be of the next, and an order whose parcel was stopped has room for that one.
+#[test]
+fn a_word_without_a_number_after_a_parcel_was_stopped_is_not_said_of_that_one() {
+    for courier_id in [Some("shp_1"), None] {
+        let (db, _dir) = store();
+        let mut tx = Tx::over(&db);
+        let stopped = Parcel { status: ShipmentStatus::Cancelled, ..parcel(courier_id) };
+        parcels::put(&mut tx, &stopped).unwrap();
+        let said = "{\"orderId\":\"o-1\",\"status\":\"delivered\"}";
+        assert_eq!(take(&mut tx, &[said]), [Verdict::Published], "whichever it is of, it is told");
+        let of_order = |tx: &Tx| parcels::of_order(tx, &"o-1".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(of_order(&tx).status, ShipmentStatus::Cancelled);
+        let second = Parcel { shipment_id: "S-2".to_owned(), ..parcel(courier_id) };
+        hooks::handed_over(&mut tx, second, Utc::now()).unwrap();
+        assert_eq!(of_order(&tx).status, ShipmentStatus::Delivered);
+        db.commit(tx.into_batch(), 1).unwrap();
+        assert_eq!(statuses(&db), ["delivered"], "once");
+    }
 }

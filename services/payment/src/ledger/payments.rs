@@ -26,12 +26,11 @@ use chrono::{DateTime, Utc};
 use disputes::DisputeRow;
 use proto_schemas::payments::{PaymentRefunded, RefundStatus};
 use proto_schemas::{Amount, Currency, OrderId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use service_kit::{NewEvent, Outcome, Refusal, Tx, publish};
 
-/// Refunds or disputes that are told at once when it turns out whose payment it is. Nobody makes as
-/// many before the payment itself is told.
-const HELD_MAX: usize = 100;
+/// Refunds or disputes that are read at a time when it turns out whose payment it is.
+const HELD_STEP: usize = 100;
 /// Payments of an order, and refunds or disputes of a payment, that one look at a ledger shows. All
 /// of them are counted.
 const SHOWN_MAX: usize = 250;
@@ -165,18 +164,36 @@ pub(crate) fn paid(tx: &mut Tx, payment_id: &str, paid: Paid, at: DateTime<Utc>)
     }
     tx.put(format!("{}{payment_id}", payments_of(&paid.order_id)), Vec::new());
     payment.paid = Some(paid);
-    for (key, _) in tx.scan(refunds_of(payment_id).as_bytes(), None, HELD_MAX)? {
-        let Some(mut held) = tx.get_json::<RefundRow>(&key)? else { continue };
-        tell_refund(tx, &payment, &mut held, at)?;
-        tx.put_json(key, &held)?;
-    }
-    for (key, _) in tx.scan(disputes_of(payment_id).as_bytes(), None, HELD_MAX)? {
-        let Some(mut held) = tx.get_json::<DisputeRow>(&key)? else { continue };
-        disputes::tell(tx, &payment, &mut held, at)?;
-        tx.put_json(key, &held)?;
-    }
+    tell_held(tx, &refunds_of(payment_id), |tx, held: &mut RefundRow| {
+        tell_refund(tx, &payment, held, at)
+    })?;
+    tell_held(tx, &disputes_of(payment_id), |tx, held: &mut DisputeRow| {
+        disputes::tell(tx, &payment, held, at)
+    })?;
     tell_unnamed(tx, &mut payment, at)?;
     Ok(tx.put_json(payment_key(payment_id), &payment)?)
+}
+
+/// Tells all that was held below a prefix. Nothing comes after it that would tell what is left out,
+/// and each row was a webhook of its own, so all of it is one commit.
+fn tell_held<T: Serialize + DeserializeOwned>(
+    tx: &mut Tx,
+    prefix: &str,
+    mut tell: impl FnMut(&mut Tx, &mut T) -> Outcome<News>,
+) -> Outcome<()> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let step = tx.scan(prefix.as_bytes(), after.as_deref(), HELD_STEP)?;
+        for (key, _) in &step {
+            let Some(mut held) = tx.get_json::<T>(key)? else { continue };
+            tell(tx, &mut held)?;
+            tx.put_json(key.as_slice(), &held)?;
+        }
+        match step.into_iter().last() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The payments of an order.

@@ -111,18 +111,26 @@ pub(crate) fn of(tx: &Tx, order_id: &OrderId) -> Outcome<Option<OrderLedger>> {
     Ok(Some(OrderLedger { order_id: order_id.clone(), session, payments: paid, contradictions }))
 }
 
+/// Disputes that are named with how much can be counted on.
+const NAMED_MAX: usize = 20;
+
 /// How much of a payment can be counted on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
     /// What stays here. Nothing where it is not known, or cannot be added up.
     pub(crate) stays: Option<Amount>,
     /// Whether the customer's bank holds money of it, and may give that back.
     pub(crate) disputed: bool,
+    /// The disputes by which it does: the first of them.
+    pub(crate) disputes: Vec<String>,
 }
 
 pub(crate) fn standing(tx: &Tx, payment_id: &str) -> Outcome<Standing> {
-    let known = payment(tx, payment_id.to_owned())?;
-    Ok(known.map(|it| Standing { stays: it.stays, disputed: it.disputed }).unwrap_or_default())
+    let Some(known) = payment(tx, payment_id.to_owned())? else { return Ok(Standing::default()) };
+    let PaymentView { stays, disputed, disputes, .. } = known;
+    let disputes = disputes.into_iter().filter(|it| it.status.is_open() && !it.is_inquiry);
+    let disputes = disputes.take(NAMED_MAX).map(|it| it.dispute_id).collect();
+    Ok(Standing { stays, disputed, disputes })
 }
 
 fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {

@@ -572,6 +572,37 @@ async fn money_that_is_lost_in_another_currency_is_not_said_to_stay() {
     assert_eq!(looked_up(&play, "lost").await.0, Value::Null);
 }
 
+/// One that opens after another is none that anybody has seen.
+#[tokio::test]
+async fn a_look_up_names_the_disputes_by_which_the_customers_bank_holds_money() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    looked_up(&play, "paid").await;
+    let mut tx = Tx::over(&play.db);
+    for (id, status, is_inquiry) in [
+        ("du_1", DisputeStatus::NeedsResponse, false),
+        ("du_2", DisputeStatus::UnderReview, false),
+        ("du_3", DisputeStatus::Won, false),
+        ("du_4", DisputeStatus::NeedsResponse, true),
+    ] {
+        let seen = ledger::payments::SeenDispute {
+            dispute_id: id.to_owned(),
+            money: ledger::money(Some(100), Some("usd")).unwrap(),
+            status,
+            reason: None,
+            is_inquiry,
+            said_s: Some(1),
+        };
+        ledger::payments::dispute(&mut tx, "pi_of_cs_test_1", seen, Utc::now()).unwrap();
+    }
+    play.commit(tx);
+    let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+    let effect = LookUp::new(Arc::clone(&play.stripe));
+    let state = play.run(&effect, play.call("named", 1, body), 0).await.unwrap();
+    assert_eq!(state.disputes, ["du_1", "du_2"]);
+}
+
 /// Puts the store of a backup of before in place, or one that takes the place of the lost one.
 fn forgetting(play: Play, is_copy: bool) -> Play {
     let restored = play.restored();

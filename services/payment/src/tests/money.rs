@@ -399,6 +399,25 @@ fn what_is_told_of_a_payment_that_nobody_knows_is_held_and_breaks_nothing() {
     }
 }
 
+/// No webhook of the payment may ever come again.
+#[test]
+fn all_that_was_held_of_a_payment_is_told_with_it_however_many_there_are() {
+    let mut ledger = Ledger::new();
+    for at in 0..220 {
+        let id = format!("re_{at}");
+        assert_eq!(ledger.take(&refund("refund.updated", &id, 1, "pending")), Verdict::Held);
+    }
+    for at in 0..220 {
+        let (kind, mut object) = dispute("charge.dispute.created", "needs_response");
+        object["id"] = json!(format!("du_{at}"));
+        assert_eq!(ledger.take(&(kind, object)), Verdict::Held);
+    }
+    ledger.take(&completed());
+    let count = |subject: &str| ledger.told(subject).len();
+    assert_eq!(count("payments.trigger.refunded"), 220);
+    assert_eq!(count("payments.trigger.disputed"), 220);
+}
+
 #[test]
 fn a_refund_is_found_by_its_id_when_its_payment_is_not_named() {
     let mut ledger = Ledger::paid();

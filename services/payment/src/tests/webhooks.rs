@@ -97,6 +97,35 @@ async fn a_webhook_signed_by_stripes_library_becomes_an_event_once() {
     assert_eq!(events[0]["body"], body);
 }
 
+/// Whatever is named in it: a provider does not know how long a key of ours may be.
+#[tokio::test]
+async fn a_genuine_webhook_is_answered_200_however_long_what_it_names_is() {
+    let door = open().await;
+    let long = "x".repeat(2_000);
+    for (kind, path, verdict) in [
+        ("checkout.session.completed", "/id", "no_order"),
+        ("checkout.session.completed", "/payment_intent", "published"),
+        ("checkout.session.expired", "/id", "no_order"),
+        ("checkout.session.completed", "/client_reference_id", "no_order"),
+        ("refund.updated", "/id", "no_amount"),
+        ("refund.updated", "/payment_intent", "no_order"),
+        ("charge.refunded", "/id", "no_amount"),
+        ("charge.dispute.created", "/id", "no_amount"),
+    ] {
+        let body = event("", kind, "o-1", "paid");
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        let object = &mut body["data"]["object"];
+        (object["amount"], object["amount_refunded"]) = (json!(1), json!(1));
+        *object.pointer_mut(path).unwrap() = json!(long);
+        body["id"] = json!(format!("evt_{kind}{path}").replace(['.', '/'], "_"));
+        let body = body.to_string();
+        let header = signed_by_stripe(&body, WEBHOOK_SECRET, Utc::now().timestamp());
+        let (status, answer) = post(&door, Some(&header), &body).await;
+        assert_eq!((status, &answer["verdict"]), (200, &json!(verdict)), "{kind} {path}: {answer}");
+    }
+    door.close().await;
+}
+
 /// It is read behind the words "the payment failed".
 #[tokio::test]
 async fn the_reason_of_a_failed_payment_does_not_say_again_that_it_failed() {

@@ -26,6 +26,7 @@ mod reads;
 mod recovery;
 mod returns;
 mod routes;
+mod saga_set;
 mod search;
 mod sleepers;
 mod states;
@@ -57,6 +58,7 @@ use crate::{
     txn::Txn,
 };
 use looks::Looks;
+use saga_set::SagaSet;
 use sleepers::Sleepers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use timers::Timers;
@@ -193,7 +195,7 @@ pub struct Core<S> {
     /// Sagas that owe something since before this was opened, of which it was not given out yet.
     owing: BTreeSet<SagaId>,
     /// Sagas whose code has not been shown all that was held, though it can go on.
-    telling: BTreeSet<SagaId>,
+    telling: SagaSet,
     /// The first of them, when its journal has to be read before it is told more.
     untold: Option<SagaId>,
     owed: Owed,
@@ -234,6 +236,7 @@ impl<S: Store> Core<S> {
         let room = if is_beside { WORK_BESIDE } else { WORK_AT_ONCE };
         self.room = room.min(self.limits.work_at_once);
         self.at_hand.clear();
+        self.opened.begin();
         match input {
             Input::Arrived(arrival) => self.arrive(now, arrival)?,
             Input::Unreadable(unreadable) => self.keep_unreadable(now, unreadable)?,

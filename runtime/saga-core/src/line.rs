@@ -27,6 +27,8 @@ struct Held<T> {
     /// Nothing with what the core itself has left undone.
     with: Option<T>,
     concern: Concern,
+    /// Of its sagas, and those of which any saga may come to have it.
+    definitions: BTreeSet<String>,
     /// How far ticks had reached when it came: what was due by then came before it.
     reached: Time,
     /// Sagas that were read again for it. When all were, it waits no longer: with little memory
@@ -38,8 +40,18 @@ struct Held<T> {
 
 impl<T> Held<T> {
     fn new(input: Input, with: Option<T>, concern: Concern, reached: Time) -> Held<T> {
-        let woken = BTreeSet::new();
-        Held { input, with, concern, reached, woken, behind_look: false }
+        let (woken, definitions) = (BTreeSet::new(), BTreeSet::new());
+        Held { input, with, concern, definitions, reached, woken, behind_look: false }
+    }
+
+    fn find_definitions<S: Store>(&mut self, core: &Core<S>) {
+        let of_sagas = self.concern.sagas.iter().filter_map(|it| core.definition_of(*it));
+        self.definitions = self.concern.anybodys.iter().cloned().chain(of_sagas).collect();
+    }
+
+    /// What the core has left undone came before what waits.
+    fn goes_ahead(&self) -> bool {
+        matches!(self.input, Input::Woken { .. })
     }
 
     fn matters(&self) -> impl Iterator<Item = Matter> + '_ {
@@ -96,14 +108,33 @@ pub struct Line<T> {
     are_unread: BTreeSet<SagaId>,
     /// Sagas for which the first that is about them waits, as they look, and why they do.
     lookers: BTreeMap<SagaId, Why>,
+    /// What waits and is about sagas of a definition, or starts one, in order.
+    of_definition: BTreeMap<String, BTreeSet<u64>>,
+    /// Events among these that anybody may come to hold for. Who will is known when all that came
+    /// before has had its turn; what came later waits until they have had theirs.
+    anybodys: BTreeMap<String, BTreeSet<u64>>,
+    /// Definitions of which one of these waits for sagas that look.
+    behind_looks: BTreeSet<String>,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        let lookers = BTreeMap::new();
-        Line { held, last: 0, seen: 0, matters, candidates, unread, are_unread, lookers }
+        let (lookers, of_definition, anybodys, behind_looks) = Default::default();
+        Line {
+            held,
+            last: 0,
+            seen: 0,
+            matters,
+            candidates,
+            unread,
+            are_unread,
+            lookers,
+            of_definition,
+            anybodys,
+            behind_looks,
+        }
     }
 }
 
@@ -130,11 +161,13 @@ impl<T> Line<T> {
             Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
             _ => core.reached(),
         };
-        let concern = self.concern(core, u64::MAX, &input)?;
-        let held = Held::new(input, Some(with), concern, reached);
+        let concern = self.concern(core, &input)?;
+        let mut held = Held::new(input, Some(with), concern, reached);
+        held.find_definitions(core);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
         let waits = asleep || held.looking(core)?.is_some();
-        if !waits && !held.matters().any(|it| self.matters.contains_key(&it)) {
+        let stands = held.matters().any(|it| self.matters.contains_key(&it));
+        if !waits && !stands && self.has_turn(core, u64::MAX, &held) {
             return Ok(held.with.map(|it| (held.input, it)));
         }
         self.hold(core, held)?;
@@ -201,13 +234,19 @@ impl<T> Line<T> {
             self.seen = place;
             let input = Input::Woken { saga, until: Time::NEVER };
             let concern = core.concern(&input)?;
-            self.hold(core, Held::new(input, None, concern, Time::NEVER))?;
+            let mut held = Held::new(input, None, concern, Time::NEVER);
+            held.find_definitions(core);
+            self.hold(core, held)?;
         }
         Ok(())
     }
 
-    /// Whoever waited for a saga that looked may go when that has.
+    /// Whoever waited for a saga that looked may go when that has, and an event that anybody may
+    /// come to hold for when all of its definition have.
     fn see_lookers<S: Store>(&mut self, core: &Core<S>) -> Result<(), StoreError> {
+        for definition in self.behind_looks.extract_if(.., |it| !core.any_looks(it)) {
+            self.candidates.extend(self.anybodys.get(&definition).and_then(BTreeSet::first));
+        }
         let mut seen = Vec::new();
         for (saga, why) in &self.lookers {
             if !core.still_looks(*saga, *why) {
@@ -226,35 +265,13 @@ impl<T> Line<T> {
         Ok(())
     }
 
-    /// What an input with this number is about. It stands behind events that wait on lanes of its
-    /// sagas; an event behind what waits for those who hold for it: nothing that comes for a saga
-    /// overtakes what came for it before.
-    fn concern<S: Store>(
-        &self,
-        core: &Core<S>,
-        number: u64,
-        input: &Input,
-    ) -> Result<Concern, StoreError> {
+    /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
+    /// behind what waits for those who hold for it: nothing that comes for a saga overtakes what
+    /// came for it before.
+    fn concern<S: Store>(&self, core: &Core<S>, input: &Input) -> Result<Concern, StoreError> {
         let mut concern = core.concern(input)?;
         if self.held.is_empty() || matches!(input, Input::Woken { .. }) {
             return Ok(concern);
-        }
-        if !(concern.unkept.is_empty() && concern.untaken.is_empty()) {
-            // By what waits its saga may come to hold for it.
-            for (matter, numbers) in &self.matters {
-                let Matter::Saga(saga) = matter else { break };
-                let has_more = !concern.untaken.is_empty()
-                    && stands_between(core, *saga, numbers.range(..number))?;
-                if !has_more && concern.unkept.is_empty() {
-                    continue;
-                }
-                let definition = core.definition_of(*saga);
-                let is_of =
-                    |it: &BTreeSet<String>| definition.as_ref().is_some_and(|by| it.contains(by));
-                if is_of(&concern.unkept) || has_more && is_of(&concern.untaken) {
-                    concern.sagas.insert(*saga);
-                }
-            }
         }
         let is_lane = |it: (&Matter, _)| matches!(it.0, Matter::Lane(_));
         if self.matters.range(Matter::Lane(Lane([0; 16]))..).next().is_some_and(is_lane) {
@@ -320,20 +337,28 @@ impl<T> Line<T> {
         }
         let Some(held) = self.held.get(&number) else { return Ok(false) };
         // Those before it may have made it another saga's.
-        let concern = self.concern(core, number, &held.input)?;
+        let concern = self.concern(core, &held.input)?;
         if concern != held.concern {
             self.leave(number);
             if let Some(held) = self.held.get_mut(&number) {
                 held.concern = concern;
+                held.find_definitions(core);
             }
             self.stand(number);
             if !self.is_first(number) {
                 return Ok(false);
             }
         }
+        let Some(held) = self.held.get(&number) else { return Ok(false) };
+        if !self.has_turn(core, number, held) {
+            let anybodys = held.concern.anybodys.iter().filter(|it| core.any_looks(it));
+            self.behind_looks.extend(anybodys.cloned());
+            return Ok(false);
+        }
         let Some(held) = self.held.get_mut(&number) else { return Ok(false) };
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
-        let asleep: Vec<SagaId> = asleep.filter(|it| !held.woken.contains(it)).collect();
+        let is_read = |it: &SagaId| held.woken.contains(it) && !self.are_unread.contains(it);
+        let asleep: Vec<SagaId> = asleep.filter(|it| !is_read(it)).collect();
         held.woken.extend(&asleep);
         let looking = held.looking(core)?;
         held.behind_look |= looking.is_some();
@@ -349,8 +374,26 @@ impl<T> Line<T> {
         self.held.get(&number).is_some_and(|it| it.matters().all(is_first))
     }
 
+    /// Whether an event that anybody may come to hold for is the first of its definition, and all
+    /// sagas of that have looked; anything else stands behind no such event.
+    fn has_turn<S: Store>(&self, core: &Core<S>, number: u64, held: &Held<T>) -> bool {
+        let has_before = |it: Option<&BTreeSet<u64>>| {
+            it.and_then(BTreeSet::first).is_some_and(|first| *first < number)
+        };
+        held.definitions.iter().all(|it| match held.concern.anybodys.contains(it) {
+            true => !has_before(self.of_definition.get(it)) && !core.any_looks(it),
+            false => held.goes_ahead() || !has_before(self.anybodys.get(it)),
+        })
+    }
+
     fn stand(&mut self, number: u64) {
         let Some(held) = self.held.get(&number) else { return };
+        for definition in &held.definitions {
+            self.of_definition.entry(definition.clone()).or_default().insert(number);
+            if held.concern.anybodys.contains(definition) {
+                self.anybodys.entry(definition.clone()).or_default().insert(number);
+            }
+        }
         for matter in held.matters() {
             self.matters.entry(matter).or_default().insert(number);
         }
@@ -359,6 +402,17 @@ impl<T> Line<T> {
     /// Whoever stood behind it may be the first now.
     fn leave(&mut self, number: u64) {
         let Some(held) = self.held.get(&number) else { return };
+        for definition in &held.definitions {
+            take_out(&mut self.anybodys, definition, number);
+            take_out(&mut self.of_definition, definition, number);
+            let next = self.anybodys.get(definition).and_then(BTreeSet::first).copied();
+            let Some(left) = self.of_definition.get(definition) else { continue };
+            match held.concern.anybodys.contains(definition) {
+                // All up to the next one stood behind it.
+                true => self.candidates.extend(left.range(..=next.unwrap_or(u64::MAX))),
+                false => self.candidates.extend(next),
+            }
+        }
         for matter in held.matters() {
             let Some(numbers) = self.matters.get_mut(&matter) else { continue };
             numbers.remove(&number);
@@ -380,13 +434,13 @@ impl<T> Line<T> {
     }
 }
 
-/// Whether something else waits behind that by which the saga may come to hold for what comes now.
-fn stands_between<S: Store>(
-    core: &Core<S>,
-    saga: SagaId,
-    mut waits: impl Iterator<Item = impl Sized>,
-) -> Result<bool, StoreError> {
-    Ok(waits.next().is_some() && (waits.next().is_some() || core.is_looking(saga)?))
+fn take_out(of: &mut BTreeMap<String, BTreeSet<u64>>, definition: &str, number: u64) {
+    if let Some(numbers) = of.get_mut(definition) {
+        numbers.remove(&number);
+        if numbers.is_empty() {
+            of.remove(definition);
+        }
+    }
 }
 
 /// What is due then stands behind an event of that time.

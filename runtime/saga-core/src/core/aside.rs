@@ -57,13 +57,13 @@ impl<S: Store> Core<S> {
         for wait in &state.waits {
             self.waits.insert(&start.definition, saga, wait);
             if wait.ask.is_none() {
-                self.opened.look(saga, &wait.step);
+                self.opened.look(&start.definition, saga, &wait.step);
             }
         }
         // As at a start: it may have owed something for long, or been in the middle of something.
         self.owing.insert(saga);
         if state.is_being_told() {
-            self.telling.insert(saga);
+            self.telling.insert(saga, &start.definition, self.opened.input());
         }
         self.give_out(now, saga)?;
         self.copy_to_those_back(&start.definition)

@@ -26,10 +26,9 @@ pub struct Concern {
     /// The lanes of an event: no other one may overtake it there, and nothing else that is about
     /// whoever holds for it.
     pub lanes: BTreeSet<Lane>,
-    /// Definitions for which no lane keeps the event: it goes to whoever holds for it now.
-    pub unkept: BTreeSet<String>,
-    /// Definitions of whose sagas none holds for the event: their lanes keep it for the next.
-    pub untaken: BTreeSet<String>,
+    /// Definitions of which any saga may come to hold for the event by what came before it: none
+    /// does now, or no lane keeps it, as it starts one or each who holds for it gets a copy.
+    pub anybodys: BTreeSet<String>,
     /// Under what an event is known: what comes first under it stays in force.
     pub identity: Option<[u8; 16]>,
 }
@@ -149,19 +148,19 @@ impl<S: Store> Core<S> {
             let Ok(key) = key_at(event, pointer) else { continue };
             let lane = Lane::of(definition, &event.name, &key);
             let routed = Routed::of(0, event, key, lane);
-            match self.next_taker(&routed, (0, 0)).filter(|_| !is_copied) {
+            let taker = self.next_taker(&routed, (0, 0)).filter(|_| !is_copied);
+            if taker.is_none() || starts {
+                concern.anybodys.insert(definition.to_owned());
+            }
+            match taker {
                 // It cannot be kept behind what comes first.
-                Some((_, taker)) if starts || self.telling.contains(&taker.saga) => {
+                Some((_, taker)) if starts || self.telling.contains(taker.saga) => {
                     concern.reach(taker.saga);
                 }
                 Some((_, taker)) => _ = concern.sagas.insert(taker.saga),
-                None if is_copied || starts => (),
-                None => _ = concern.untaken.insert(definition.to_owned()),
+                None => (),
             }
             concern.lanes.insert(lane);
-            if is_copied || starts {
-                concern.unkept.insert(definition.to_owned());
-            }
         }
         concern
     }

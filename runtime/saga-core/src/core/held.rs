@@ -25,16 +25,20 @@ impl<S: Store> Core<S> {
             self.untold = None;
         }
         while 0 < self.room
-            && let Some(saga) = self.telling.first().copied()
+            && let Some((saga, input)) = self.telling.first()
         {
             if self.is_asleep(saga) {
                 self.untold = Some(saga);
                 break;
             }
             match self.state(saga)?.is_some_and(State::is_being_told) {
-                true => self.tell(now, saga)?,
+                true => {
+                    let other = self.opened.go_on_with(input);
+                    self.tell(now, saga)?;
+                    self.opened.go_on_with(other);
+                }
                 // It was paused, or has ended meanwhile.
-                false => _ = self.telling.remove(&saga),
+                false => self.telling.remove(saga),
             }
         }
         Ok(())
@@ -53,10 +57,11 @@ impl<S: Store> Core<S> {
             Err(err) if err.is_damage() => self.set_aside(saga, &err)?,
             told => told?,
         }
-        if self.state(saga)?.is_some_and(State::is_being_told) {
-            self.telling.insert(saga);
-        } else {
-            self.telling.remove(&saga);
+        let told =
+            self.state(saga)?.filter(|it| it.is_being_told()).and_then(|it| it.start.as_ref());
+        match told.map(|it| it.definition.clone()) {
+            Some(definition) => self.telling.insert(saga, &definition, self.opened.input()),
+            None => self.telling.remove(saga),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 use super::{
     Core,
     routes::{Fate, Routed, kept_key, lane_of_kept, received},
+    saga_set::SagaSet,
 };
 use crate::{
     codec::EventRecord,
@@ -14,18 +15,35 @@ use crate::{
     id::{Lane, Path, Position, SagaId, Time},
     store::{Kind, Store, StoreError, Table},
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where something stands in the line: what one input has begun is done before what later ones
+/// have. Of that, what a saga gives back of what was held comes first; then in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    input: u64,
+    is_new: bool,
+    number: u64,
+}
 
 /// Each wait and each event stands in it once.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    line: VecDeque<Look>,
+    line: BTreeMap<Turn, Look>,
+    /// How many inputs have been handled.
+    inputs: u64,
+    /// The input whose work is being done.
+    input: u64,
+    /// The last number that was given out.
+    last: u64,
     /// Up to where each wait has looked, and taken nothing.
     behind: BTreeMap<(SagaId, Path), Position>,
     /// The events, each with the saga that would have had it when it came.
     events: BTreeMap<(Lane, Position), SagaId>,
     /// The same by saga.
     meant: BTreeSet<(SagaId, Lane, Position)>,
+    /// Whose waits stand here, and who would take an event that does.
+    sagas: SagaSet,
     /// Whose journal has to be read before the first goes on.
     stopped: Option<SagaId>,
 }
@@ -47,18 +65,47 @@ impl Looks {
         !self.behind.is_empty() && self.behind.contains_key(&(saga, step.clone()))
     }
 
-    /// Has the wait look at all that its lanes keep.
-    pub(super) fn look(&mut self, saga: SagaId, step: &Path) {
+    /// Has the wait of a saga of this definition look at all that its lanes keep.
+    pub(super) fn look(&mut self, definition: &str, saga: SagaId, step: &Path) {
         if self.behind.insert((saga, step.clone()), 0).is_none() {
-            self.line.push_back(Look::Wait(saga, step.clone()));
+            self.stand(true, Look::Wait(saga, step.clone()));
+            self.sagas.insert(saga, definition, self.input);
         }
     }
 
+    /// An input begins: what it opens looks behind what is there.
+    pub(super) fn begin(&mut self) {
+        self.inputs += 1;
+        self.input = self.inputs;
+    }
+
+    /// The input whose work is being done.
+    pub(super) fn input(&self) -> u64 {
+        self.input
+    }
+
+    /// Goes on with the work of this input; gives the one with which to go on later.
+    pub(super) fn go_on_with(&mut self, input: u64) -> u64 {
+        std::mem::replace(&mut self.input, input)
+    }
+
+    fn stand(&mut self, is_new: bool, look: Look) {
+        self.last += 1;
+        let turn = Turn { input: self.input, is_new, number: self.last };
+        self.line.insert(turn, look);
+    }
+
     /// Has the event given to whoever takes it when those before it have looked; this saga would.
-    fn give_later(&mut self, lane: Lane, position: Position, saga: SagaId) {
+    fn give_later(
+        &mut self,
+        (lane, position): (Lane, Position),
+        (saga, definition): (SagaId, &str),
+        is_new: bool,
+    ) {
         if self.events.insert((lane, position), saga).is_none() {
-            self.line.push_back(Look::Event(lane, position));
+            self.stand(is_new, Look::Event(lane, position));
             self.meant.insert((saga, lane, position));
+            self.sagas.insert(saga, definition, self.input);
         }
     }
 
@@ -76,26 +123,42 @@ impl Looks {
             || self.meant.range(first..).next().is_some_and(|it| it.0 == saga)
     }
 
-    /// Takes the first out.
-    fn next(&mut self) -> Option<Look> {
-        let look = self.line.pop_front()?;
-        if let Look::Event(lane, position) = look
-            && let Some(saga) = self.events.remove(&(lane, position))
-        {
-            self.meant.remove(&(saga, lane, position));
-        }
-        Some(look)
+    /// Takes the first out. Its saga stays one that looks until [`Looks::let_go`].
+    fn next(&mut self) -> Option<(Turn, Look, SagaId)> {
+        let (turn, look) = self.line.pop_first()?;
+        let saga = match &look {
+            Look::Wait(saga, _) => *saga,
+            Look::Event(lane, position) => {
+                let saga = self.events.remove(&(*lane, *position))?;
+                self.meant.remove(&(saga, *lane, *position));
+                saga
+            }
+        };
+        Some((turn, look, saga))
     }
 
-    /// Puts a wait back: it goes on from here, before all others.
-    fn look_on(&mut self, saga: SagaId, step: Path, behind: Position) {
-        self.line.push_front(Look::Wait(saga, step.clone()));
+    /// Nothing more is for the saga, if nothing of it stands here.
+    fn let_go(&mut self, saga: SagaId) {
+        if !self.is_of(saga) {
+            self.sagas.remove(saga);
+        }
+    }
+
+    /// Puts a wait back in its turn: it goes on from here.
+    fn look_on(&mut self, turn: Turn, saga: SagaId, step: Path, behind: Position) {
+        self.line.insert(turn, Look::Wait(saga, step.clone()));
         self.behind.insert((saga, step), behind);
     }
 
-    /// Puts an event back, before all others.
-    fn give_next(&mut self, lane: Lane, position: Position, saga: SagaId) {
-        self.line.push_front(Look::Event(lane, position));
+    /// Puts an event back in its turn.
+    fn give_next(
+        &mut self,
+        turn: Turn,
+        (lane, position): (Lane, Position),
+        (saga, definition): (SagaId, &str),
+    ) {
+        self.sagas.insert(saga, definition, self.input);
+        self.line.insert(turn, Look::Event(lane, position));
         self.events.insert((lane, position), saga);
         self.meant.insert((saga, lane, position));
     }
@@ -152,7 +215,13 @@ impl<S: Store> Core<S> {
     }
 
     fn looks_itself(&self, saga: SagaId) -> bool {
-        self.telling.contains(&saga) || self.opened.is_of(saga)
+        self.telling.contains(saga) || self.opened.is_of(saga)
+    }
+
+    /// Whether a saga of the definition may still get something that came before what comes now,
+    /// and by that come to hold for it.
+    pub(crate) fn any_looks(&self, definition: &str) -> bool {
+        self.telling.has_of(definition) || self.opened.sagas.has_of(definition)
     }
 
     /// The sagas that have to be read before anybody looks on, and before anybody is told more of
@@ -182,18 +251,24 @@ impl<S: Store> Core<S> {
         })
     }
 
-    /// Does what stands in the line, until it is empty or there is no room left.
+    /// Does what stands in the line, until it is empty or there is no room left. What was held came
+    /// before what lanes kept meanwhile: whoever is told of that looks when all was told.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
+        self.tell_on(now)?;
         if 0 < self.room {
             self.opened.stopped = None;
         }
         while 0 < self.room
-            && let Some(look) = self.opened.next()
+            && self.telling.is_empty()
+            && let Some((turn, look, saga)) = self.opened.next()
         {
+            let input = self.opened.go_on_with(turn.input);
             let goes_on = match look {
-                Look::Wait(saga, step) => self.look_for(now, saga, step)?,
-                Look::Event(lane, position) => self.give_kept(now, lane, position)?,
+                Look::Wait(saga, step) => self.look_for(now, turn, saga, step)?,
+                Look::Event(lane, position) => self.give_kept(now, turn, lane, position)?,
             };
+            self.opened.go_on_with(input);
+            self.opened.let_go(saga);
             if !goes_on {
                 break;
             }
@@ -202,10 +277,16 @@ impl<S: Store> Core<S> {
     }
 
     /// Lets a wait look at what its lanes keep. False when its saga has to be read first.
-    fn look_for(&mut self, now: Time, saga: SagaId, step: Path) -> Result<bool, StoreError> {
+    fn look_for(
+        &mut self,
+        now: Time,
+        turn: Turn,
+        saga: SagaId,
+        step: Path,
+    ) -> Result<bool, StoreError> {
         let behind = self.opened.behind.remove(&(saga, step.clone())).unwrap_or_default();
         if self.is_asleep(saga) {
-            self.opened.look_on(saga, step, behind);
+            self.opened.look_on(turn, saga, step, behind);
             self.opened.stopped = Some(saga);
             return Ok(false);
         }
@@ -220,7 +301,7 @@ impl<S: Store> Core<S> {
                     self.hand_over(now, saga, &step, &routed)?;
                 }
             }
-            Kept::Behind(behind) => self.opened.look_on(saga, step, behind),
+            Kept::Behind(behind) => self.opened.look_on(turn, saga, step, behind),
             Kept::Nothing => (),
         }
         Ok(true)
@@ -228,7 +309,13 @@ impl<S: Store> Core<S> {
 
     /// Gives a kept event to the oldest wait that takes it; those that stand in the line come upon
     /// it by themselves. False when the taker has to be read first.
-    fn give_kept(&mut self, now: Time, lane: Lane, position: Position) -> Result<bool, StoreError> {
+    fn give_kept(
+        &mut self,
+        now: Time,
+        turn: Turn,
+        lane: Lane,
+        position: Position,
+    ) -> Result<bool, StoreError> {
         self.room -= 1;
         let is_kept = self.txn.has(Table::Kept, &kept_key(&lane, position))?;
         let event = self.txn.record::<EventRecord>(Kind::Event, position)?;
@@ -242,7 +329,8 @@ impl<S: Store> Core<S> {
             }
             if self.is_asleep(wait.saga) {
                 self.room += 1; // Nothing was done: it is for others.
-                self.opened.give_next(lane, position, wait.saga);
+                let definition = self.definition_of(wait.saga).unwrap_or_default();
+                self.opened.give_next(turn, (lane, position), (wait.saga, &definition));
                 self.opened.stopped = Some(wait.saga);
                 return Ok(false);
             }
@@ -271,7 +359,7 @@ impl<S: Store> Core<S> {
         }
         // It takes nothing, as it is set aside now: the next one may.
         self.keep(routed)?;
-        self.look_again(routed);
+        self.look_again(routed, None);
         Ok(())
     }
 
@@ -334,15 +422,23 @@ impl<S: Store> Core<S> {
         let events_max = self.limits.lane_events_max.saturating_mul(2);
         let fate = self.keep_up_to(events_max, routed)?;
         if fate.0 == Outcome::Kept {
-            self.look_again(routed);
+            self.look_again(routed, None);
         }
         Ok(fate)
     }
 
-    /// Whoever holds for a kept event gets it, behind all that stands in the line.
-    pub(super) fn look_again(&mut self, routed: &Routed<'_>) {
-        if let Some((_, taker)) = self.next_taker(routed, (0, 0)) {
-            self.opened.give_later(routed.lane, routed.position, taker.saga);
+    /// Whoever holds for a kept event gets it, behind what stands in the line. What a saga has given
+    /// back its own waits find when they look.
+    pub(super) fn look_again(&mut self, routed: &Routed<'_>, given_back_by: Option<SagaId>) {
+        let mut place = (0, 0);
+        while let Some((opened, taker)) = self.next_taker(routed, place) {
+            place = opened;
+            if given_back_by == Some(taker.saga) && self.opened.has(taker.saga, &taker.step) {
+                continue;
+            }
+            let definition = self.definition_of(taker.saga).unwrap_or_default();
+            let (event, is_new) = ((routed.lane, routed.position), given_back_by.is_none());
+            return self.opened.give_later(event, (taker.saga, &definition), is_new);
         }
     }
 }

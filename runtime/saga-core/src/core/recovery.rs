@@ -6,6 +6,7 @@ use super::{
     looks::Looks,
     reads::saga_of,
     routes::lane_of_kept,
+    saga_set::SagaSet,
     search::ROWS_AT_ONCE,
     sleepers::Sleepers,
     states::States,
@@ -117,7 +118,7 @@ impl<S: Store> Core<S> {
             effects: Vec::new(),
             sends: BTreeSet::new(),
             owing: BTreeSet::new(),
-            telling: BTreeSet::new(),
+            telling: SagaSet::default(),
             untold: None,
             owed: Owed::default(),
             aside: BTreeMap::new(),
@@ -209,7 +210,9 @@ impl<S: Store> Core<S> {
         })?;
         // The oldest wait takes an event.
         looks.sort();
-        looks.iter().for_each(|(_, saga, step)| self.opened.look(*saga, step));
+        for (_, saga, definition, step) in &looks {
+            self.opened.look(definition, *saga, step);
+        }
         // Their heads were read, and none of their journals.
         self.at_hand.clear();
         Ok(())
@@ -219,7 +222,7 @@ impl<S: Store> Core<S> {
         &mut self,
         saga: SagaId,
         value: &[u8],
-        looks: &mut Vec<(Place, SagaId, Path)>,
+        looks: &mut Vec<(Place, SagaId, String, Path)>,
     ) -> Result<(), StoreError> {
         let mut head = self.head_at_start(saga, value)?;
         self.has_grown(saga, head.entries);
@@ -228,7 +231,7 @@ impl<S: Store> Core<S> {
         // back: rows of older builds do not say so.
         let is_over = head.aborted || head.output.is_some();
         if head.telling || is_over && !head.owes {
-            self.telling.insert(saga);
+            self.telling.insert(saga, &head.definition, self.opened.input());
         }
         for wait in &head.waits {
             self.waits.insert(&head.definition, head.id, wait);
@@ -236,7 +239,7 @@ impl<S: Store> Core<S> {
         self.timers.extend(head.timers.iter().map(|it| (it.0, head.id, it.1.clone())));
         for wait in head.waits.iter().filter(|it| it.ask.is_none()) {
             if self.keeps_for(&head.definition, wait) {
-                looks.push((wait.opened, head.id, wait.step.clone()));
+                looks.push((wait.opened, head.id, head.definition.clone(), wait.step.clone()));
             }
         }
         if head.owes {

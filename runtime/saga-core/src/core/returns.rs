@@ -33,7 +33,7 @@ impl<S: Store> Core<S> {
             {
                 let lane = Lane::of(&start.definition, event, key);
                 let routed = Routed::of(*event_at, &record, (*key).to_owned(), lane);
-                self.look_again(&routed);
+                self.look_again(&routed, Some(start.saga));
                 let fate = self.keep(&routed)?;
                 self.rule(&start.definition, &record, fate)?;
             }

@@ -269,8 +269,8 @@ impl<S: Store> Core<S> {
         if !was_over {
             self.let_code_go(saga, &state)?;
         }
-        if state.is_being_told() {
-            self.telling.insert(saga);
+        if let Some(start) = state.start.as_ref().filter(|_| state.is_being_told()) {
+            self.telling.insert(saga, &start.definition, self.opened.input());
         }
         let after = Facets::of(&state, head.as_ref().map(Standing::of), &touched);
         let Some(head) = head else { return Ok(()) };
@@ -345,7 +345,7 @@ impl<S: Store> Core<S> {
             self.waits.insert(&head.definition, head.id, wait);
             self.note_hold(head, wait)?;
             if wait.ask.is_none() {
-                self.opened.look(head.id, &wait.step);
+                self.opened.look(&head.definition, head.id, &wait.step);
             }
         }
         Ok(())

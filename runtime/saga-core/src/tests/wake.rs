@@ -715,6 +715,9 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
 mod beside_others;
 mod in_pieces;
 mod looking;
+mod mixed;
+mod told;
+mod unkept;
 
 mod set_aside {
     use super::*;

@@ -27,15 +27,15 @@ impl Saga for Rounds {
     }
 }
 
-struct Luck(u64);
+pub(super) struct Luck(pub(super) u64);
 impl Luck {
-    fn below(&mut self, max: u32) -> u32 {
+    pub(super) fn below(&mut self, max: u32) -> u32 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         u32::try_from(self.0 >> 33).unwrap() % max
     }
 
-    fn any<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+    pub(super) fn any<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         let max = u32::try_from(of.len()).unwrap();
         (max > 0).then(|| &of[self.below(max) as usize])
     }
@@ -43,14 +43,14 @@ impl Luck {
 
 /// What a person may do here.
 #[derive(Clone, Copy, PartialEq)]
-enum People {
+pub(super) enum People {
     Cancel,
     PauseAsWell,
 }
 
 /// Which answers come.
 #[derive(Clone, Copy, PartialEq)]
-enum Answers {
+pub(super) enum Answers {
     /// To what both have asked.
     InTime,
     /// Also to what one has not asked yet.

@@ -680,3 +680,26 @@ fn of_a_payment_of_which_unreadable_money_goes_back_nobody_says_what_stays() {
         assert_eq!(view::standing(&Tx::over(&ledger.db), "pi_1").unwrap().stays, None, "{hook:?}");
     }
 }
+
+fn stays(ledger: &Ledger) -> Option<String> {
+    let known = view::standing(&Tx::over(&ledger.db), "pi_1").unwrap();
+    known.stays.map(|it| it.to_string())
+}
+
+/// Where all that was paid is known to be gone, nothing stays, whatever else is not known: more
+/// cannot be here.
+#[test]
+fn of_a_payment_that_is_gone_nothing_stays_whatever_else_cannot_be_read() {
+    for hook in [
+        over(refund("refund.created", "re_2", 1, "pending"), "amount", &json!(1), &json!("xts")),
+        over(charge_refunded(1), "amount_refunded", &json!(-5), &json!("usd")),
+        over(dispute("charge.dispute.closed", "lost"), "amount", &json!("1"), &json!("usd")),
+        over(dispute("charge.dispute.closed", "lost"), "amount", &json!(14_000), &json!("eur")),
+    ] {
+        let mut ledger = Ledger::paid();
+        ledger.take(&refund("refund.created", "re_1", 14_999, "succeeded"));
+        assert_eq!(stays(&ledger).as_deref(), Some("0.00"));
+        ledger.take(&hook);
+        assert_eq!(stays(&ledger).as_deref(), Some("0.00"), "{hook:?}");
+    }
+}

@@ -228,6 +228,17 @@ fn a_charge_that_lists_its_refunds_names_them() {
     assert_eq!(ledger.shown(), one("re_1", "40.00", "succeeded"));
 }
 
+/// One of them that has failed is no part of the sum beside it.
+#[test]
+fn a_failed_refund_that_a_charge_lists_does_not_hide_what_went_back_of_it() {
+    let mut ledger = Ledger::paid();
+    let (kind, mut charge) = charge_refunded(4_000);
+    let (_, failed) = refund("", "re_1", 4_000, "failed");
+    charge["refunds"] = json!({ "object": "list", "data": [failed] });
+    assert_eq!(ledger.take_at(100, &(kind, charge)), Verdict::Published);
+    assert_eq!(stays(&ledger).as_deref(), Some("109.99"));
+}
+
 #[test]
 fn a_dispute_is_told_with_each_of_its_states_once_and_the_first_says_so() {
     use Verdict::{Duplicate, Published};

@@ -93,7 +93,8 @@ pub struct PaymentState {
     pub payment_id: Option<String>,
     /// What of the payment is not with the customer again, nor on its way there, nor taken by the
     /// customer's bank. Absent while nothing is paid, and where that is not known: money goes back
-    /// or is lost in another currency, or cannot be read, or some of it may be forgotten.
+    /// or is lost in another currency, or cannot be read, or some of it may be forgotten. Zero
+    /// where all of it is known to be gone, whatever else is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<Amount>,
     /// Whether the customer's bank holds money of the payment by a dispute that is open: it may

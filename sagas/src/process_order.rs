@@ -313,8 +313,10 @@ async fn accept_other_money(
 
 /// Marks the runs in which it is looked, before the goods leave, whether their money is still here.
 const MONEY_BACK: &str = "money that went back sends no goods";
-/// Marks the runs in which it is looked once more, behind a manager's yes or a slow warehouse.
+/// Marks the runs in which it is looked once more behind a slow warehouse.
 const LOOKED_AGAIN: &str = "money is looked for again when the goods were held up";
+/// Marks the runs in which it is looked once more behind a manager's yes.
+const LOOKED_BEHIND_A_YES: &str = "money is looked for again behind a yes";
 /// So long a look is believed. What happens at the provider is told within seconds, so in less
 /// than this another look would see no more.
 const LOOK_MS: u64 = 5 * 1000;
@@ -349,7 +351,7 @@ async fn keep_for_money(
         let news = doubt.as_ref().and_then(|it| it.since(ctx, seen.as_ref()));
         let Some(news) = news else { return Ok(doubt) };
         ask_for_goods(ctx, order, paid, &news).await?;
-        if !ctx.patched(LOOKED_AGAIN) {
+        if !ctx.patched(LOOKED_BEHIND_A_YES) {
             return Ok(doubt);
         }
         seen = doubt;

@@ -3,8 +3,8 @@
 
 use super::{
     paths::WAYS,
-    shop::services,
-    world::{PAID, PLACED, World, order, registry_with},
+    shop::{SESSION, services},
+    world::{PAID, PLACED, World, order, payment, registry_with},
 };
 use crate::{
     Settings,
@@ -384,8 +384,7 @@ fn an_order_that_was_shipped_unlooked_still_replays() {
 fn an_order_that_was_held_up_and_shipped_without_another_look_still_replays() {
     let world = World::shipping_slowly().settled();
     let mut journal = world.journal(world.order().id);
-    let again = |it: &Decision| matches!(it, Decision::Patch { id } if id.contains("again"));
-    let looked = journal.iter().position(|it| decisions(it).iter().any(again)).unwrap();
+    let looked = journal.iter().position(|it| decisions(it).iter().any(is_held_up)).unwrap();
     let [Decision::Patch { .. }, Decision::Call { step: look, .. }] = decisions(&journal[looked])
     else {
         panic!("a mark and a look: {:?}", journal[looked])
@@ -398,6 +397,14 @@ fn an_order_that_was_held_up_and_shipped_without_another_look_still_replays() {
     journal.truncate(looked + 1);
     let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
     assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
+fn is_held_up(decision: &Decision) -> bool {
+    matches!(decision, Decision::Patch { id } if id.contains("held up"))
+}
+
+fn is_behind_a_yes(decision: &Decision) -> bool {
+    matches!(decision, Decision::Patch { id } if id.contains("behind a yes"))
 }
 
 fn ships(decision: &Decision) -> bool {
@@ -456,8 +463,7 @@ fn an_order_that_was_shipped_though_it_was_disputed_once_more_still_replays() {
 fn an_order_that_was_shipped_on_a_managers_yes_alone_still_replays() {
     let world = World::paid_and_disputed().decided(true);
     let mut journal = world.journal(world.order().id);
-    let is_mark = |it: &Decision| matches!(it, Decision::Patch { id } if id.contains("again"));
-    let said = journal.iter().position(|it| decisions(it).iter().any(is_mark)).unwrap();
+    let said = journal.iter().position(|it| decisions(it).iter().any(is_behind_a_yes)).unwrap();
     let [Decision::Patch { .. }, Decision::Call { step: look, .. }] = decisions(&journal[said])
     else {
         panic!("a mark and a look: {:?}", journal[said])
@@ -513,4 +519,64 @@ fn the_order_of_replies_in_the_join_changes_no_name_and_no_decision() {
         decided("notifications.send", "payments.create-session"),
         decided("payments.create-session", "notifications.send")
     );
+}
+
+/// A manager's yes was the last word, also behind a second look. Such an order waits for its
+/// courier for up to two weeks.
+#[test]
+fn an_order_that_was_looked_at_again_and_then_shipped_on_a_yes_still_replays() {
+    let world = World::shipping_slowly().ledger_says("100.00", true).settled().decided(true);
+    let mut journal = world.journal(world.order().id);
+    let said = journal.iter().position(|it| decisions(it).iter().any(is_behind_a_yes)).unwrap();
+    assert!(journal[..said].iter().any(|it| decisions(it).iter().any(is_held_up)));
+    let [Decision::Patch { .. }, Decision::Call { step: look, .. }] = decisions(&journal[said])
+    else {
+        panic!("a mark and a look: {:?}", journal[said])
+    };
+    // The commit and the step behind it came in the same turn.
+    let commits = |it: &&Entry| decisions(it).first() == Some(&Decision::Commit);
+    let mut left = decisions(journal.iter().find(commits).unwrap()).to_vec();
+    let [Decision::Commit, Decision::Call { step, .. }] = &mut left[..] else { panic!("{left:?}") };
+    *step = look.clone();
+    journal = with_decisions(&journal, said, left);
+    journal.truncate(said + 1);
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
+}
+
+/// A manager's yes was believed at once, and it was looked once more only behind a slow warehouse.
+#[test]
+fn an_order_that_was_looked_at_again_behind_a_slow_warehouse_alone_still_replays() {
+    let mut world = World::awaiting_payment().ledger_says("100.00", true);
+    world.desk.event(PAID, payment(SESSION));
+    world.settle();
+    world.look_at_order();
+    world.desk.decide(true, "as I see fit").unwrap();
+    world.settle_without("inventory.ship");
+    world.desk.wait_s(60);
+    let world = world.settled();
+    let mut journal = world.journal(world.order().id);
+    let said = journal.iter().position(|it| decisions(it).iter().any(is_behind_a_yes)).unwrap();
+    let shipped = journal.iter().position(|it| decisions(it).iter().any(ships)).unwrap();
+    let held_up = journal.iter().position(|it| decisions(it).iter().any(is_held_up)).unwrap();
+    let step_of = |it: &Entry| match decisions(it).last() {
+        Some(Decision::Call { step, .. }) => step.clone(),
+        other => panic!("a call: {other:?}"),
+    };
+    let (yes_step, ship_step) = (step_of(&journal[said]), step_of(&journal[shipped]));
+    // Without the look behind the yes all that follows is a step earlier.
+    let mut looks = decisions(&journal[held_up]).to_vec();
+    let [Decision::Patch { .. }, Decision::Call { step, .. }] = &mut looks[..] else {
+        panic!("a mark and a look: {looks:?}")
+    };
+    *step = ship_step;
+    let ships = ships_at(&journal, &yes_step);
+    journal = with_decisions(&journal, said, ships);
+    journal = with_decisions(&journal, held_up, looks);
+    let Fact::Replied { step, .. } = &mut journal[held_up].fact else { panic!("a reply") };
+    *step = yes_step;
+    journal.truncate(held_up + 1);
+    journal.remove(shipped);
+    let code = world.desk.registry().get(ProcessOrder::NAME).unwrap().code;
+    assert_eq!(Live::replay(code, &journal).map(drop), Ok(()));
 }

@@ -188,14 +188,7 @@ fn of_refund(
     };
     let Some(payment_id) = payment(tx, event, known, at)? else { return Ok(Verdict::NoOrder) };
     match seen.and_then(refund::seen) {
-        Some(seen) => {
-            let (id, has_gone) = (seen.refund_id.clone(), !seen.status.stands());
-            let mut news = payments::refund(tx, &payment_id, seen, at)?;
-            if let Some(gone_at_s) = event.created_s.filter(|_| has_gone) {
-                news = news.or(payments::gone(tx, &payment_id, &id, gone_at_s, at)?);
-            }
-            Ok(verdict(news))
-        }
+        Some(seen) => Ok(verdict(payments::refund(tx, &payment_id, seen, event.created_s, at)?)),
         None => without_amount(tx, event, &payment_id),
     }
 }
@@ -209,8 +202,10 @@ fn of_charge(
 ) -> Outcome<Verdict> {
     let Some(payment_id) = payment(tx, event, None, at)? else { return Ok(Verdict::NoOrder) };
     let mut news = News::Known;
+    // The sum beside them holds none that has failed, so that was before it.
+    let by_s = event.created_s.map(|it| it.saturating_sub(1));
     for seen in named.iter().filter_map(refund::seen) {
-        news = news.or(payments::refund(tx, &payment_id, seen, at)?);
+        news = news.or(payments::refund(tx, &payment_id, seen, by_s, at)?);
     }
     let charge_id = event.object_id.clone().filter(|id| ledger::is_plain(id));
     let total = event.money.money();

@@ -28,10 +28,21 @@ pub(crate) struct LookUp {
     stripe: Arc<Client>,
 }
 
-/// Without a tag, as older releases wrote the first of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Intent {
+    #[serde(flatten)]
+    pub(crate) about: About,
+    /// How much of the ledger could not be read before the provider was asked. Absent in what an
+    /// older release began: then nothing counts as asked about.
+    #[serde(default)]
+    unreadable_count: u64,
+}
+
+/// What there is to ask. Without a tag, as older releases wrote the first of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-pub(crate) enum Intent {
+pub(crate) enum About {
     /// What went back of this payment. First, as each of the others would be read in its place.
     Paid { session_id: String, payment_id: String },
     /// What became of this session.
@@ -76,29 +87,31 @@ impl Effect for LookUp {
         call: &Call<ProcessPayment>,
     ) -> Outcome<Begun<Intent, PaymentState>> {
         let order_id = call.body.order_id.clone();
+        let unreadable_count = payments::unreadable_count(tx)?;
+        let ask = |about| Ok(Begun::Work(Intent { about, unreadable_count }));
         let Some(row) = ledger::of_order(tx, &order_id)? else {
-            return Ok(Begun::Work(Intent::Unknown { order_id }));
+            return ask(About::Unknown { order_id });
         };
         let session_id = row.session_id.clone();
         if row.status != SessionStatus::Paid {
-            return Ok(Begun::Work(Intent::Known { session_id }));
+            return ask(About::Known { session_id });
         }
         match row.payment_id.clone() {
             Some(payment_id) if payments::may_lack(tx, &payment_id)? => {
-                Ok(Begun::Work(Intent::Paid { session_id, payment_id }))
+                ask(About::Paid { session_id, payment_id })
             }
             _ => Ok(Begun::Done(state(tx, row)?)),
         }
     }
 
     async fn work(&self, intent: Intent, _: Attempt) -> Result<Found, WorkError> {
-        let session = match intent {
-            Intent::Paid { payment_id, .. } => {
+        let session = match intent.about {
+            About::Paid { payment_id, .. } => {
                 let went_back = Some(went_back::ask(&self.stripe, payment_id).await?);
                 return Ok(Found { session: None, went_back });
             }
-            Intent::Known { session_id } => self.found(vec![session_id]).await?,
-            Intent::Unknown { order_id } => {
+            About::Known { session_id } => self.found(vec![session_id]).await?,
+            About::Unknown { order_id } => {
                 self.found(of_order(&self.stripe, &order_id).await?).await?
             }
         };
@@ -118,16 +131,17 @@ impl Effect for LookUp {
         done: Result<Found, Rejection>,
     ) -> Outcome<PaymentState> {
         let (Found { session, went_back }, order_id) = (done?, &call.body.order_id);
+        let Intent { about, unreadable_count } = intent;
         if let Some(session) = &session {
             settle(tx, order_id, session, call.at)?;
         }
         let is_held = match went_back {
-            Some(went_back) => went_back::take(tx, order_id, went_back, call.at)?,
+            Some(went_back) => went_back::take(tx, order_id, went_back, unreadable_count, call.at)?,
             None => false,
         };
-        let session_id = match (&session, &intent) {
+        let session_id = match (&session, &about) {
             (Some(session), _) => &session.id,
-            (None, Intent::Paid { session_id, .. }) => session_id,
+            (None, About::Paid { session_id, .. }) => session_id,
             (None, _) => return Err(unknown(call).into()),
         };
         let state = match (ledger::session(tx, session_id)?, session) {

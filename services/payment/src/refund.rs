@@ -74,6 +74,8 @@ pub(crate) struct Done {
     payment_id: String,
     /// As the provider lists them, newest first.
     refunds: Vec<ProviderRefund>,
+    /// When it did so, by its clock.
+    said_s: i64,
     refused: Option<Rejection>,
 }
 
@@ -162,30 +164,32 @@ impl Effect for PayBack {
         let mut refused: Option<(u64, Rejection)> = None;
         for _ in 0..LOOKS_MAX {
             let mut refunds = self.stripe.refunds(&payment_id).await?;
+            let said_s = self.stripe.time_s(Utc::now().timestamp());
             let disputes = self.stripe.disputes(&payment_id).await?;
             one_currency(&intent, &refunds, &disputes)?;
             let gone = going_back(&refunds).saturating_add(taken_back(&disputes));
             let owed = intent.amount_minor.saturating_sub(gone);
             if owed == 0 {
-                return Ok(Done { payment_id, refunds, refused: None });
+                return Ok(Done { payment_id, refunds, said_s, refused: None });
             }
             if let Some(open) = disputes.iter().find(|it| it.standing.holds_money()) {
                 let refused = Some(in_all(is_disputed(&intent, open), &intent, gone));
-                return Ok(Done { payment_id, refunds, refused });
+                return Ok(Done { payment_id, refunds, said_s, refused });
             }
             if let Some((before, why)) = refused.take()
                 && before == owed
             {
                 let refused = Some(in_all(why, &intent, gone));
-                return Ok(Done { payment_id, refunds, refused });
+                return Ok(Done { payment_id, refunds, said_s, refused });
             }
             match self.ask(&intent, &attempt, &payment_id, (owed, refunds.len())).await {
                 Ok(refund) => {
                     crash::point("refund.before-finish");
                     let failed = (!refund.stands()).then(|| has_failed(&refund));
                     refunds.insert(0, refund);
+                    let said_s = self.stripe.time_s(Utc::now().timestamp());
                     let refused = one_currency(&intent, &refunds, &[]).err().or(failed);
-                    return Ok(Done { payment_id, refunds, refused });
+                    return Ok(Done { payment_id, refunds, said_s, refused });
                 }
                 Err(Failure::Refused { code, message, .. }) => {
                     refused = Some((owed, Rejection::new(code, message)));
@@ -205,13 +209,13 @@ impl Effect for PayBack {
     ) -> Outcome<Refund> {
         let RefundPayment { order_id, session_id, amount, currency, .. } = call.body.clone();
         let (listed, refused) = match done {
-            Ok(Done { payment_id, refunds, refused }) => {
+            Ok(Done { payment_id, refunds, said_s, refused }) => {
                 remember(tx, &payment_id, &order_id, call.at)?;
                 let money = Money { amount, currency };
                 let paid = Paid { order_id, session_id: session_id.clone(), money };
                 payments::paid(tx, &payment_id, paid, call.at)?;
                 for refund in refunds.iter().rev().filter_map(|it| seen_in(it, currency)) {
-                    payments::refund(tx, &payment_id, refund, call.at)?;
+                    payments::refund(tx, &payment_id, refund, Some(said_s), call.at)?;
                 }
                 (refunds, refused)
             }

@@ -49,11 +49,13 @@ async fn list(stripe: &Client, payment_id: &str) -> Result<Listed, Failure> {
     Ok(Listed { refunds, disputes, said_s })
 }
 
-/// Takes it into the ledger. Says whether the customer's bank holds money that cannot be read.
+/// Takes it into the ledger. It was asked for when so much could not be read. Says whether the
+/// customer's bank holds money that cannot be read.
 pub(crate) fn take(
     tx: &mut Tx,
     order_id: &OrderId,
     went_back: WentBack,
+    unreadable_count: u64,
     at: DateTime<Utc>,
 ) -> Outcome<bool> {
     let WentBack { payment_id, listed } = went_back;
@@ -67,7 +69,7 @@ pub(crate) fn take(
     for it in refunds.iter().rev() {
         match refund::seen_in(it, currency) {
             Some(seen) => {
-                payments::refund(tx, &payment_id, seen, at)?;
+                payments::refund(tx, &payment_id, seen, Some(said_s), at)?;
             }
             None => is_whole &= !it.stands(),
         }
@@ -85,7 +87,7 @@ pub(crate) fn take(
         }
     }
     if is_whole {
-        payments::asked(tx, &payment_id)?;
+        payments::asked(tx, &payment_id, unreadable_count)?;
     } else {
         payments::unreadable(tx, &payment_id)?;
     }

@@ -29,8 +29,8 @@ mod word;
 
 pub use keeper::Keeper;
 pub use record::Record;
-pub(crate) use word::was_told;
 pub use word::{WordError, take_over};
+pub(crate) use word::{times_used, was_told};
 
 use crate::{
     db::{Db, DbError},

@@ -173,6 +173,13 @@ pub(crate) fn was_told(dir: &Path) -> bool {
     dir.join(FILE).try_exists().unwrap_or(true)
 }
 
+/// How many such words a run has gone by. Words that cannot be read are none, and so other ones
+/// than before.
+pub(crate) fn times_used(dir: &Path) -> u64 {
+    let used = |words: Vec<Word>| words.iter().filter(|it| it.used_by.is_some()).count();
+    given(dir).map_or(0, used) as u64
+}
+
 /// All that was said of the store in `dir`.
 pub(super) fn given(dir: &Path) -> Result<Vec<Word>, WordError> {
     let path = dir.join(FILE);
@@ -290,8 +297,10 @@ mod tests {
             words.iter().map(|it| it.holds_for(run)).collect::<Vec<_>>()
         };
         assert_eq!((holds(run), holds(later)), (vec![true, true], vec![false, true]));
+        assert_eq!(times_used(dir.path()), 1);
         use_up(dir.path(), later).expect("it is used");
         assert_eq!((holds(run), holds(later)), (vec![true, false], vec![false, true]));
+        assert_eq!(times_used(dir.path()), 2);
 
         let said = |at| {
             let line = format!("{{\"from\":\"{from}\",\"reason\":\"of before\",\"at\":{at}}}\n");

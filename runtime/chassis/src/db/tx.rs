@@ -39,6 +39,12 @@ impl Tx {
         0 < self.epoch() || crate::claim::was_told(self.db.dir())
     }
 
+    /// How often this store has taken the place of another one. Each time it may have missed what
+    /// the other one heard.
+    pub fn take_overs(&self) -> u64 {
+        crate::claim::times_used(self.db.dir())
+    }
+
     /// The value of a key, as it will be after the commit.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! | `payment-dispute/<payment id>/<dispute id>` | [`DisputeRow`] |
 //! | `refund-of/<refund id>` | the id of its payment |
 //! | `payment-of/<order id>/<payment id>` | nothing: it is a payment of that order |
+//! | `payment-unreadable-count` | counts what was told of any payment and could not be read |
 //!
 //! Webhooks come in any order: what is told of a payment before anybody says whose it is stays here
 //! untold until then. A refund is known by its id, with one exception: `charge.refunded` names a
@@ -62,16 +63,24 @@ struct PaymentRow {
     /// Something was told of money of it that could not be read, and nobody has asked since.
     #[serde(default)]
     unreadable: bool,
+    /// The number of the last of that among all that could not be read; 0 in what an older release
+    /// stored.
+    #[serde(default)]
+    unreadable_number: u64,
     /// The epoch of a store that may have forgotten, in which the provider was asked for all that
     /// went back.
     #[serde(default)]
     asked_in: Option<u64>,
+    /// How often that store had taken the place of another one by then.
+    #[serde(default)]
+    asked_after: u64,
 }
 
 impl PaymentRow {
     /// Whether money may have gone back of which nothing is known here.
     fn may_lack(&self, tx: &Tx) -> bool {
-        self.unreadable || tx.may_have_forgotten() && self.asked_in != Some(tx.epoch())
+        let was_asked = self.asked_in == Some(tx.epoch()) && self.asked_after == tx.take_overs();
+        self.unreadable || tx.may_have_forgotten() && !was_asked
     }
 }
 
@@ -212,14 +221,25 @@ pub(crate) fn may_lack(tx: &Tx, payment_id: &str) -> Outcome<bool> {
 
 /// Notes that something was told of its money which cannot be read.
 pub(crate) fn unreadable(tx: &mut Tx, payment_id: &str) -> Outcome<()> {
-    let payment = PaymentRow { unreadable: true, ..row(tx, payment_id)? };
+    let unreadable_number = unreadable_count(tx)?.saturating_add(1);
+    tx.put_json(UNREADABLE_COUNT, &unreadable_number)?;
+    let payment = PaymentRow { unreadable: true, unreadable_number, ..row(tx, payment_id)? };
     Ok(tx.put_json(payment_key(payment_id), &payment)?)
 }
 
-/// Notes that all that the provider tells of its money has been taken.
-pub(crate) fn asked(tx: &mut Tx, payment_id: &str) -> Outcome<()> {
-    let asked_in = tx.may_have_forgotten().then(|| tx.epoch());
-    let payment = PaymentRow { unreadable: false, asked_in, ..row(tx, payment_id)? };
+/// How much could not be read up to now, of any payment. Whoever asks the provider notes it before:
+/// what comes behind it may not be in the answer.
+pub(crate) fn unreadable_count(tx: &Tx) -> Outcome<u64> {
+    Ok(tx.get_json(UNREADABLE_COUNT.as_bytes())?.unwrap_or_default())
+}
+
+/// Notes that all that the provider tells of its money has been taken. It was asked when so much
+/// could not be read.
+pub(crate) fn asked(tx: &mut Tx, payment_id: &str, unreadable_count: u64) -> Outcome<()> {
+    let mut payment = row(tx, payment_id)?;
+    payment.unreadable &= unreadable_count < payment.unreadable_number;
+    payment.asked_in = tx.may_have_forgotten().then(|| tx.epoch());
+    payment.asked_after = tx.take_overs();
     Ok(tx.put_json(payment_key(payment_id), &payment)?)
 }
 
@@ -243,8 +263,23 @@ pub(crate) fn refund_told_before(tx: &mut Tx, payment_id: &str, refund: SeenRefu
     Ok(())
 }
 
-/// Takes what is said of a refund.
+/// Takes what is said of a refund, and by when it was so, by the provider's clock.
 pub(crate) fn refund(
+    tx: &mut Tx,
+    payment_id: &str,
+    seen: SeenRefund,
+    by_s: Option<i64>,
+    at: DateTime<Utc>,
+) -> Outcome<News> {
+    let (refund_id, has_gone) = (seen.refund_id.clone(), !seen.status.stands());
+    let news = refund_seen(tx, payment_id, seen, at)?;
+    match by_s.filter(|_| has_gone) {
+        Some(by_s) => Ok(news.or(gone(tx, payment_id, &refund_id, by_s, at)?)),
+        None => Ok(news),
+    }
+}
+
+fn refund_seen(
     tx: &mut Tx,
     payment_id: &str,
     seen: SeenRefund,
@@ -280,8 +315,8 @@ pub(crate) fn refunded(
     sums(tx, payment_id, payment, at)
 }
 
-/// Takes when a refund that is known has failed or was cancelled, by the provider's clock.
-pub(crate) fn gone(
+/// Takes by when a refund that is known has failed or was cancelled, by the provider's clock.
+fn gone(
     tx: &mut Tx,
     payment_id: &str,
     refund_id: &str,
@@ -292,11 +327,18 @@ pub(crate) fn gone(
     let Some(mut refund) = tx.get_json::<RefundRow>(key.as_bytes())? else {
         return Ok(News::Known);
     };
-    if refund.is_gone || payment.gone.len() == GONE_MAX {
+    if refund.is_gone {
         return Ok(News::Known);
     }
+    let minor = minor(&refund.refund.money)?;
+    let is_full = payment.gone.len() == GONE_MAX;
+    match payment.gone.iter_mut().find(|it| it.at_s == at_s) {
+        // One answer of the provider may tell of any number.
+        Some(same) => same.minor = same.minor.saturating_add(minor),
+        None if is_full => return Ok(News::Known),
+        None => payment.gone.push(Gone { at_s, minor }),
+    }
     refund.is_gone = true;
-    payment.gone.push(Gone { at_s, minor: minor(&refund.refund.money)? });
     tx.put_json(key, &refund)?;
     sums(tx, payment_id, payment, at)
 }
@@ -423,6 +465,8 @@ pub(super) fn amount_of(minor: u64, currency: Currency) -> Outcome<Amount> {
 fn payments_of(order_id: &OrderId) -> String {
     format!("payment-of/{order_id}/")
 }
+
+const UNREADABLE_COUNT: &str = "payment-unreadable-count";
 
 fn payment_key(id: &str) -> String {
     format!("payment/{id}")

@@ -48,7 +48,8 @@ struct PaymentView {
     goes_back: Amount,
     /// What of the payment stays here: neither goes back, nor was lost to the customer's bank.
     /// Absent where money goes back or is lost in another currency, or cannot be read, and where
-    /// this store may have forgotten some of it and the provider was not asked since.
+    /// this store may have forgotten some of it and the provider was not asked since; unless all of
+    /// the payment is known to be gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     stays: Option<Amount>,
     /// Whether the customer's bank holds money of it by a dispute that is open: it may give that
@@ -139,6 +140,8 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
     let Counted { goes_back_minor, lost_minor, is_all, is_held } = known.counted;
     let left = payments::minor(&known.paid.money)?;
     let left = left.saturating_sub(goes_back_minor).saturating_sub(lost_minor);
+    // What is not known can only take away from it.
+    let stays = is_all || left == 0;
     let refund = |it: payments::SeenRefund| RefundView {
         refund_id: it.refund_id,
         amount: it.money.amount,
@@ -158,7 +161,7 @@ fn payment(tx: &Tx, payment_id: String) -> Outcome<Option<PaymentView>> {
         session_id: known.paid.session_id,
         captured,
         goes_back: payments::amount_of(goes_back_minor, currency)?,
-        stays: is_all.then(|| payments::amount_of(left, currency)).transpose()?,
+        stays: stays.then(|| payments::amount_of(left, currency)).transpose()?,
         disputed: is_held,
         currency,
         refunds: known.refunds.into_iter().map(refund).collect(),

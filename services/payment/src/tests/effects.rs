@@ -2,14 +2,16 @@
 
 use super::{provider::Provider, settings, store};
 use crate::{
+    hooks::Stripe,
     ledger::{self, view},
     open::OpenSession,
-    process::{self, LookUp},
+    process::{self, About, LookUp},
     refund::PayBack,
     service,
     stripe::{Client, Failure},
     void::{CloseSession, Intent},
 };
+use axum::http::HeaderMap;
 use chassis::db::Db;
 use chrono::Utc;
 use proto_schemas::payments::{
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 use service_kit::{
     Attempt, Begun, Call, Effect, Outcome, Refusal, Service, Tx, WorkError,
     conformance::{Pair, check},
+    webhooks::{self, Provider as _},
 };
 use std::sync::Arc;
 
@@ -709,11 +712,126 @@ async fn a_look_up_does_not_say_what_stays_while_what_went_back_cannot_be_read()
 
 #[test]
 fn what_an_older_release_was_about_to_look_up_is_read() {
-    type Begun = process::Intent;
-    let read = |intent: Value| serde_json::from_value::<Begun>(intent).unwrap();
-    assert!(matches!(read(json!({ "sessionId": "cs_1" })), Begun::Known { .. }));
-    assert!(matches!(read(json!({ "orderId": "o-1" })), Begun::Unknown { .. }));
+    let read = |intent: Value| serde_json::from_value::<process::Intent>(intent).unwrap().about;
+    assert!(matches!(read(json!({ "sessionId": "cs_1" })), About::Known { .. }));
+    assert!(matches!(read(json!({ "orderId": "o-1" })), About::Unknown { .. }));
     let (session_id, payment_id) = ("cs_1".to_owned(), "pi_1".to_owned());
-    let paid = Begun::Paid { session_id, payment_id };
-    assert!(matches!(read(json!(paid)), Begun::Paid { .. }));
+    let paid = About::Paid { session_id, payment_id };
+    assert!(matches!(read(json!(paid)), About::Paid { .. }));
+}
+
+/// A webhook that tells the sum alone of what went back of a charge, made a while from now.
+fn take_refunded(play: &Play, amount: &Value) {
+    let hook = json!({
+        "id": format!("evt_{}", play.db.position()), "object": "event", "type": "charge.refunded",
+        "created": Utc::now().timestamp() + 60,
+        "data": { "object": {
+            "id": "ch_1", "object": "charge", "amount": 14_999, "amount_refunded": amount,
+            "currency": "usd", "payment_intent": "pi_of_cs_test_1",
+        } },
+    });
+    let mut tx = Tx::over(&play.db);
+    let came = Stripe::read(&HeaderMap::new(), hook.to_string().as_bytes());
+    webhooks::take::<Stripe>(&mut tx, came, Utc::now()).unwrap();
+    play.commit(tx);
+}
+
+/// A refund that has failed stands for nothing that went back, whoever tells of it: a later one of
+/// which the provider tells the sum alone is money that is gone.
+#[tokio::test]
+async fn a_refund_that_a_look_up_finds_failed_does_not_hide_what_goes_back_later() {
+    for has_failed in [false, true] {
+        let play = Play::new();
+        let session = play.session().await;
+        play.provider.pay(&session.session_id);
+        if has_failed {
+            play.provider.pay_back_by_hand(&session.session_id, 14_999);
+            play.provider.fail_refund("re_1");
+        }
+        assert_eq!(looked_up(&play, "before").await, (json!("149.99"), false));
+        play.provider.pay_back_by_hand(&session.session_id, 14_999);
+        take_refunded(&play, &json!(14_999));
+        let stays = looked_up(&play, "after").await;
+        assert_eq!(stays, (json!("0.00"), false), "one had failed before: {has_failed}");
+    }
+}
+
+/// Nor does one of our own that the provider took and failed.
+#[tokio::test]
+async fn a_refund_of_our_own_that_failed_at_once_does_not_hide_what_goes_back_later() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    assert_eq!(looked_up(&play, "before").await, (json!("149.99"), false));
+    play.provider.with(|world| world.fail_refunds = 1);
+    play.refund("a", 1, &session.session_id).await.unwrap_err();
+    play.provider.pay_back_by_hand(&session.session_id, 14_999);
+    take_refunded(&play, &json!(14_999));
+    assert_eq!(looked_up(&play, "after").await, (json!("0.00"), false));
+}
+
+/// The provider was asked before the webhook came, and not since: what cannot be read of that is
+/// still not known.
+#[tokio::test]
+async fn what_cannot_be_read_while_the_provider_is_asked_is_not_forgotten() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    assert_eq!(looked_up(&play, "before").await, (json!("149.99"), false));
+    play.db.begin_epoch(1).unwrap();
+    take_refunded(&play, &json!("14999"));
+    let effect = LookUp::new(Arc::clone(&play.stripe));
+    let body = ProcessPayment { order_id: "o-1".parse().unwrap() };
+    let call = play.call("during", 1, body);
+    let mut tx = Tx::over(&play.db);
+    let Ok(Begun::Work(intent)) = effect.begin(&mut tx, &call) else { panic!("it asks") };
+    play.commit(tx);
+    let attempt = Attempt { key: "k".to_owned(), class: 1, may_have_happened: false };
+    let Ok(done) = effect.work(intent.clone(), attempt).await else { panic!("it is answered") };
+    play.provider.pay_back_by_hand(&session.session_id, 14_999);
+    take_refunded(&play, &json!("14999"));
+    let mut tx = Tx::over(&play.db);
+    let state = effect.finish(&mut tx, &call, intent, Ok(done)).unwrap();
+    play.commit(tx);
+    assert_eq!(state.stays, None, "nobody has asked since");
+    assert_eq!(looked_up(&play, "after").await, (json!("0.00"), false), "it is asked then");
+}
+
+/// What is not read of what the provider lists does not bring back what the ledger knows to be
+/// gone.
+#[tokio::test]
+async fn a_look_up_says_that_nothing_stays_of_what_is_gone_though_the_provider_lists_too_much() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    for _ in 0..1_001 {
+        play.provider.pay_back_by_hand(&session.session_id, 1);
+    }
+    play.provider.pay_back_by_hand(&session.session_id, 14_999 - 1_001);
+    take_refunded(&play, &json!(14_999));
+    assert_eq!(looked_up(&play, "look").await, (json!("0.00"), false), "all of it is gone");
+}
+
+/// Each time that a store takes the place of another one it may have missed what that one heard.
+#[tokio::test]
+async fn a_look_up_asks_again_after_each_taking_over() {
+    let play = Play::new();
+    let session = play.session().await;
+    play.provider.pay(&session.session_id);
+    let takes_over = |times: u128| {
+        let word = |run: u128| {
+            json!({
+                "from": format!("{:032x}", 1), "reason": "the disk is lost", "at": 0,
+                "used_by": format!("{run:032x}"),
+            })
+        };
+        let words: String = (0..times).map(|run| format!("{}\n", word(run))).collect();
+        std::fs::write(play.db.dir().join("take-over"), words).unwrap();
+    };
+    takes_over(1);
+    assert_eq!(looked_up(&play, "first").await, (json!("149.99"), false));
+    play.provider.pay_back_by_hand(&session.session_id, 4_999);
+    assert_eq!(looked_up(&play, "known").await, (json!("149.99"), false), "webhooks tell it");
+    takes_over(2);
+    assert_eq!(looked_up(&play, "second").await, (json!("100.00"), false));
 }

@@ -228,6 +228,17 @@ fn a_charge_that_lists_its_refunds_names_them() {
     assert_eq!(ledger.shown(), one("re_1", "40.00", "succeeded"));
 }
 
+/// One of them that has failed is no part of the sum beside it.
+#[test]
+fn a_failed_refund_that_a_charge_lists_does_not_hide_what_went_back_of_it() {
+    let mut ledger = Ledger::paid();
+    let (kind, mut charge) = charge_refunded(4_000);
+    let (_, failed) = refund("", "re_1", 4_000, "failed");
+    charge["refunds"] = json!({ "object": "list", "data": [failed] });
+    assert_eq!(ledger.take_at(100, &(kind, charge)), Verdict::Published);
+    assert_eq!(stays(&ledger).as_deref(), Some("109.99"));
+}
+
 #[test]
 fn a_dispute_is_told_with_each_of_its_states_once_and_the_first_says_so() {
     use Verdict::{Duplicate, Published};
@@ -678,5 +689,28 @@ fn of_a_payment_of_which_unreadable_money_goes_back_nobody_says_what_stays() {
         let mut ledger = Ledger::paid();
         assert_eq!(ledger.take(&hook), Verdict::UnreadableAmount);
         assert_eq!(view::standing(&Tx::over(&ledger.db), "pi_1").unwrap().stays, None, "{hook:?}");
+    }
+}
+
+fn stays(ledger: &Ledger) -> Option<String> {
+    let known = view::standing(&Tx::over(&ledger.db), "pi_1").unwrap();
+    known.stays.map(|it| it.to_string())
+}
+
+/// Where all that was paid is known to be gone, nothing stays, whatever else is not known: more
+/// cannot be here.
+#[test]
+fn of_a_payment_that_is_gone_nothing_stays_whatever_else_cannot_be_read() {
+    for hook in [
+        over(refund("refund.created", "re_2", 1, "pending"), "amount", &json!(1), &json!("xts")),
+        over(charge_refunded(1), "amount_refunded", &json!(-5), &json!("usd")),
+        over(dispute("charge.dispute.closed", "lost"), "amount", &json!("1"), &json!("usd")),
+        over(dispute("charge.dispute.closed", "lost"), "amount", &json!(14_000), &json!("eur")),
+    ] {
+        let mut ledger = Ledger::paid();
+        ledger.take(&refund("refund.created", "re_1", 14_999, "succeeded"));
+        assert_eq!(stays(&ledger).as_deref(), Some("0.00"));
+        ledger.take(&hook);
+        assert_eq!(stays(&ledger).as_deref(), Some("0.00"), "{hook:?}");
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Definitions that share no event have lines of their own ([`Groups`](crate::groups::Groups)): a
-//! flood for some holds up no others.
+//! flood for some holds up no others. While several bring something, batches are shorter.
 //!
 //! What is released goes into channels without bounds, so that the thread never waits for somebody
 //! who waits for it. What is in them is bounded all the same: by the open calls and publishes of

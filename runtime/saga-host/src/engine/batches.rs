@@ -29,6 +29,9 @@ use tokio::sync::{oneshot, watch};
 pub(super) const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(2);
+/// The same while several groups of definitions bring something: whoever comes waits for the batch
+/// before and for its own, so those of a flood are short.
+const SHARED_BATCH_TIME_MAX: Duration = Duration::from_micros(500);
 
 /// How long questions are answered before the next batch, if there is one: as long as that takes.
 /// So those who only want to know leave at least half of the time to those who bring something.
@@ -128,13 +131,15 @@ impl Loop {
 
     fn gather(&mut self, first: Work) -> Result<After, StoreError> {
         let (started, mut after) = (Instant::now(), After::default());
+        let is_shared = self.inbox.is_shared();
+        let time_max = if is_shared { SHARED_BATCH_TIME_MAX } else { BATCH_TIME_MAX };
         let mut next = Some(first);
         while let Some(work) = next {
             self.apply(work, &mut after)?;
             let is_full = after.stop
                 || BATCH_INPUTS_MAX <= after.inputs
                 || DOOR_WORK_MAX <= self.reads.len()
-                || BATCH_TIME_MAX <= started.elapsed();
+                || time_max <= started.elapsed();
             next = if is_full { None } else { self.inbox.take(&self.core) };
         }
         if self.line.has_more(&self.core) {

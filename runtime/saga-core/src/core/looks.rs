@@ -427,8 +427,8 @@ impl<S: Store> Core<S> {
         Ok(fate)
     }
 
-    /// Whoever holds for a kept event gets it, behind what stands in the line. What a saga gave back
-    /// its own waits find when they look.
+    /// Whoever holds for a kept event gets it, behind what stands in the line. What a saga gave
+    /// back its own waits find when they look.
     pub(super) fn look_again(&mut self, routed: &Routed<'_>, given_back_by: Option<SagaId>) {
         let mut place = (0, 0);
         while let Some((opened, taker)) = self.next_taker(routed, place) {

@@ -7,6 +7,7 @@ use super::{
     world::World,
 };
 use crate::{Failure, until};
+use async_nats::jetstream::context::PublishAckFuture;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -55,17 +56,36 @@ pub struct Fared {
     pub p50_ms: f64,
     /// One in a hundred is slower, in ms; of less than a hundred this is the slowest.
     pub p99_ms: f64,
+    /// How long it took until the publisher knew that the broker had it: half, in ms. Of that the
+    /// runtime knows nothing, as the broker takes what is published first before it gives it out.
+    pub taken_p50_ms: f64,
+    /// The same, of one in a hundred.
+    pub taken_p99_ms: f64,
 }
 
 impl Fared {
-    fn of(mut all: Vec<f64>) -> Fared {
-        let events = all.len();
-        Fared { events, p50_ms: percentile(&mut all, 0.5), p99_ms: percentile(&mut all, 0.99) }
+    fn of(all: &[Sample]) -> Fared {
+        let mut in_all: Vec<f64> = all.iter().map(|it| it.ms).collect();
+        let mut taken: Vec<f64> = all.iter().map(|it| it.taken_ms).collect();
+        Fared {
+            events: all.len(),
+            p50_ms: percentile(&mut in_all, 0.5),
+            p99_ms: percentile(&mut in_all, 0.99),
+            taken_p50_ms: percentile(&mut taken, 0.5),
+            taken_p99_ms: percentile(&mut taken, 0.99),
+        }
     }
 }
 
-/// When an event was sent, and how long it took, in ms.
-type Sample = (Instant, f64);
+/// An event.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    sent: Instant,
+    /// Until the broker had it.
+    taken_ms: f64,
+    /// Until the next step was asked for.
+    ms: f64,
+}
 
 /// How much there is of everything.
 #[derive(Clone, Copy, Debug)]
@@ -93,12 +113,12 @@ pub async fn flood(world: Arc<World>, size: Size) -> Result<Beside, Failure> {
     until_waiting(&world, f64::from(half) * 2.0).await?;
     let light = Light::begin(&world, "alone", size.light_per_s);
     tokio::time::sleep(Duration::from_secs(size.alone_s.into())).await;
-    let alone = light.end().await?.into_iter().map(|it| it.1).collect();
+    let alone = Fared::of(&light.end().await?);
     let mut rss_bytes = 0;
     let pace = Some(size.events_per_s);
     let paced = beside(&world, "paced", size, pace, &mut rss_bytes).await?;
     let burst = beside(&world, "burst", size, None, &mut rss_bytes).await?;
-    Ok(Beside { alone: Fared::of(alone), paced, burst, rss_bytes })
+    Ok(Beside { alone, paced, burst, rss_bytes })
 }
 
 async fn beside(
@@ -127,10 +147,9 @@ async fn beside(
     let handled_s = began.elapsed().as_secs_f64();
     let poured = pouring.await.map_err(|err| err.to_string())??;
     let (sent, after): (Vec<Sample>, _) =
-        light.end().await?.into_iter().partition(|it| it.0 <= poured);
-    let of = |it: Vec<Sample>| Fared::of(it.into_iter().map(|it| it.1).collect());
+        light.end().await?.into_iter().partition(|it| it.sent <= poured);
     let sent_s = poured.duration_since(began).as_secs_f64();
-    Ok(Flooded { sent: of(sent), worked_off: of(after), sent_s, handled_s })
+    Ok(Flooded { sent: Fared::of(&sent), worked_off: Fared::of(&after), sent_s, handled_s })
 }
 
 async fn begin(world: &World, tag: &str, count: u32) -> Result<(), Failure> {
@@ -224,11 +243,28 @@ async fn light(world: &World, key: String) -> Result<[Sample; 2], Failure> {
     let [first, second] = [1, 2].map(|it| world.expect(&key, it));
     let begin = Begin { key: key.clone(), steps: 2 };
     let go_on = GoOn { key: key.clone() };
+    let began = sample(async |sent| {
+        let taken = world.publish(LightBegins::SUBJECT, format!("{key}/begin"), &begin).await?;
+        tokio::try_join!(since(sent, taken), asked(first))
+    });
+    let began = began.await?;
+    let went_on = sample(async |sent| {
+        let taken = world.publish(LightGoesOn::SUBJECT, format!("{key}/goes-on"), &go_on).await?;
+        tokio::try_join!(since(sent, taken), asked(second))
+    });
+    Ok([began, went_on.await?])
+}
+
+async fn sample(
+    run: impl AsyncFnOnce(Instant) -> Result<(f64, Instant), Failure>,
+) -> Result<Sample, Failure> {
     let sent = Instant::now();
-    world.publish(LightBegins::SUBJECT, format!("{key}/begin"), &begin).await?;
-    let began = (sent, asked(first).await?.duration_since(sent).as_secs_f64() * 1e3);
-    let sent = Instant::now();
-    world.publish(LightGoesOn::SUBJECT, format!("{key}/goes-on"), &go_on).await?;
-    let went_on = (sent, asked(second).await?.duration_since(sent).as_secs_f64() * 1e3);
-    Ok([began, went_on])
+    let (taken_ms, asked) = run(sent).await?;
+    Ok(Sample { sent, taken_ms, ms: asked.duration_since(sent).as_secs_f64() * 1e3 })
+}
+
+/// How long until the broker says that it has the event, in ms.
+async fn since(sent: Instant, taken: PublishAckFuture) -> Result<f64, Failure> {
+    taken.await.map_err(|err| err.to_string())?;
+    Ok(sent.elapsed().as_secs_f64() * 1e3)
 }

@@ -276,7 +276,8 @@ impl Bench {
         let figure = |it: Fared| {
             json!({ "events": it.events, "p50_ms": round(it.p50_ms), "p99_ms": round(it.p99_ms),
                 "p50_ratio": round(it.p50_ms / alone.p50_ms),
-                "p99_ratio": round(it.p99_ms / alone.p99_ms) })
+                "p99_ratio": round(it.p99_ms / alone.p99_ms),
+                "taken_p50_ms": round(it.taken_p50_ms), "taken_p99_ms": round(it.taken_p99_ms) })
         };
         let mut figures = Map::new();
         figures.insert("alone".to_owned(), figure(alone));
@@ -396,10 +397,10 @@ async fn real_order(api: Api) -> Result<(), Failure> {
 /// How it is told that something took longer than alone.
 fn beside(it: Fared, alone: Fared) -> String {
     let (p50, p99) = (it.p50_ms / alone.p50_ms, it.p99_ms / alone.p99_ms);
-    let Fared { events, p50_ms, p99_ms } = it;
+    let Fared { events, p50_ms, p99_ms, taken_p50_ms, taken_p99_ms } = it;
     format!(
         "p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, {p50:.2} and {p99:.2} times as long ({events} of \
-         its events)"
+         its events, which the broker had after {taken_p50_ms:.2} and {taken_p99_ms:.2} ms)"
     )
 }
 

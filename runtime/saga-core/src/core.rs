@@ -14,6 +14,7 @@ mod decide;
 mod declared;
 mod ends;
 mod events;
+mod families;
 mod held;
 mod holders;
 mod holds;
@@ -40,7 +41,6 @@ mod wanted;
 mod withheld;
 
 pub use concern::Concern;
-pub(crate) use looks::Why;
 pub use reads::{HeadPage, HeadQuery, Seen, TaskPage};
 pub use recovery::{OpenError, Owed};
 pub use struck::STRIKES_MAX;
@@ -57,6 +57,7 @@ use crate::{
     store::{Store, StoreError},
     txn::Txn,
 };
+use families::Families;
 use looks::Looks;
 use saga_set::SagaSet;
 use sleepers::Sleepers;
@@ -196,6 +197,7 @@ pub struct Core<S> {
     owing: BTreeSet<SagaId>,
     /// Sagas whose code has not been shown all that was held, though it can go on.
     telling: SagaSet,
+    families: Families,
     /// The first of them, when its journal has to be read before it is told more.
     untold: Option<SagaId>,
     owed: Owed,

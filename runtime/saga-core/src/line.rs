@@ -6,7 +6,7 @@
 //! Nothing of it is durable: what waits has not been acknowledged.
 
 use crate::{
-    core::{Concern, Core, Why},
+    core::{Concern, Core},
     id::{Lane, SagaId, Time},
     input::{Command, Input},
     store::{Store, StoreError},
@@ -27,26 +27,19 @@ struct Held<T> {
     /// Nothing with what the core itself has left undone.
     with: Option<T>,
     concern: Concern,
-    /// Of its sagas, and those of which any saga may come to have it.
-    definitions: BTreeSet<String>,
     /// How far ticks had reached when it came: what was due by then came before it.
     reached: Time,
     /// Sagas that were read again for it. When all were, it waits no longer: with little memory
     /// they may drive each other out.
     woken: BTreeSet<SagaId>,
-    /// It has waited for a saga that looks at what its lanes keep.
+    /// It has waited for something that came before to be done in one of its families.
     behind_look: bool,
 }
 
 impl<T> Held<T> {
     fn new(input: Input, with: Option<T>, concern: Concern, reached: Time) -> Held<T> {
-        let (woken, definitions) = (BTreeSet::new(), BTreeSet::new());
-        Held { input, with, concern, definitions, reached, woken, behind_look: false }
-    }
-
-    fn find_definitions<S: Store>(&mut self, core: &Core<S>) {
-        let of_sagas = self.concern.sagas.iter().filter_map(|it| core.definition_of(*it));
-        self.definitions = self.concern.anybodys.iter().cloned().chain(of_sagas).collect();
+        let woken = BTreeSet::new();
+        Held { input, with, concern, reached, woken, behind_look: false }
     }
 
     /// What the core has left undone came before what waits.
@@ -60,24 +53,18 @@ impl<T> Held<T> {
         sagas.chain(lanes).chain(self.concern.identity.map(Matter::Identity))
     }
 
-    /// A saga that may still get something that came before this.
-    fn looking<S: Store>(&self, core: &Core<S>) -> Result<Option<(SagaId, Why)>, StoreError> {
-        for saga in &self.concern.at_once {
-            if let Some(why) = core.why_looking(*saga)? {
-                return Ok(Some((*saga, why)));
-            }
-        }
-        Ok(None)
+    /// Whether something that came before this is not done in one of its families. What a person
+    /// starts looks behind that by itself.
+    fn is_behind_work<S: Store>(&self, core: &Core<S>) -> bool {
+        let is_start = matches!(&self.input, Input::Asked { command: Command::Start { .. }, .. });
+        let waits = !(self.goes_ahead() || is_start);
+        waits && self.concern.families.iter().any(|it| core.is_busy(it))
     }
 
-    /// Whether all that it reaches at once may still get something that came before this.
-    fn all_look<S: Store>(&self, core: &Core<S>) -> Result<bool, StoreError> {
-        for saga in &self.concern.at_once {
-            if !core.is_looking(*saga)? {
-                return Ok(false);
-            }
-        }
-        Ok(!self.concern.at_once.is_empty())
+    /// The same of all of them: then nothing fires there.
+    fn all_work<S: Store>(&self, core: &Core<S>) -> bool {
+        let families = &self.concern.families;
+        !families.is_empty() && families.iter().all(|it| core.is_busy(it))
     }
 
     /// Whether it is an event, which intake has not passed before it is handled.
@@ -106,22 +93,20 @@ pub struct Line<T> {
     unread: VecDeque<SagaId>,
     /// The same, so that each is there once.
     are_unread: BTreeSet<SagaId>,
-    /// Sagas for which the first that is about them waits, as they look, and why they do.
-    lookers: BTreeMap<SagaId, Why>,
-    /// What waits and is about sagas of a definition, or starts one, in order.
-    of_definition: BTreeMap<String, BTreeSet<u64>>,
+    /// What waits and is about sagas of a family of definitions, or starts one, in order.
+    of_family: BTreeMap<String, BTreeSet<u64>>,
     /// Events among these that anybody may come to hold for. Who will is known when all that came
     /// before has had its turn; what came later waits until they have had theirs.
     anybodys: BTreeMap<String, BTreeSet<u64>>,
-    /// Definitions of which one of these waits for sagas that look.
-    behind_looks: BTreeSet<String>,
+    /// Families of which something waits for what the core is doing there.
+    busy: BTreeSet<String>,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        let (lookers, of_definition, anybodys, behind_looks) = Default::default();
+        let (of_family, anybodys, busy) = Default::default();
         Line {
             held,
             last: 0,
@@ -130,10 +115,9 @@ impl<T> Default for Line<T> {
             candidates,
             unread,
             are_unread,
-            lookers,
-            of_definition,
+            of_family,
             anybodys,
-            behind_looks,
+            busy,
         }
     }
 }
@@ -151,7 +135,7 @@ impl<T> Line<T> {
     ) -> Result<Option<(Input, T)>, StoreError> {
         self.see_sleepers(core)?;
         if let Input::Tick { watermark } = input {
-            let watermark = self.passed(core, watermark)?;
+            let watermark = self.passed(core, watermark);
             return Ok(Some((Input::Tick { watermark }, with)));
         }
         if self.held.is_empty() && !core.may_hold_up() {
@@ -162,15 +146,14 @@ impl<T> Line<T> {
             _ => core.reached(),
         };
         let concern = self.concern(core, &input)?;
-        let mut held = Held::new(input, Some(with), concern, reached);
-        held.find_definitions(core);
+        let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
-        let waits = asleep || held.looking(core)?.is_some();
+        let waits = asleep || held.is_behind_work(core);
         let stands = held.matters().any(|it| self.matters.contains_key(&it));
-        if !waits && !stands && self.has_turn(core, u64::MAX, &held) {
+        if !waits && !stands && self.has_turn(u64::MAX, &held) {
             return Ok(held.with.map(|it| (held.input, it)));
         }
-        self.hold(core, held)?;
+        self.hold(core, held);
         Ok(None)
     }
 
@@ -183,7 +166,7 @@ impl<T> Line<T> {
         core: &Core<S>,
     ) -> Result<Option<(Input, Option<T>)>, StoreError> {
         self.see_sleepers(core)?;
-        self.see_lookers(core)?;
+        self.see_busy(core);
         for saga in core.stops_others() {
             if core.is_awake(saga) {
                 let until = self.reached_behind(Matter::Saga(saga), 0).unwrap_or(Time::NEVER);
@@ -234,35 +217,16 @@ impl<T> Line<T> {
             self.seen = place;
             let input = Input::Woken { saga, until: Time::NEVER };
             let concern = core.concern(&input)?;
-            let mut held = Held::new(input, None, concern, Time::NEVER);
-            held.find_definitions(core);
-            self.hold(core, held)?;
+            self.hold(core, Held::new(input, None, concern, Time::NEVER));
         }
         Ok(())
     }
 
-    /// Whoever waited for a saga that looked may go when that has, and an event that anybody may
-    /// come to hold for when all of its definition have.
-    fn see_lookers<S: Store>(&mut self, core: &Core<S>) -> Result<(), StoreError> {
-        for definition in self.behind_looks.extract_if(.., |it| !core.any_looks(it)) {
-            self.candidates.extend(self.anybodys.get(&definition).and_then(BTreeSet::first));
+    /// Whoever waited for what was done in a family may go when that is done.
+    fn see_busy<S: Store>(&mut self, core: &Core<S>) {
+        for family in self.busy.extract_if(.., |it| !core.is_busy(it)) {
+            self.candidates.extend(self.of_family.get(&family).into_iter().flatten());
         }
-        let mut seen = Vec::new();
-        for (saga, why) in &self.lookers {
-            if !core.still_looks(*saga, *why) {
-                seen.push((*saga, core.why_looking(*saga)?));
-            }
-        }
-        for (saga, why) in seen {
-            match why {
-                Some(why) => _ = self.lookers.insert(saga, why),
-                None => {
-                    self.lookers.remove(&saga);
-                    self.look_at(Matter::Saga(saga));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
@@ -285,8 +249,8 @@ impl<T> Line<T> {
         Ok(concern)
     }
 
-    fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) -> Result<(), StoreError> {
-        held.behind_look = held.looking(core)?.is_some();
+    fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
+        held.behind_look = held.is_behind_work(core);
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
@@ -296,24 +260,23 @@ impl<T> Line<T> {
             self.candidates.insert(self.last);
         }
         asleep.into_iter().for_each(|it| self.read_later(it));
-        Ok(())
     }
 
     /// Intake has not passed an event that waits, or one that is offered again. What waits for
     /// those who look came before what falls due later, too: nothing of theirs fires while they
     /// look, and until it has had its turn nothing else that is due later than it came.
-    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> Result<Time, StoreError> {
+    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> Time {
         let mut passed = watermark;
         for it in self.held.values() {
             let reached = match &it.input {
                 Input::Arrived(arrival) => before(arrival.at),
                 _ => it.reached,
             };
-            if reached < passed && (it.is_event() || it.behind_look && !it.all_look(core)?) {
+            if reached < passed && (it.is_event() || it.behind_look && !it.all_work(core)) {
                 passed = reached;
             }
         }
-        Ok(passed)
+        passed
     }
 
     /// What is due of its saga may fire up to here: what waits behind it came before what fell due
@@ -332,7 +295,7 @@ impl<T> Line<T> {
 
     /// Whether it stands first wherever it stands, and its sagas are in memory.
     fn may_go<S: Store>(&mut self, core: &Core<S>, number: u64) -> Result<bool, StoreError> {
-        if !self.is_first(number) {
+        if self.is_behind_work(core, number) || !self.is_first(number) {
             return Ok(false);
         }
         let Some(held) = self.held.get(&number) else { return Ok(false) };
@@ -342,54 +305,60 @@ impl<T> Line<T> {
             self.leave(number);
             if let Some(held) = self.held.get_mut(&number) {
                 held.concern = concern;
-                held.find_definitions(core);
             }
             self.stand(number);
-            if !self.is_first(number) {
+            if self.is_behind_work(core, number) || !self.is_first(number) {
                 return Ok(false);
             }
-        }
-        let Some(held) = self.held.get(&number) else { return Ok(false) };
-        if !self.has_turn(core, number, held) {
-            let anybodys = held.concern.anybodys.iter().filter(|it| core.any_looks(it));
-            self.behind_looks.extend(anybodys.cloned());
-            return Ok(false);
         }
         let Some(held) = self.held.get_mut(&number) else { return Ok(false) };
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let is_read = |it: &SagaId| held.woken.contains(it) && !self.are_unread.contains(it);
         let asleep: Vec<SagaId> = asleep.filter(|it| !is_read(it)).collect();
         held.woken.extend(&asleep);
-        let looking = held.looking(core)?;
-        held.behind_look |= looking.is_some();
-        let may_go = asleep.is_empty() && looking.is_none();
+        let may_go = asleep.is_empty();
         asleep.into_iter().for_each(|it| self.read_later(it));
-        self.lookers.extend(looking);
         Ok(may_go)
+    }
+
+    /// Whether it waits for what is done in a family: then it is looked at again when that is done.
+    fn is_behind_work<S: Store>(&mut self, core: &Core<S>, number: u64) -> bool {
+        let Some(held) = self.held.get_mut(&number) else { return false };
+        let is_behind = held.is_behind_work(core);
+        if is_behind {
+            held.behind_look = true;
+            let busy = held.concern.families.iter().filter(|it| core.is_busy(it));
+            self.busy.extend(busy.cloned());
+        }
+        is_behind
     }
 
     fn is_first(&self, number: u64) -> bool {
         let is_first =
             |it: Matter| self.matters.get(&it).and_then(BTreeSet::first) == Some(&number);
-        self.held.get(&number).is_some_and(|it| it.matters().all(is_first))
+        self.held
+            .get(&number)
+            .is_some_and(|it| it.matters().all(is_first) && self.has_turn(number, it))
     }
 
-    /// Whether an event that anybody may come to hold for is the first of its definition, and all
-    /// sagas of that have looked; anything else stands behind no such event.
-    fn has_turn<S: Store>(&self, core: &Core<S>, number: u64, held: &Held<T>) -> bool {
+    /// Whether an event that anybody may come to hold for is the first of its families; anything
+    /// else stands behind no such event.
+    fn has_turn(&self, number: u64, held: &Held<T>) -> bool {
         let has_before = |it: Option<&BTreeSet<u64>>| {
             it.and_then(BTreeSet::first).is_some_and(|first| *first < number)
         };
-        held.definitions.iter().all(|it| match held.concern.anybodys.contains(it) {
-            true => !has_before(self.of_definition.get(it)) && !core.any_looks(it),
-            false => held.goes_ahead() || !has_before(self.anybodys.get(it)),
-        })
+        held.goes_ahead()
+            || held.concern.families.iter().all(|it| {
+                let is_anybodys = held.concern.anybodys.contains(it);
+                let before = if is_anybodys { &self.of_family } else { &self.anybodys };
+                !has_before(before.get(it))
+            })
     }
 
     fn stand(&mut self, number: u64) {
         let Some(held) = self.held.get(&number) else { return };
-        for definition in &held.definitions {
-            self.of_definition.entry(definition.clone()).or_default().insert(number);
+        for definition in &held.concern.families {
+            self.of_family.entry(definition.clone()).or_default().insert(number);
             if held.concern.anybodys.contains(definition) {
                 self.anybodys.entry(definition.clone()).or_default().insert(number);
             }
@@ -402,11 +371,11 @@ impl<T> Line<T> {
     /// Whoever stood behind it may be the first now.
     fn leave(&mut self, number: u64) {
         let Some(held) = self.held.get(&number) else { return };
-        for definition in &held.definitions {
+        for definition in &held.concern.families {
             take_out(&mut self.anybodys, definition, number);
-            take_out(&mut self.of_definition, definition, number);
+            take_out(&mut self.of_family, definition, number);
             let next = self.anybodys.get(definition).and_then(BTreeSet::first).copied();
-            let Some(left) = self.of_definition.get(definition) else { continue };
+            let Some(left) = self.of_family.get(definition) else { continue };
             match held.concern.anybodys.contains(definition) {
                 // All up to the next one stood behind it.
                 true => self.candidates.extend(left.range(..=next.unwrap_or(u64::MAX))),

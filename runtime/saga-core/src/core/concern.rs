@@ -20,30 +20,22 @@ use std::collections::BTreeSet;
 pub struct Concern {
     /// Sagas: those with long journals have to be in memory.
     pub sagas: BTreeSet<SagaId>,
-    /// Those of them that it reaches at once, and not behind what they may still get: they have to
-    /// have looked at all that came before.
-    pub at_once: BTreeSet<SagaId>,
     /// The lanes of an event: no other one may overtake it there, and nothing else that is about
     /// whoever holds for it.
     pub lanes: BTreeSet<Lane>,
-    /// Definitions of which any saga may come to hold for the event by what came before it: none
+    /// The families of definitions that it is about.
+    pub(crate) families: BTreeSet<String>,
+    /// Those of them of which any saga may come to hold for the event by what came before it: none
     /// does now, or no lane keeps it, as it starts one or each who holds for it gets a copy.
-    pub anybodys: BTreeSet<String>,
+    pub(crate) anybodys: BTreeSet<String>,
     /// Under what an event is known: what comes first under it stays in force.
     pub identity: Option<[u8; 16]>,
-}
-
-impl Concern {
-    fn reach(&mut self, saga: SagaId) {
-        self.sagas.insert(saga);
-        self.at_once.insert(saga);
-    }
 }
 
 impl<S: Store> Core<S> {
     /// Whether there is a saga for which an input may have to wait: most often there is none.
     pub fn may_hold_up(&self) -> bool {
-        !(self.long.is_empty() && self.opened.is_empty() && self.telling.is_empty())
+        !self.long.is_empty() || self.may_be_busy()
     }
 
     /// What the input is about. What is long of it has to be in memory before it is handled, so
@@ -60,11 +52,11 @@ impl<S: Store> Core<S> {
             Input::Answered(Answered { saga, epoch, step, is_undo, .. }) => {
                 // A repeat is not worth a journal.
                 if !self.is_long(*saga) || self.asks(*saga, *epoch, step, *is_undo)? {
-                    concern.reach(*saga);
+                    _ = concern.sagas.insert(*saga);
                 }
             }
             Input::Published { saga, .. } | Input::PublishRefused { saga, .. } => {
-                concern.reach(*saga);
+                _ = concern.sagas.insert(*saga);
             }
             Input::Woken { saga, .. } => _ = concern.sagas.insert(*saga),
             Input::Asked { actor, command, .. } if Role::Approver <= actor.role => {
@@ -72,6 +64,7 @@ impl<S: Store> Core<S> {
             }
             Input::Asked { .. } | Input::Unreadable(_) | Input::Tick { .. } | Input::GoOn => (),
         }
+        concern.families.extend(concern.sagas.iter().filter_map(|it| self.family_of(*it)));
         Ok(concern)
     }
 
@@ -99,9 +92,13 @@ impl<S: Store> Core<S> {
     fn concern_of_command(&self, command: &Command) -> Result<Concern, StoreError> {
         let mut concern = Concern::default();
         match command {
-            Command::Move { saga, .. } | Command::Waive { saga, .. } => concern.reach(*saga),
+            Command::Move { saga, .. } | Command::Waive { saga, .. } => {
+                _ = concern.sagas.insert(*saga)
+            }
             Command::Decide(decide) => {
-                self.asking(&decide.target).into_iter().for_each(|it| concern.reach(it.0));
+                self.asking(&decide.target)
+                    .into_iter()
+                    .for_each(|it| _ = concern.sagas.insert(it.0));
             }
             Command::Offer { position, reread, .. } => {
                 match reread.as_deref() {
@@ -116,7 +113,10 @@ impl<S: Store> Core<S> {
                     }
                 }
             }
-            Command::Start { .. } | Command::AcceptClock { .. } => (),
+            Command::Start { definition, .. } => {
+                concern.families.insert(self.families.name(definition).to_owned());
+            }
+            Command::AcceptClock { .. } => (),
         }
         Ok(concern)
     }
@@ -149,17 +149,12 @@ impl<S: Store> Core<S> {
             let lane = Lane::of(definition, &event.name, &key);
             let routed = Routed::of(0, event, key, lane);
             let taker = self.next_taker(&routed, (0, 0)).filter(|_| !is_copied);
+            let family = self.families.name(definition).to_owned();
             if taker.is_none() || starts {
-                concern.anybodys.insert(definition.to_owned());
+                concern.anybodys.insert(family.clone());
             }
-            match taker {
-                // It cannot be kept behind what comes first.
-                Some((_, taker)) if starts || self.telling.contains(taker.saga) => {
-                    concern.reach(taker.saga);
-                }
-                Some((_, taker)) => _ = concern.sagas.insert(taker.saga),
-                None => (),
-            }
+            concern.families.insert(family);
+            concern.sagas.extend(taker.map(|it| it.1.saga));
             concern.lanes.insert(lane);
         }
         concern

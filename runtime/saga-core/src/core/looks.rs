@@ -18,18 +18,25 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where something stands in the line: what one input has begun is done before what later ones
-/// have. Of that, what a saga gives back of what was held comes first; then in order.
+/// have, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     input: u64,
-    is_new: bool,
     number: u64,
+}
+
+/// The same, and of which definition it is.
+#[derive(Debug)]
+struct Place {
+    definition: String,
+    turn: Turn,
 }
 
 /// Each wait and each event stands in it once.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    line: BTreeMap<Turn, Look>,
+    /// By definition: lanes are of one alone.
+    line: BTreeMap<String, BTreeMap<Turn, Look>>,
     /// How many inputs have been handled.
     inputs: u64,
     /// The input whose work is being done.
@@ -65,10 +72,15 @@ impl Looks {
         !self.behind.is_empty() && self.behind.contains_key(&(saga, step.clone()))
     }
 
+    /// Whether a wait stands here and has not looked so far yet.
+    fn comes_upon(&self, saga: SagaId, step: &Path, position: Position) -> bool {
+        self.behind.get(&(saga, step.clone())).is_some_and(|it| *it < position)
+    }
+
     /// Has the wait of a saga of this definition look at all that its lanes keep.
     pub(super) fn look(&mut self, definition: &str, saga: SagaId, step: &Path) {
         if self.behind.insert((saga, step.clone()), 0).is_none() {
-            self.stand(true, Look::Wait(saga, step.clone()));
+            self.stand(definition, Look::Wait(saga, step.clone()));
             self.sagas.insert(saga, definition, self.input);
         }
     }
@@ -89,10 +101,17 @@ impl Looks {
         std::mem::replace(&mut self.input, input)
     }
 
-    fn stand(&mut self, is_new: bool, look: Look) {
+    fn stand(&mut self, definition: &str, look: Look) {
         self.last += 1;
-        let turn = Turn { input: self.input, is_new, number: self.last };
-        self.line.insert(turn, look);
+        let turn = Turn { input: self.input, number: self.last };
+        self.stand_at(definition, turn, look);
+    }
+
+    fn stand_at(&mut self, definition: &str, turn: Turn, look: Look) {
+        match self.line.get_mut(definition) {
+            Some(line) => _ = line.insert(turn, look),
+            None => _ = self.line.insert(definition.to_owned(), [(turn, look)].into()),
+        }
     }
 
     /// Has the event given to whoever takes it when those before it have looked; this saga would.
@@ -100,10 +119,9 @@ impl Looks {
         &mut self,
         (lane, position): (Lane, Position),
         (saga, definition): (SagaId, &str),
-        is_new: bool,
     ) {
         if self.events.insert((lane, position), saga).is_none() {
-            self.stand(is_new, Look::Event(lane, position));
+            self.stand(definition, Look::Event(lane, position));
             self.meant.insert((saga, lane, position));
             self.sagas.insert(saga, definition, self.input);
         }
@@ -123,9 +141,17 @@ impl Looks {
             || self.meant.range(first..).next().is_some_and(|it| it.0 == saga)
     }
 
-    /// Takes the first out. Its saga stays one that looks until [`Looks::let_go`].
-    fn next(&mut self) -> Option<(Turn, Look, SagaId)> {
-        let (turn, look) = self.line.pop_first()?;
+    /// Takes the first out that is of none of these definitions. Its saga stays one that looks
+    /// until [`Looks::let_go`].
+    fn next(&mut self, but: &SagaSet) -> Option<(Place, Look, SagaId)> {
+        let lines = self.line.iter().filter(|it| !but.has_of(it.0));
+        let first = lines.min_by_key(|it| it.1.first_key_value().map(|it| *it.0))?;
+        let definition = first.0.clone();
+        let line = self.line.get_mut(&definition)?;
+        let (turn, look) = line.pop_first()?;
+        if line.is_empty() {
+            self.line.remove(&definition);
+        }
         let saga = match &look {
             Look::Wait(saga, _) => *saga,
             Look::Event(lane, position) => {
@@ -134,7 +160,7 @@ impl Looks {
                 saga
             }
         };
-        Some((turn, look, saga))
+        Some((Place { definition, turn }, look, saga))
     }
 
     /// Nothing more is for the saga, if nothing of it stands here.
@@ -145,32 +171,18 @@ impl Looks {
     }
 
     /// Puts a wait back in its turn: it goes on from here.
-    fn look_on(&mut self, turn: Turn, saga: SagaId, step: Path, behind: Position) {
-        self.line.insert(turn, Look::Wait(saga, step.clone()));
+    fn look_on(&mut self, place: &Place, saga: SagaId, step: Path, behind: Position) {
+        self.stand_at(&place.definition, place.turn, Look::Wait(saga, step.clone()));
         self.behind.insert((saga, step), behind);
     }
 
     /// Puts an event back in its turn.
-    fn give_next(
-        &mut self,
-        turn: Turn,
-        (lane, position): (Lane, Position),
-        (saga, definition): (SagaId, &str),
-    ) {
-        self.sagas.insert(saga, definition, self.input);
-        self.line.insert(turn, Look::Event(lane, position));
+    fn give_next(&mut self, place: &Place, (lane, position): (Lane, Position), saga: SagaId) {
+        self.sagas.insert(saga, &place.definition, self.input);
+        self.stand_at(&place.definition, place.turn, Look::Event(lane, position));
         self.events.insert((lane, position), saga);
         self.meant.insert((saga, lane, position));
     }
-}
-
-/// Why a saga may still get something that came before what comes now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Why {
-    /// It looks, something that stands in the line is for it, or it is being told what was held.
-    Itself,
-    /// An event of a lane for which it holds stands in the line.
-    Lane(Lane),
 }
 
 /// What a wait finds in its lanes.
@@ -184,44 +196,53 @@ enum Kept {
 }
 
 impl<S: Store> Core<S> {
-    /// Whether the saga may still get something that came before what comes now: it looks, an event
-    /// of a lane for which it holds stands behind somebody who does, or its code has not been shown
-    /// all that was held.
+    /// Whether the saga itself may still get something that came before what comes now: it looks,
+    /// an event of a lane for which it holds stands behind somebody who does, or its code has not
+    /// been shown all that was held.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn is_looking(&self, saga: SagaId) -> Result<bool, StoreError> {
-        self.why_looking(saga).map(|it| it.is_some())
-    }
-
-    /// Why it may, if it may. That can be asked again without reading anything.
-    pub(crate) fn why_looking(&self, saga: SagaId) -> Result<Option<Why>, StoreError> {
-        if self.looks_itself(saga) {
-            return Ok(Some(Why::Itself));
+        if self.telling.contains(saga) || self.opened.is_of(saga) {
+            return Ok(true);
         }
         if self.opened.events.is_empty() {
-            return Ok(None); // Nearly always.
+            return Ok(false); // Nearly always.
         }
-        let lanes = self.lanes_of(saga)?;
-        Ok(lanes.into_iter().find(|it| self.opened.has_event(it)).map(Why::Lane))
+        Ok(self.lanes_of(saga)?.iter().any(|it| self.opened.has_event(it)))
     }
 
-    /// Whether a saga that was looking for this reason still is.
-    pub(crate) fn still_looks(&self, saga: SagaId, why: Why) -> bool {
-        match why {
-            Why::Itself => self.looks_itself(saga),
-            Why::Lane(lane) => self.opened.has_event(&lane),
+    /// Whether something that came before is not done yet for a saga of the family. By what that
+    /// finds, gives back or starts any other one of the family may get something, or come to hold
+    /// for something.
+    pub(crate) fn is_busy(&self, family: &str) -> bool {
+        let is_of = |it: &str| self.telling.has_of(it) || self.opened.sagas.has_of(it);
+        match self.families.members(family) {
+            // What ended sagas have left may start arms.
+            Some(members) => {
+                !(self.leaving.is_empty() && self.sweeping.is_empty())
+                    || members.iter().any(|it| is_of(it))
+            }
+            None => is_of(family),
         }
     }
 
-    fn looks_itself(&self, saga: SagaId) -> bool {
-        self.telling.contains(saga) || self.opened.is_of(saga)
+    /// The same, of the family of this saga.
+    pub(super) fn is_among_busy(&self, saga: SagaId) -> bool {
+        self.may_be_busy() && self.family_of(saga).is_some_and(|it| self.is_busy(&it))
     }
 
-    /// Whether a saga of the definition may still get something that came before what comes now,
-    /// and by that come to hold for it.
-    pub(crate) fn any_looks(&self, definition: &str) -> bool {
-        self.telling.has_of(definition) || self.opened.sagas.has_of(definition)
+    /// Whether any family is.
+    pub(super) fn may_be_busy(&self) -> bool {
+        let is_done = self.opened.is_empty()
+            && self.telling.is_empty()
+            && self.leaving.is_empty()
+            && self.sweeping.is_empty();
+        !is_done
+    }
+
+    pub(super) fn family_of(&self, saga: SagaId) -> Option<String> {
+        self.definition_of(saga).map(|it| self.families.name(&it).to_owned())
     }
 
     /// The sagas that have to be read before anybody looks on, and before anybody is told more of
@@ -252,20 +273,27 @@ impl<S: Store> Core<S> {
     }
 
     /// Does what stands in the line, until it is empty or there is no room left. What was held came
-    /// before what lanes kept meanwhile: whoever is told of that looks when all was told.
+    /// before what lanes kept meanwhile: while a saga is told of that, those of its definition do
+    /// not look. Those of others do, and take turns with the telling at who begins.
     pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
+        if !self.telling.is_empty() && self.opened.inputs % 2 == 1 {
+            self.match_line(now)?;
+        }
         self.tell_on(now)?;
+        self.match_line(now)
+    }
+
+    fn match_line(&mut self, now: Time) -> Result<(), StoreError> {
         if 0 < self.room {
             self.opened.stopped = None;
         }
         while 0 < self.room
-            && self.telling.is_empty()
-            && let Some((turn, look, saga)) = self.opened.next()
+            && let Some((place, look, saga)) = self.opened.next(&self.telling)
         {
-            let input = self.opened.go_on_with(turn.input);
+            let input = self.opened.go_on_with(place.turn.input);
             let goes_on = match look {
-                Look::Wait(saga, step) => self.look_for(now, turn, saga, step)?,
-                Look::Event(lane, position) => self.give_kept(now, turn, lane, position)?,
+                Look::Wait(saga, step) => self.look_for(now, &place, saga, step)?,
+                Look::Event(lane, position) => self.give_kept(now, &place, lane, position)?,
             };
             self.opened.go_on_with(input);
             self.opened.let_go(saga);
@@ -280,13 +308,13 @@ impl<S: Store> Core<S> {
     fn look_for(
         &mut self,
         now: Time,
-        turn: Turn,
+        place: &Place,
         saga: SagaId,
         step: Path,
     ) -> Result<bool, StoreError> {
         let behind = self.opened.behind.remove(&(saga, step.clone())).unwrap_or_default();
         if self.is_asleep(saga) {
-            self.opened.look_on(turn, saga, step, behind);
+            self.opened.look_on(place, saga, step, behind);
             self.opened.stopped = Some(saga);
             return Ok(false);
         }
@@ -301,7 +329,7 @@ impl<S: Store> Core<S> {
                     self.hand_over(now, saga, &step, &routed)?;
                 }
             }
-            Kept::Behind(behind) => self.opened.look_on(turn, saga, step, behind),
+            Kept::Behind(behind) => self.opened.look_on(place, saga, step, behind),
             Kept::Nothing => (),
         }
         Ok(true)
@@ -312,7 +340,7 @@ impl<S: Store> Core<S> {
     fn give_kept(
         &mut self,
         now: Time,
-        turn: Turn,
+        stands: &Place,
         lane: Lane,
         position: Position,
     ) -> Result<bool, StoreError> {
@@ -324,13 +352,12 @@ impl<S: Store> Core<S> {
         let mut place = (0, 0);
         while let Some((opened, wait)) = self.next_taker(&routed, place) {
             place = opened;
-            if self.opened.has(wait.saga, &wait.step) {
+            if self.opened.comes_upon(wait.saga, &wait.step, position) {
                 continue;
             }
             if self.is_asleep(wait.saga) {
                 self.room += 1; // Nothing was done: it is for others.
-                let definition = self.definition_of(wait.saga).unwrap_or_default();
-                self.opened.give_next(turn, (lane, position), (wait.saga, &definition));
+                self.opened.give_next(stands, (lane, position), wait.saga);
                 self.opened.stopped = Some(wait.saga);
                 return Ok(false);
             }
@@ -428,17 +455,19 @@ impl<S: Store> Core<S> {
     }
 
     /// Whoever holds for a kept event gets it, behind what stands in the line. What a saga gave
-    /// back its own waits find when they look.
+    /// back its own waits come upon.
     pub(super) fn look_again(&mut self, routed: &Routed<'_>, given_back_by: Option<SagaId>) {
         let mut place = (0, 0);
         while let Some((opened, taker)) = self.next_taker(routed, place) {
             place = opened;
-            if given_back_by == Some(taker.saga) && self.opened.has(taker.saga, &taker.step) {
+            if given_back_by == Some(taker.saga)
+                && self.opened.comes_upon(taker.saga, &taker.step, routed.position)
+            {
                 continue;
             }
             let definition = self.definition_of(taker.saga).unwrap_or_default();
-            let (event, is_new) = ((routed.lane, routed.position), given_back_by.is_none());
-            return self.opened.give_later(event, (taker.saga, &definition), is_new);
+            let event = (routed.lane, routed.position);
+            return self.opened.give_later(event, (taker.saga, &definition));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     Core, Leaving, Limits,
+    families::Families,
     looks::Looks,
     reads::saga_of,
     routes::lane_of_kept,
@@ -94,6 +95,7 @@ impl<S: Store> Core<S> {
         let limits = Limits { work_at_once: limits.work_at_once.max(1), ..limits };
         let mut core = Core {
             txn: Txn::new(store),
+            families: Families::of(&registry),
             registry,
             limits,
             driver: Driver::new(limits.futures_max, limits.future_bytes_max, watch),

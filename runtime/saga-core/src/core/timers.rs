@@ -123,7 +123,7 @@ impl<S: Store> Core<S> {
     /// Whether nothing can still come to the saga that came before what is due now, and it need
     /// not be read.
     fn may_fire(&mut self, saga: SagaId) -> Result<bool, StoreError> {
-        Ok(!self.is_looking(saga)? && !self.must_sleep(saga))
+        Ok(!self.is_among_busy(saga) && !self.must_sleep(saga))
     }
 
     /// Fires what was left of a saga that was read, up to this time.
@@ -136,7 +136,7 @@ impl<S: Store> Core<S> {
         let left = self.timers.left_of(saga).take_while(|it| it.0 <= until);
         let left: Vec<(Time, Path)> = left.take(TIMERS_AT_ONCE).collect();
         for (due, step) in left {
-            if self.is_looking(saga)? {
+            if self.is_among_busy(saga) {
                 break;
             }
             self.fire(now, until, (due, saga, step), true)?;

@@ -277,6 +277,10 @@ impl Rig {
         let (definition, key) = (definition.to_owned(), Some(key.to_owned()));
         let input = Payload::of(input).unwrap();
         let ticket = self.ask(Command::Start { definition, key, input });
+        // It may stand behind an event that anybody may come to hold for.
+        while !self.is_answered(ticket) {
+            self.piece();
+        }
         let begun = |it: &Effect| match it {
             Effect::Answer { ticket: of, reply: Ok(Reply::Accepted(saga)) } if *of == ticket => {
                 Some(*saga)
@@ -713,6 +717,7 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
 }
 
 mod beside_others;
+mod cascades;
 mod in_pieces;
 mod looking;
 mod mixed;

@@ -15,7 +15,7 @@ use crate::{
     id::{Lane, Path, Position, SagaId, Time},
     store::{Kind, Store, StoreError, Table},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// Where something stands in the line: what one input has begun is done before what later ones
 /// have, in order.
@@ -120,7 +120,9 @@ impl Looks {
         (lane, position): (Lane, Position),
         (saga, definition): (SagaId, &str),
     ) {
-        if self.events.insert((lane, position), saga).is_none() {
+        // It stands once, and is the same saga's until it is looked at.
+        if let Entry::Vacant(place) = self.events.entry((lane, position)) {
+            place.insert(saga);
             self.stand(definition, Look::Event(lane, position));
             self.meant.insert((saga, lane, position));
             self.sagas.insert(saga, definition, self.input);

@@ -121,6 +121,7 @@ impl Provider for Courier {
         let Some(status) = said.status else { return Ok(Verdict::UnknownStatus) };
         let tracking_number = said.tracking_number.clone();
         let word = Word { hook: id.to_owned(), status, tracking_number };
+        parcels::forget(tx, &order_id)?;
         say(tx, order_id, word, at)
     }
 

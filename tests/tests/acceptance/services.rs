@@ -195,6 +195,7 @@ async fn line_03_each_of_the_four_triggers_moves_an_order_on() -> Result<(), Fai
     let (_, api) = system().await?;
     let order_id = api.place(&order_at("50000.00", true)).await?;
     api.order_is(&order_id, "awaiting_approval").await?;
+    api.saga_is(PROCESS_ORDER, &order_id, "waiting").await?;
     let heard = async || {
         let journal = journal(&api, &order_id).await?;
         let started = &journal[0];

@@ -1,5 +1,5 @@
-//! The worlds of `in_pieces`, with two definitions that share events, of which one starts sagas, and
-//! of one of which each has a copy.
+//! The worlds of `in_pieces`, with two definitions that share events, of which one starts sagas,
+//! and of one of which each has a copy.
 
 use super::{
     in_pieces::{Cast, People, comes_to_an_end, each_is_told_the_same},

@@ -30,6 +30,11 @@ impl<K: Copy + Ord, T> Lines<K, T> {
 
     /// The first of the line whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<T> {
+        self.pop_from().map(|it| it.1)
+    }
+
+    /// The same, and which line that is.
+    pub(crate) fn pop_from(&mut self) -> Option<(K, T)> {
         let line = self.round.pop_front()?;
         let waiting = self.lines.get_mut(&line)?;
         let it = waiting.pop_front()?;
@@ -37,7 +42,12 @@ impl<K: Copy + Ord, T> Lines<K, T> {
             true => drop(self.lines.remove(&line)),
             false => self.round.push_back(line),
         }
-        Some(it)
+        Some((line, it))
+    }
+
+    /// The lines in which something waits.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.lines.keys()
     }
 
     /// Whether something waits in this line.

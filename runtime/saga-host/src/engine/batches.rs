@@ -29,8 +29,8 @@ use tokio::sync::{oneshot, watch};
 pub(super) const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(2);
-/// The same while several groups of definitions bring something: whoever comes waits for the batch
-/// before and for its own, so those of a flood are short.
+/// The same once it has somebody who brings little beside others who bring much: whoever comes
+/// waits for its batch, which so has little of the flood.
 const SHARED_BATCH_TIME_MAX: Duration = Duration::from_micros(500);
 
 /// How long questions are answered before the next batch, if there is one: as long as that takes.
@@ -131,10 +131,11 @@ impl Loop {
 
     fn gather(&mut self, first: Work) -> Result<After, StoreError> {
         let (started, mut after) = (Instant::now(), After::default());
-        let is_shared = self.inbox.is_shared();
-        let time_max = if is_shared { SHARED_BATCH_TIME_MAX } else { BATCH_TIME_MAX };
-        let mut next = Some(first);
+        let (mut next, mut time_max) = (Some(first), BATCH_TIME_MAX);
         while let Some(work) = next {
+            if self.inbox.has_taken_from_few() {
+                time_max = SHARED_BATCH_TIME_MAX;
+            }
             self.apply(work, &mut after)?;
             let is_full = after.stop
                 || BATCH_INPUTS_MAX <= after.inputs

@@ -8,10 +8,7 @@ use crate::{
     sled_store::SledStore,
 };
 use saga_core::{core::Core, id::SagaId, input::Input};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
 /// Where work comes from: that of each origin stands in a line of its own.
@@ -23,42 +20,14 @@ enum Origin {
     Group(Group),
 }
 
-/// Whether several groups of definitions bring something.
-#[derive(Debug, Default)]
-struct Mix {
-    /// Of what came last.
-    last: Option<Group>,
-    /// When something came of another group than what came before it.
-    changed: Option<Instant>,
-}
-
-impl Mix {
-    /// For how long the engine is shared after that: whoever brings something each second finds it
-    /// so.
-    const SHARED_FOR: Duration = Duration::from_secs(1);
-
-    /// What nobody declares is waited for by nobody.
-    fn sees(&mut self, group: Group, now: Instant) {
-        if group == Group::NOBODYS {
-            return;
-        }
-        if self.last.replace(group).is_some_and(|it| it != group) {
-            self.changed = Some(now);
-        }
-    }
-
-    fn is_shared(&self, now: Instant) -> bool {
-        self.changed.is_some_and(|it| now.duration_since(it) < Mix::SHARED_FOR)
-    }
-}
-
 /// Owned by the engine's thread.
 pub(super) struct Inbox {
     work: mpsc::Receiver<Work>,
     /// Bounded by the places of those who bring something, see [`Handle`](super::Handle).
     lines: Lines<Origin, Work>,
     groups: Arc<Groups>,
-    mix: Mix,
+    /// Whose turn it was last.
+    taken: Option<Origin>,
     /// Whether the engine was asked to stop: what came before is still done.
     stops: bool,
     is_closed: bool,
@@ -66,8 +35,8 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new(work: mpsc::Receiver<Work>, groups: Arc<Groups>) -> Inbox {
-        let (lines, mix) = (Lines::default(), Mix::default());
-        Inbox { work, lines, groups, mix, stops: false, is_closed: false }
+        let lines = Lines::default();
+        Inbox { work, lines, groups, taken: None, stops: false, is_closed: false }
     }
 
     /// What is next; nothing when nothing waits.
@@ -82,7 +51,9 @@ impl Inbox {
                 }
             }
         }
-        self.lines.pop().or_else(|| self.stops.then_some(Work::Stop))
+        let (origin, work) = self.lines.pop_from().unzip();
+        self.taken = origin;
+        work.or_else(|| self.stops.then_some(Work::Stop))
     }
 
     /// Waits until something comes; false when nobody can bring anything any more.
@@ -91,9 +62,10 @@ impl Inbox {
         work.map(|it| self.sort(it, core)).is_some()
     }
 
-    /// Whether several groups bring something at present.
-    pub(super) fn is_shared(&self) -> bool {
-        self.mix.is_shared(Instant::now())
+    /// Whether what was taken last was all that its origin brings, while others bring more than one
+    /// has time for. What nobody declares is waited for by nobody.
+    pub(super) fn has_taken_from_few(&self) -> bool {
+        self.taken.is_some_and(|it| is_from_few(it, &self.lines))
     }
 
     /// Nobody can bring anything any more.
@@ -117,9 +89,6 @@ impl Inbox {
                 return;
             }
         };
-        if let Origin::Group(group) = origin {
-            self.mix.sees(group, Instant::now());
-        }
         self.lines.push(origin, work);
     }
 
@@ -137,25 +106,32 @@ impl Inbox {
     }
 }
 
+fn is_from_few<T>(taken: Origin, lines: &Lines<Origin, T>) -> bool {
+    let is_waited_for = !matches!(taken, Origin::Clock | Origin::Group(Group::NOBODYS));
+    is_waited_for && !lines.waits(taken) && lines.keys().any(|it| matches!(it, Origin::Group(_)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_is_shared_for_a_second_after_each_change_of_groups() {
-        let (mut mix, begin) = (Mix::default(), Instant::now());
-        let after = |ms: u64| begin + Duration::from_millis(ms);
+    fn who_brings_one_beside_many_is_from_few_and_the_many_are_not() {
         let groups = Groups::of(["a", "b"].map(|it| (it.to_owned(), vec![format!("{it}.came")])));
-        let [one, other] = ["a", "b"].map(|it| groups.of_definition(it));
-        (0..5_000).for_each(|it| mix.sees(one, after(it)));
-        assert!(!mix.is_shared(after(5_000)), "one alone shares with nobody");
-        mix.sees(other, after(5_000));
-        mix.sees(one, after(5_001));
-        assert!(mix.is_shared(after(5_001)) && mix.is_shared(after(6_000)));
-        (5_002..7_000).for_each(|it| {
-            mix.sees(one, after(it));
-            mix.sees(Group::NOBODYS, after(it));
-        });
-        assert!(!mix.is_shared(after(7_000)), "the other has gone");
+        let [flood, other] = ["a", "b"].map(|it| Origin::Group(groups.of_definition(it)));
+        let mut lines = Lines::default();
+        let mut taken = |bring: &[(Origin, u32)]| {
+            bring.iter().for_each(|(from, count)| (0..*count).for_each(|_| lines.push(*from, ())));
+            let (origin, ()) = lines.pop_from().unwrap();
+            (origin, is_from_few(origin, &lines))
+        };
+        assert_eq!(taken(&[(flood, 9)]), (flood, false), "one alone shares with nobody");
+        assert_eq!(taken(&[(other, 1), (Origin::Door, 1), (Origin::Clock, 1)]), (flood, false));
+        let rest = [(other, true), (Origin::Door, true), (Origin::Clock, false), (flood, false)];
+        for expected in rest {
+            assert_eq!(taken(&[]), expected);
+        }
+        let both: Vec<bool> = (0..6).map(|_| taken(&[(other, 9)]).1).collect();
+        assert_eq!(both, [false; 6], "two floods share as equals");
     }
 }

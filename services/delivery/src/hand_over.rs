@@ -35,7 +35,8 @@ impl Effect for HandOver {
     ) -> Outcome<Begun<CreateShipment, ShipmentCreated>> {
         // An order has one parcel at a time, whoever asks for it.
         let known = parcels::of_order(tx, &call.body.order_id)?;
-        if let Some(parcel) = known.filter(|it| it.status != ShipmentStatus::Cancelled) {
+        let is_here = |it: &Parcel| !it.makes_room() || it.status == ShipmentStatus::Delivered;
+        if let Some(parcel) = known.filter(is_here) {
             return Ok(Begun::Done(reply(parcel)));
         }
         if self.courier.is_some() {
@@ -89,6 +90,7 @@ fn written(
         status: ShipmentStatus::Created,
         courier_id,
         created_at: call.at,
+        stopped: false,
     }
 }
 

@@ -36,6 +36,16 @@ pub(crate) struct Parcel {
     /// The courier's own id; absent for a parcel that no courier's API knows.
     pub(crate) courier_id: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
+    /// Whether it was to be stopped: then the order may have another one, whatever becomes of this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stopped: bool,
+}
+
+impl Parcel {
+    /// Whether another one may follow. Older releases wrote the status alone.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.stopped || self.status == ShipmentStatus::Cancelled
+    }
 }
 
 pub(crate) fn of_order(tx: &Tx, order_id: &OrderId) -> Outcome<Option<Parcel>> {
@@ -88,7 +98,7 @@ pub(crate) fn insert(tx: &mut Tx, mut parcel: Parcel) -> Outcome<Vec<Word>> {
 /// Goes on to take away what was said before the order's parcel was written down. While the order
 /// has none, or one that was stopped, more may be said, and it waits.
 pub(crate) fn forget(tx: &mut Tx, order_id: &OrderId) -> Outcome<()> {
-    match of_order(tx, order_id)?.filter(|it| it.status != ShipmentStatus::Cancelled) {
+    match of_order(tx, order_id)?.filter(|it| !it.makes_room()) {
         Some(parcel) => forget_last(tx, &parcel),
         None => Ok(()),
     }
@@ -148,12 +158,10 @@ pub(crate) fn say(tx: &mut Tx, order_id: &OrderId, word: Word) -> Outcome<Said> 
     };
     let number = word.tracking_number.as_deref();
     let is_another = number.map(|number| is_another(&parcel, number));
-    match (parcel.status, is_another) {
-        (ShipmentStatus::Cancelled, None | Some(true)) => {
-            return say_early(tx, order_id, Some(&parcel), word);
-        }
-        (_, Some(true)) => return Ok(Said::OfAnother),
-        (_, None | Some(false)) => (),
+    match (parcel.makes_room(), is_another) {
+        (true, None | Some(true)) => return say_early(tx, order_id, Some(&parcel), word),
+        (false, Some(true)) => return Ok(Said::OfAnother),
+        (_, Some(false)) | (false, None) => (),
     }
     let is_news = moves(parcel.status, word.status.into());
     if is_news {

@@ -102,7 +102,7 @@ fn stopped(tx: &mut Tx, mut parcel: Parcel) -> Outcome<ShipmentCancelled> {
         // It arrived while the courier was asked.
         return Err(delivered(&parcel).into());
     }
-    parcel.status = ShipmentStatus::Cancelled;
+    (parcel.status, parcel.stopped) = (ShipmentStatus::Cancelled, true);
     parcels::put(tx, &parcel)?;
     Ok(reply(parcel))
 }

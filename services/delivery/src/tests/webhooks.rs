@@ -155,6 +155,7 @@ fn parcel(courier_id: Option<&str>) -> Parcel {
         status: ShipmentStatus::Created,
         courier_id: courier_id.map(str::to_owned),
         created_at: Utc::now(),
+        stopped: false,
     }
 }
 
@@ -457,7 +458,7 @@ fn of_order(tx: &Tx) -> Parcel {
 }
 
 fn stop(tx: &mut Tx) {
-    let stopped = Parcel { status: ShipmentStatus::Cancelled, ..of_order(tx) };
+    let stopped = Parcel { status: ShipmentStatus::Cancelled, stopped: true, ..of_order(tx) };
     parcels::put(tx, &stopped).unwrap();
 }
 
@@ -540,4 +541,26 @@ fn rows_of_words_that_a_parcel_has_outdated_go_in_pieces_and_count_for_no_other(
     take(&mut tx, &[&word("in_transit", "N-1")]);
     assert_eq!(rows(&tx), 0, "whatever its courier says next");
     assert!(tx.get(b"said-last/o-10/all").unwrap().is_some());
+}
+
+/// The courier is being asked for the second; the first arrives though it was stopped.
+#[test]
+fn what_is_said_of_a_next_parcel_counts_though_the_stopped_one_moves_on() {
+    let mut wrong = Vec::new();
+    for first_moves in [false, true] {
+        let (db, _dir) = store();
+        let mut tx = Tx::over(&db);
+        hooks::handed_over(&mut tx, parcel(Some("shp_1")), Utc::now()).unwrap();
+        stop(&mut tx);
+        if first_moves {
+            take(&mut tx, &[&word("returned", "TRK-0001")]);
+        }
+        let verdicts = take(&mut tx, &[&word("delivered", "TRK-0002")]);
+        hooks::handed_over(&mut tx, second(Some("shp_2"), "TRK-0002"), Utc::now()).unwrap();
+        let status = of_order(&tx).status;
+        if status != ShipmentStatus::Delivered {
+            wrong.push(format!("first moves {first_moves}: {verdicts:?}, {status:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

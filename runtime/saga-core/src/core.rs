@@ -26,6 +26,7 @@ mod offers;
 mod reads;
 mod recovery;
 mod returns;
+mod rounds;
 mod routes;
 mod saga_set;
 mod search;
@@ -59,6 +60,7 @@ use crate::{
 };
 use families::Families;
 use looks::Looks;
+use rounds::Stage;
 use saga_set::SagaSet;
 use sleepers::Sleepers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -183,8 +185,9 @@ pub struct Core<S> {
     kept_aside: BTreeMap<String, BTreeSet<(Lane, Position)>>,
     /// Sagas with rows of waits that their own rows do not list.
     unlisted: BTreeSet<SagaId>,
-    /// Sagas that have ended and whose lanes are not all handed over; each has a row that says so.
-    leaving: VecDeque<Leaving>,
+    /// Sagas that have ended and whose lanes are not all handed over, by definition; each has a row
+    /// that says so.
+    leaving: BTreeMap<String, VecDeque<Leaving>>,
     /// Definitions that have lanes to be swept.
     swept: BTreeSet<String>,
     /// Those of them for which that may have become possible, each with the row behind which to go
@@ -198,8 +201,12 @@ pub struct Core<S> {
     /// Sagas whose code has not been shown all that was held, though it can go on.
     telling: SagaSet,
     families: Families,
-    /// The first of them, when its journal has to be read before it is told more.
-    untold: Option<SagaId>,
+    /// Those with work that is left, in the order of their turns.
+    round: VecDeque<String>,
+    /// What is done of each of them, if it is not the first stage.
+    stages: BTreeMap<String, Stage>,
+    /// By family: sagas that have to be read before it goes on.
+    stopped: BTreeMap<String, BTreeSet<SagaId>>,
     owed: Owed,
     /// Sagas of which rows cannot be read, and why; for others nothing is kept here.
     aside: BTreeMap<SagaId, String>,
@@ -250,7 +257,7 @@ impl<S: Store> Core<S> {
                 self.offer(now, saga, Fact::PublishRefused { step, reason })?;
             }
             Input::Asked { ticket, actor, command } => self.asked(now, ticket, &actor, command)?,
-            Input::Tick { watermark } => self.tick(now, watermark)?,
+            Input::Tick { watermark, behind } => self.tick(now, watermark, &behind)?,
             Input::Woken { saga, until } => self.woken(now, saga, until)?,
             Input::GoOn => (),
         }
@@ -259,13 +266,7 @@ impl<S: Store> Core<S> {
 
     /// Does what earlier inputs and this one have left to do, as far as there is room.
     fn go_on(&mut self, now: Time) -> Result<(), StoreError> {
-        self.match_opened(now)?;
-        self.tell_on(now)?;
-        self.copy_on(now)?;
-        self.hand_over_lanes()?;
-        self.sweep(now)?;
-        // An arm that was started may hold for what its lane keeps.
-        self.match_opened(now)?;
+        self.work_on(now)?;
         if self.withheld.has_more() {
             self.send_withheld(now)?;
         }

@@ -49,6 +49,9 @@ pub enum Input {
     Tick {
         /// The intake watermark.
         watermark: Time,
+        /// Families of definitions for which it has passed this time only: something that came
+        /// before what is due later waits for its turn there. See [`Line`](crate::line::Line).
+        behind: BTreeMap<String, Time>,
     },
     /// A saga with a long journal was read into memory, see [`Core::sleepers`] and
     /// [`Core::stops_others`].
@@ -65,6 +68,13 @@ pub enum Input {
     ///
     /// [`Core::has_more`]: crate::core::Core::has_more
     GoOn,
+}
+
+impl Input {
+    /// A tick when intake has passed this time for all.
+    pub fn tick(watermark: Time) -> Input {
+        Input::Tick { watermark, behind: BTreeMap::new() }
+    }
 }
 
 /// An event from the stream.

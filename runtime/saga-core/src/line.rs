@@ -32,14 +32,14 @@ struct Held<T> {
     /// Sagas that were read again for it. When all were, it waits no longer: with little memory
     /// they may drive each other out.
     woken: BTreeSet<SagaId>,
-    /// It has waited for something that came before to be done in one of its families.
-    behind_look: bool,
+    /// It has waited for something that came before: what is due later is behind it.
+    behind: bool,
 }
 
 impl<T> Held<T> {
     fn new(input: Input, with: Option<T>, concern: Concern, reached: Time) -> Held<T> {
         let woken = BTreeSet::new();
-        Held { input, with, concern, reached, woken, behind_look: false }
+        Held { input, with, concern, reached, woken, behind: false }
     }
 
     /// What the core has left undone came before what waits.
@@ -54,11 +54,23 @@ impl<T> Held<T> {
     }
 
     /// Whether something that came before this is not done in one of its families. What a person
-    /// starts looks behind that by itself.
+    /// starts looks behind what stands there by itself, and claims nothing of what was left before.
     fn is_behind_work<S: Store>(&self, core: &Core<S>) -> bool {
+        if self.goes_ahead() {
+            return false;
+        }
         let is_start = matches!(&self.input, Input::Asked { command: Command::Start { .. }, .. });
-        let waits = !(self.goes_ahead() || is_start);
-        waits && self.concern.families.iter().any(|it| core.is_busy(it))
+        let is_at_work = |it: &str| match is_start {
+            true => core.is_handing_over(it),
+            false => core.is_busy(it),
+        };
+        self.concern.families.iter().any(|it| is_at_work(it)) || self.overdue(core).is_some()
+    }
+
+    /// Of whom something goes first that was due when this came, and that ticks have left.
+    fn overdue<S: Store>(&self, core: &Core<S>) -> Option<SagaId> {
+        let mut families = self.concern.families.iter().filter(|_| !self.goes_ahead());
+        families.find_map(|it| core.overdue(it, self.reached))
     }
 
     /// The same of all of them: then nothing fires there.
@@ -89,6 +101,10 @@ pub struct Line<T> {
     matters: BTreeMap<Matter, BTreeSet<u64>>,
     /// Of which it is to be seen whether they may go now.
     candidates: BTreeSet<u64>,
+    /// Those of them with which that goes on along their families, whose work is done.
+    walking: BTreeSet<u64>,
+    /// Those before which something goes that is overdue.
+    overtaken: BTreeSet<u64>,
     /// Sagas to be read, one after the other.
     unread: VecDeque<SagaId>,
     /// The same, so that each is there once.
@@ -100,24 +116,31 @@ pub struct Line<T> {
     anybodys: BTreeMap<String, BTreeSet<u64>>,
     /// Families of which something waits for what the core is doing there.
     busy: BTreeSet<String>,
+    /// How often something was looked at that waits.
+    #[cfg(test)]
+    pub(crate) looks: usize,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
         let (held, matters) = (BTreeMap::new(), BTreeMap::new());
         let (candidates, unread, are_unread) = (BTreeSet::new(), VecDeque::new(), BTreeSet::new());
-        let (of_family, anybodys, busy) = Default::default();
+        let (walking, overtaken, of_family, anybodys, busy) = Default::default();
         Line {
             held,
             last: 0,
             seen: 0,
             matters,
             candidates,
+            walking,
+            overtaken,
             unread,
             are_unread,
             of_family,
             anybodys,
             busy,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 }
@@ -134,9 +157,9 @@ impl<T> Line<T> {
         with: T,
     ) -> Result<Option<(Input, T)>, StoreError> {
         self.see_sleepers(core)?;
-        if let Input::Tick { watermark } = input {
-            let watermark = self.passed(core, watermark);
-            return Ok(Some((Input::Tick { watermark }, with)));
+        if let Input::Tick { watermark, .. } = input {
+            let (watermark, behind) = self.passed(core, watermark);
+            return Ok(Some((Input::Tick { watermark, behind }, with)));
         }
         if self.held.is_empty() && !core.may_hold_up() {
             return Ok(Some((input, with)));
@@ -175,7 +198,20 @@ impl<T> Line<T> {
             self.read_later(saga);
         }
         while let Some(number) = self.candidates.pop_first() {
-            if self.may_go(core, number)? {
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
+            if self.walking.remove(&number) {
+                self.walk_on(core, number);
+            }
+            if let Some((saga, until)) = self.goes_first(core, number) {
+                self.overtaken.insert(number);
+                if core.is_awake(saga) {
+                    return Ok(Some((Input::Woken { saga, until }, None)));
+                }
+                self.read_later(saga);
+            } else if self.may_go(core, number)? {
                 let until = self.until(number);
                 self.leave(number);
                 let Some(Held { mut input, with, .. }) = self.held.remove(&number) else {
@@ -222,11 +258,33 @@ impl<T> Line<T> {
         Ok(())
     }
 
-    /// Whoever waited for what was done in a family may go when that is done.
+    /// Whoever waited for what was done in a family may go when that is done: one after the other,
+    /// as each may begin such work.
     fn see_busy<S: Store>(&mut self, core: &Core<S>) {
         for family in self.busy.extract_if(.., |it| !core.is_busy(it)) {
-            self.candidates.extend(self.of_family.get(&family).into_iter().flatten());
+            let first = self.of_family.get(&family).and_then(BTreeSet::first);
+            self.candidates.extend(first);
+            self.walking.extend(first);
         }
+        self.candidates.append(&mut self.overtaken);
+    }
+
+    /// Has those looked at that stand behind this one, in its families that have no work.
+    fn walk_on<S: Store>(&mut self, core: &Core<S>, number: u64) {
+        let families = self.held.get(&number).map(|it| &it.concern.families);
+        for family in families.into_iter().flatten().filter(|it| !core.is_busy(it)) {
+            let behind = self.of_family.get(family).into_iter();
+            let next = behind.flat_map(|it| it.range(number.saturating_add(1)..)).next();
+            self.candidates.extend(next);
+            self.walking.extend(next);
+        }
+    }
+
+    /// Of whom something goes before this, the first where it stands, and what is due of it up to
+    /// when.
+    fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(SagaId, Time)> {
+        let held = self.held.get(&number).filter(|_| self.is_first(number))?;
+        held.overdue(core).map(|it| (it, held.reached))
     }
 
     /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
@@ -250,33 +308,43 @@ impl<T> Line<T> {
     }
 
     fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
-        held.behind_look = held.is_behind_work(core);
+        held.behind = held.is_behind_work(core);
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
         self.held.insert(self.last, held);
         self.stand(self.last);
+        let is_first = self.is_first(self.last);
+        // What is due of long ones is left apart.
+        let waits = !is_first && asleep.is_empty();
+        self.held.entry(self.last).and_modify(|it| it.behind |= waits);
         if asleep.is_empty() {
             self.candidates.insert(self.last);
         }
         asleep.into_iter().for_each(|it| self.read_later(it));
     }
 
-    /// Intake has not passed an event that waits, or one that is offered again. What waits for
-    /// those who look came before what falls due later, too: nothing of theirs fires while they
-    /// look, and until it has had its turn nothing else that is due later than it came.
-    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> Time {
-        let mut passed = watermark;
-        for it in self.held.values() {
+    /// Intake has not passed an event that waits, or one that is offered again. What waits for work
+    /// of its family, or behind others, came before what falls due later, too: nothing fires there
+    /// during that work, and until it has had its turn nothing else that is due later than it came.
+    /// That is so for the families of what waits; for all, where it is not known of which it is.
+    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> (Time, BTreeMap<String, Time>) {
+        let (mut passed, mut behind) = (watermark, BTreeMap::new());
+        let waiting = self.held.values();
+        for it in waiting.filter(|it| it.is_event() || it.behind && !it.all_work(core)) {
             let reached = match &it.input {
                 Input::Arrived(arrival) => before(arrival.at),
                 _ => it.reached,
             };
-            if reached < passed && (it.is_event() || it.behind_look && !it.all_work(core)) {
-                passed = reached;
+            if it.concern.families.is_empty() {
+                passed = passed.min(reached);
+            }
+            for family in it.concern.families.iter().filter(|_| reached < watermark) {
+                let until = behind.entry(family.clone()).or_insert(reached);
+                *until = reached.min(*until);
             }
         }
-        passed
+        (passed, behind)
     }
 
     /// What is due of its saga may fire up to here: what waits behind it came before what fell due
@@ -326,7 +394,7 @@ impl<T> Line<T> {
         let Some(held) = self.held.get_mut(&number) else { return false };
         let is_behind = held.is_behind_work(core);
         if is_behind {
-            held.behind_look = true;
+            held.behind = true;
             let busy = held.concern.families.iter().filter(|it| core.is_busy(it));
             self.busy.extend(busy.cloned());
         }

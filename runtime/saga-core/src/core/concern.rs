@@ -35,7 +35,7 @@ pub struct Concern {
 impl<S: Store> Core<S> {
     /// Whether there is a saga for which an input may have to wait: most often there is none.
     pub fn may_hold_up(&self) -> bool {
-        !self.long.is_empty() || self.may_be_busy()
+        !self.long.is_empty() || self.may_be_busy() || self.timers.wait()
     }
 
     /// What the input is about. What is long of it has to be in memory before it is handled, so

@@ -170,19 +170,17 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Goes on with copies, the oldest event first, as far as there is room.
-    pub(super) fn copy_on(&mut self, now: Time) -> Result<(), StoreError> {
-        while 0 < self.room {
-            let first = |it: &VecDeque<Copying>| it.front().map(|it| it.until);
-            let oldest = self.copying.iter().min_by_key(|it| first(it.1));
-            let Some(definition) = oldest.map(|it| it.0.clone()) else { break };
-            let next = self.copying.get_mut(&definition).and_then(VecDeque::pop_front);
-            let goes_on = match next {
-                Some(copying) => self.copy_some(now, &definition, copying)?,
+    /// Goes on with the copies of a definition, the oldest event first, as far as there is room.
+    pub(super) fn copy_on(&mut self, now: Time, definition: &str) -> Result<(), StoreError> {
+        while 0 < self.room
+            && let Some(all) = self.copying.get_mut(definition)
+        {
+            let goes_on = match all.pop_front() {
+                Some(copying) => self.copy_some(now, definition, copying)?,
                 None => true,
             };
-            if self.copying.get(&definition).is_some_and(VecDeque::is_empty) {
-                self.copying.remove(&definition);
+            if self.copying.get(definition).is_some_and(VecDeque::is_empty) {
+                self.copying.remove(definition);
             }
             if !goes_on {
                 break;

@@ -35,7 +35,9 @@ impl<S: Store> Core<S> {
         // With its end, as the process may die before the next batch.
         let row = LeavingRow { position: head.position, only: None };
         self.txn.put(Table::Leaving, &leaving_key(&head.definition, saga), &row)?;
-        self.leaving.extend(self.leaving_of(head, &state.lanes, None));
+        if let Some(leaving) = self.leaving_of(head, &state.lanes, None) {
+            self.hand_over_later(&head.definition, leaving);
+        }
         Ok(())
     }
 
@@ -65,10 +67,27 @@ impl<S: Store> Core<S> {
         Some(Leaving { saga: head.id, lanes: now, later })
     }
 
+    pub(super) fn hand_over_later(&mut self, definition: &str, leaving: Leaving) {
+        match self.leaving.get_mut(definition) {
+            Some(others) => others.push_back(leaving),
+            None => _ = self.leaving.insert(definition.to_owned(), [leaving].into()),
+        }
+    }
+
+    /// The one of the definition that has ended first.
+    fn next_leaving(&mut self, definition: &str) -> Option<Leaving> {
+        let all = self.leaving.get_mut(definition)?;
+        let first = all.pop_front();
+        if all.is_empty() {
+            self.leaving.remove(definition);
+        }
+        first
+    }
+
     /// Hands over the lanes of sagas that have ended, as many as there is room for.
-    pub(super) fn hand_over_lanes(&mut self) -> Result<(), StoreError> {
+    pub(super) fn hand_over_lanes(&mut self, definition: &str) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some(mut leaving) = self.leaving.pop_front()
+            && let Some(mut leaving) = self.next_leaving(definition)
         {
             let head = self.txn.get::<Head>(Table::Ended, leaving.saga.as_bytes());
             let Some(head) = self.shown(leaving.saga, head)? else { continue };
@@ -81,7 +100,8 @@ impl<S: Store> Core<S> {
             if leaving.lanes.is_empty() && self.forget_holds(leaving.saga)? {
                 self.has_left(&head, leaving.later)?;
             } else {
-                self.leaving.push_front(leaving);
+                let others = self.leaving.entry(definition.to_owned()).or_default();
+                others.push_front(leaving);
             }
         }
         Ok(())

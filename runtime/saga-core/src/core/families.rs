@@ -38,8 +38,17 @@ impl Families {
         self.names.get(definition).map_or(definition, String::as_str)
     }
 
-    /// Those of a family that are not alone in it.
-    pub(super) fn members(&self, family: &str) -> Option<&BTreeSet<String>> {
-        self.members.get(family)
+    /// The definitions of a family.
+    pub(super) fn members(&self, family: &str) -> Vec<String> {
+        let members = self.members.get(family);
+        members.map_or_else(|| vec![family.to_owned()], |it| it.iter().cloned().collect())
+    }
+
+    /// Whether this is so of one of them.
+    pub(super) fn has_any(&self, family: &str, is_it: impl Fn(&str) -> bool) -> bool {
+        match self.members.get(family) {
+            Some(members) => members.iter().any(|it| is_it(it)),
+            None => is_it(family),
+        }
     }
 }

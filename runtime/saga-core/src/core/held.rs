@@ -19,16 +19,18 @@ use crate::{
 };
 
 impl<S: Store> Core<S> {
-    /// Goes on with those whose code has not been shown all that was held.
-    pub(super) fn tell_on(&mut self, now: Time) -> Result<(), StoreError> {
-        if 0 < self.room {
-            self.untold = None;
-        }
+    /// Goes on with those of a family whose code has not been shown all that was held.
+    pub(super) fn tell_on(
+        &mut self,
+        now: Time,
+        family: &str,
+        definitions: &[String],
+    ) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some((saga, input)) = self.telling.first()
+            && let Some((saga, input)) = self.telling.first_of(definitions)
         {
             if self.is_asleep(saga) {
-                self.untold = Some(saga);
+                self.stops_family(family, saga);
                 break;
             }
             match self.state(saga)?.is_some_and(State::is_being_told) {

@@ -5,6 +5,7 @@
 
 use super::{
     Core,
+    rounds::Stage,
     routes::{Fate, Routed, kept_key, lane_of_kept, received},
     saga_set::SagaSet,
 };
@@ -51,8 +52,8 @@ pub(super) struct Looks {
     meant: BTreeSet<(SagaId, Lane, Position)>,
     /// Whose waits stand here, and who would take an event that does.
     sagas: SagaSet,
-    /// Whose journal has to be read before the first goes on.
-    stopped: Option<SagaId>,
+    /// Whether looks go before telling: these take turns.
+    goes_first: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,11 @@ enum Look {
 impl Looks {
     pub(super) fn is_empty(&self) -> bool {
         self.line.is_empty()
+    }
+
+    /// Of which something stands here.
+    pub(super) fn definitions(&self) -> impl Iterator<Item = &String> {
+        self.line.keys()
     }
 
     pub(super) fn has(&self, saga: SagaId, step: &Path) -> bool {
@@ -143,10 +149,11 @@ impl Looks {
             || self.meant.range(first..).next().is_some_and(|it| it.0 == saga)
     }
 
-    /// Takes the first out that is of none of these definitions. Its saga stays one that looks
-    /// until [`Looks::let_go`].
-    fn next(&mut self, but: &SagaSet) -> Option<(Place, Look, SagaId)> {
-        let lines = self.line.iter().filter(|it| !but.has_of(it.0));
+    /// Takes the first out of these definitions, but of none of whose sagas one is among those.
+    /// Its saga stays one that looks until [`Looks::let_go`].
+    fn next(&mut self, of: &[String], but: &SagaSet) -> Option<(Place, Look, SagaId)> {
+        let lines =
+            of.iter().filter(|it| !but.has_of(it)).filter_map(|it| self.line.get_key_value(it));
         let first = lines.min_by_key(|it| it.1.first_key_value().map(|it| *it.0))?;
         let definition = first.0.clone();
         let line = self.line.get_mut(&definition)?;
@@ -218,20 +225,20 @@ impl<S: Store> Core<S> {
     /// finds, gives back or starts any other one of the family may get something, or come to hold
     /// for something.
     pub(crate) fn is_busy(&self, family: &str) -> bool {
-        let is_of = |it: &str| self.telling.has_of(it) || self.opened.sagas.has_of(it);
-        match self.families.members(family) {
-            // What ended sagas have left may start arms.
-            Some(members) => {
-                !(self.leaving.is_empty() && self.sweeping.is_empty())
-                    || members.iter().any(|it| is_of(it))
-            }
-            None => is_of(family),
-        }
+        self.looks(family) || self.is_handing_over(family)
     }
 
-    /// The same, of the family of this saga.
-    pub(super) fn is_among_busy(&self, saga: SagaId) -> bool {
-        self.may_be_busy() && self.family_of(saga).is_some_and(|it| self.is_busy(&it))
+    /// Whether a wait of the family looks, or one of its sagas is told what was held.
+    pub(super) fn looks(&self, family: &str) -> bool {
+        let is_of = |it: &str| self.telling.has_of(it) || self.opened.sagas.has_of(it);
+        self.families.has_any(family, is_of)
+    }
+
+    /// Whether what an ended saga of the family has left is not all handed over. That may start
+    /// arms, and nobody who starts later may claim it.
+    pub(crate) fn is_handing_over(&self, family: &str) -> bool {
+        let is_of = |it: &str| self.leaving.contains_key(it) || self.sweeping.contains_key(it);
+        self.families.has_any(family, is_of)
     }
 
     /// Whether any family is.
@@ -252,8 +259,8 @@ impl<S: Store> Core<S> {
     /// came later.
     ///
     /// [`Input::Woken`]: crate::input::Input::Woken
-    pub fn stops_others(&self) -> impl Iterator<Item = SagaId> + use<S> {
-        self.opened.stopped.into_iter().chain(self.untold)
+    pub fn stops_others(&self) -> impl Iterator<Item = SagaId> + '_ {
+        self.stopped.values().flatten().copied()
     }
 
     /// Whether a wait has not looked at all that the lane keeps.
@@ -274,56 +281,69 @@ impl<S: Store> Core<S> {
         })
     }
 
-    /// Does what stands in the line, until it is empty or there is no room left. What was held came
-    /// before what lanes kept meanwhile: while a saga is told of that, those of its definition do
-    /// not look. Those of others do, and take turns with the telling at who begins.
-    pub(super) fn match_opened(&mut self, now: Time) -> Result<(), StoreError> {
-        if !self.telling.is_empty() && self.opened.inputs % 2 == 1 {
-            self.match_line(now)?;
+    /// Does what stands in the line of a family, until it is empty or there is no room left. What
+    /// was held came before what lanes kept meanwhile: while a saga is told of that, those of its
+    /// definition do not look. Those of others do, and take turns with the telling at who begins.
+    pub(super) fn match_opened(&mut self, now: Time, family: &str) -> Result<(), StoreError> {
+        let is_done = self.opened.is_empty() && self.telling.is_empty(); // Nearly always.
+        if is_done || self.stage_of(family) != Stage::Look {
+            return Ok(());
         }
-        self.tell_on(now)?;
-        self.match_line(now)
+        if 0 < self.room {
+            self.stopped.remove(family);
+        }
+        let definitions = self.families.members(family);
+        if self.telling.first_of(&definitions).is_some() {
+            self.opened.goes_first = !self.opened.goes_first;
+            if self.opened.goes_first {
+                self.match_line(now, family, &definitions)?;
+            }
+        }
+        self.tell_on(now, family, &definitions)?;
+        self.match_line(now, family, &definitions)
     }
 
-    fn match_line(&mut self, now: Time) -> Result<(), StoreError> {
-        if 0 < self.room {
-            self.opened.stopped = None;
-        }
+    fn match_line(
+        &mut self,
+        now: Time,
+        family: &str,
+        definitions: &[String],
+    ) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some((place, look, saga)) = self.opened.next(&self.telling)
+            && let Some((place, look, saga)) = self.opened.next(definitions, &self.telling)
         {
             let input = self.opened.go_on_with(place.turn.input);
-            let goes_on = match look {
+            let asleep = match look {
                 Look::Wait(saga, step) => self.look_for(now, &place, saga, step)?,
                 Look::Event(lane, position) => self.give_kept(now, &place, lane, position)?,
             };
             self.opened.go_on_with(input);
             self.opened.let_go(saga);
-            if !goes_on {
+            if let Some(asleep) = asleep {
+                self.stops_family(family, asleep);
                 break;
             }
         }
         Ok(())
     }
 
-    /// Lets a wait look at what its lanes keep. False when its saga has to be read first.
+    /// Lets a wait look at what its lanes keep. Gives its saga when that has to be read first.
     fn look_for(
         &mut self,
         now: Time,
         place: &Place,
         saga: SagaId,
         step: Path,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<SagaId>, StoreError> {
         let behind = self.opened.behind.remove(&(saga, step.clone())).unwrap_or_default();
         if self.is_asleep(saga) {
             self.opened.look_on(place, saga, step, behind);
-            self.opened.stopped = Some(saga);
-            return Ok(false);
+            return Ok(Some(saga));
         }
-        let Some(state) = self.state(saga)? else { return Ok(true) };
+        let Some(state) = self.state(saga)? else { return Ok(None) };
         let wait = state.waits.iter().find(|it| it.step == step).cloned();
         let definition = state.start.as_ref().map(|it| it.definition.clone());
-        let (Some(wait), Some(definition)) = (wait, definition) else { return Ok(true) };
+        let (Some(wait), Some(definition)) = (wait, definition) else { return Ok(None) };
         match self.oldest_kept(&definition, &wait, behind)? {
             Kept::Taken(lane, position) => {
                 if let Some(event) = self.txn.record::<EventRecord>(Kind::Event, position)? {
@@ -334,22 +354,22 @@ impl<S: Store> Core<S> {
             Kept::Behind(behind) => self.opened.look_on(place, saga, step, behind),
             Kept::Nothing => (),
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Gives a kept event to the oldest wait that takes it; those that stand in the line come upon
-    /// it by themselves. False when the taker has to be read first.
+    /// it by themselves. Gives the taker when that has to be read first.
     fn give_kept(
         &mut self,
         now: Time,
         stands: &Place,
         lane: Lane,
         position: Position,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<SagaId>, StoreError> {
         self.room -= 1;
         let is_kept = self.txn.has(Table::Kept, &kept_key(&lane, position))?;
         let event = self.txn.record::<EventRecord>(Kind::Event, position)?;
-        let Some(event) = event.filter(|_| is_kept) else { return Ok(true) };
+        let Some(event) = event.filter(|_| is_kept) else { return Ok(None) };
         let routed = Routed::of(position, &event, String::new(), lane);
         let mut place = (0, 0);
         while let Some((opened, wait)) = self.next_taker(&routed, place) {
@@ -360,13 +380,12 @@ impl<S: Store> Core<S> {
             if self.is_asleep(wait.saga) {
                 self.room += 1; // Nothing was done: it is for others.
                 self.opened.give_next(stands, (lane, position), wait.saga);
-                self.opened.stopped = Some(wait.saga);
-                return Ok(false);
+                return Ok(Some(wait.saga));
             }
             self.hand_over(now, wait.saga, &wait.step, &routed)?;
             break;
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn hand_over(

@@ -114,14 +114,16 @@ impl<S: Store> Core<S> {
             copying: BTreeMap::new(),
             kept_aside: BTreeMap::new(),
             unlisted: BTreeSet::new(),
-            leaving: VecDeque::new(),
+            leaving: BTreeMap::new(),
             swept: BTreeSet::new(),
             sweeping: BTreeMap::new(),
             effects: Vec::new(),
             sends: BTreeSet::new(),
             owing: BTreeSet::new(),
             telling: SagaSet::default(),
-            untold: None,
+            stopped: BTreeMap::new(),
+            round: VecDeque::new(),
+            stages: BTreeMap::new(),
             owed: Owed::default(),
             aside: BTreeMap::new(),
             reindexed: 0,
@@ -158,7 +160,7 @@ impl<S: Store> Core<S> {
 
     /// Whether a lane of the wait keeps anything: it may not have looked at all of it before the
     /// process ended.
-    fn keeps_for(&self, definition: &str, wait: &OpenWait) -> bool {
+    pub(super) fn keeps_for(&self, definition: &str, wait: &OpenWait) -> bool {
         let keeps = |it: &String| self.kept.contains_key(&Lane::of(definition, it, &wait.key));
         !self.kept.is_empty() && wait.events.iter().any(keeps)
     }
@@ -199,9 +201,11 @@ impl<S: Store> Core<S> {
         };
         let leaving = self.leaving_of(&head, &fold(&journal).lanes, only);
         let is_as_before = |it: &Leaving| it.lanes.is_empty() && Some(&it.later) == only;
-        self.leaving.extend(leaving.filter(|it| !is_as_before(it)));
+        if let Some(leaving) = leaving.filter(|it| !is_as_before(it)) {
+            self.hand_over_later(&head.definition, leaving);
+        }
         self.room = usize::MAX;
-        self.hand_over_lanes()
+        self.hand_over_lanes(&head.definition)
     }
 
     fn index_heads(&mut self) -> Result<(), StoreError> {

@@ -152,7 +152,8 @@ impl<S: Store> Core<S> {
             }
             last = Some(opened);
             let is_taken = self.offer(now, taker.saga, received(routed, taker.step))?;
-            self.match_opened(now)?;
+            let family = self.families.name(definition).to_owned();
+            self.match_opened(now, &family)?;
             if is_taken {
                 return Ok(Some((Outcome::Consumed, Some(taker.saga), None)));
             }

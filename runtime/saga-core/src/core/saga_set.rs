@@ -1,14 +1,14 @@
 //! Sagas, and of which definitions they are.
 
 use crate::id::SagaId;
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// Each saga once, with its definition.
 #[derive(Debug, Default)]
 pub(super) struct SagaSet {
     sagas: BTreeMap<SagaId, (String, u64)>,
-    /// How many there are of each; never 0.
-    counts: BTreeMap<String, usize>,
+    /// The same by definition; never none.
+    of: BTreeMap<String, BTreeSet<SagaId>>,
 }
 
 impl SagaSet {
@@ -16,25 +16,31 @@ impl SagaSet {
     pub(super) fn insert(&mut self, saga: SagaId, definition: &str, input: u64) {
         let Entry::Vacant(place) = self.sagas.entry(saga) else { return };
         place.insert((definition.to_owned(), input));
-        match self.counts.get_mut(definition) {
-            Some(count) => *count += 1,
-            None => _ = self.counts.insert(definition.to_owned(), 1),
+        match self.of.get_mut(definition) {
+            Some(sagas) => _ = sagas.insert(saga),
+            None => _ = self.of.insert(definition.to_owned(), [saga].into()),
         }
     }
 
     pub(super) fn remove(&mut self, saga: SagaId) {
         let Some((definition, _)) = self.sagas.remove(&saga) else { return };
-        if let Some(count) = self.counts.get_mut(&definition) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&definition);
+        if let Some(sagas) = self.of.get_mut(&definition) {
+            sagas.remove(&saga);
+            if sagas.is_empty() {
+                self.of.remove(&definition);
             }
         }
     }
 
-    /// The first, and the input by which it came here.
-    pub(super) fn first(&self) -> Option<(SagaId, u64)> {
-        self.sagas.first_key_value().map(|(saga, (_, input))| (*saga, *input))
+    /// The first of these definitions, and the input by which it came here.
+    pub(super) fn first_of(&self, definitions: &[String]) -> Option<(SagaId, u64)> {
+        let sagas = definitions.iter().filter_map(|it| self.of.get(it)?.first());
+        let first = sagas.min()?;
+        self.sagas.get(first).map(|(_, input)| (*first, *input))
+    }
+
+    pub(super) fn definitions(&self) -> impl Iterator<Item = &String> {
+        self.of.keys()
     }
 
     pub(super) fn contains(&self, saga: SagaId) -> bool {
@@ -42,7 +48,7 @@ impl SagaSet {
     }
 
     pub(super) fn has_of(&self, definition: &str) -> bool {
-        self.counts.contains_key(definition)
+        self.of.contains_key(definition)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -50,10 +50,10 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// Sweeps the lanes that may be swept, as many as there is room for.
-    pub(super) fn sweep(&mut self, now: Time) -> Result<(), StoreError> {
+    /// Sweeps the lanes of a definition that may be swept, as many as there is room for.
+    pub(super) fn sweep(&mut self, now: Time, name: &str) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some((name, beyond)) = self.sweeping.pop_first()
+            && let Some((name, beyond)) = self.sweeping.remove_entry(name)
         {
             let Some(definition) = self.registry.get(&name).cloned() else { continue };
             if let Some(beyond) = self.sweep_next(now, &definition, beyond)? {

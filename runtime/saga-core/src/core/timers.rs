@@ -2,12 +2,15 @@
 //! something that came before, is left aside, so that however much it is, it stands before nobody
 //! else's.
 
-use super::{Core, TIMERS_AT_ONCE, TIMERS_LEFT_AT_ONCE};
+use super::{Core, TIMERS_AT_ONCE, TIMERS_LEFT_AT_ONCE, WORK_BESIDE};
 use crate::{
     id::{Path, SagaId, Time},
     store::{Store, StoreError},
 };
-use std::{collections::BTreeSet, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 pub(super) type Timer = (Time, SagaId, Path);
 
@@ -15,33 +18,64 @@ pub(super) type Timer = (Time, SagaId, Path);
 pub(super) struct Timers {
     /// Each that was not left.
     ahead: BTreeSet<Timer>,
-    /// Due, and left for when their sagas were read and have looked.
-    left: BTreeSet<Timer>,
+    /// Due, and left for when their sagas were read, or when this family has done what came before.
+    left: BTreeMap<Timer, Option<String>>,
     /// The same, by saga.
     left_of: BTreeSet<(SagaId, Time, Path)>,
-    /// The last of them at which a tick looked, if others are behind it.
+    /// Those that wait for a family, by that.
+    behind: BTreeMap<String, BTreeSet<Timer>>,
+    /// The last of what is left at which a tick looked, if others are behind it.
     looked_at: Option<Timer>,
 }
 
 impl Timers {
     pub(super) fn insert(&mut self, timer: Timer) {
-        if !self.left.contains(&timer) {
+        if !self.left.contains_key(&timer) {
             self.ahead.insert(timer);
         }
     }
 
     pub(super) fn remove(&mut self, timer: &Timer) {
-        if !self.ahead.remove(timer) && self.left.remove(timer) {
+        if !self.ahead.remove(timer)
+            && let Some(family) = self.left.remove(timer)
+        {
             let (due, saga, step) = timer.clone();
             self.left_of.remove(&(saga, due, step));
+            self.wait_no_more(timer, family);
         }
     }
 
-    /// Leaves one until its saga was read and has looked.
-    pub(super) fn leave(&mut self, timer: Timer) {
+    /// Leaves one until its saga was read, or until this family has done what came before.
+    pub(super) fn leave(&mut self, timer: Timer, behind: Option<String>) {
         self.ahead.remove(&timer);
         self.left_of.insert((timer.1, timer.0, timer.2.clone()));
-        self.left.insert(timer);
+        if let Some(family) = self.left.insert(timer.clone(), behind.clone()) {
+            self.wait_no_more(&timer, family);
+        }
+        if let Some(family) = behind {
+            self.behind.entry(family).or_default().insert(timer);
+        }
+    }
+
+    fn wait_no_more(&mut self, timer: &Timer, behind: Option<String>) {
+        let Some(family) = behind else { return };
+        if let Some(timers) = self.behind.get_mut(&family) {
+            timers.remove(timer);
+            if timers.is_empty() {
+                self.behind.remove(&family);
+            }
+        }
+    }
+
+    /// Of whom the first was left of those that wait for the family and were due by then.
+    pub(super) fn first_behind(&self, family: &str, until: Time) -> Option<SagaId> {
+        let first = self.behind.get(family)?.first()?;
+        (first.0 <= until).then_some(first.1)
+    }
+
+    /// Whether anything waits for a family.
+    pub(super) fn wait(&self) -> bool {
+        !self.behind.is_empty()
     }
 
     /// The first that was not left.
@@ -53,7 +87,7 @@ impl Timers {
     /// nobody stands before the others for ever.
     fn next_left(&mut self, until: Time) -> Vec<SagaId> {
         let behind = self.looked_at.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let left = self.left.range((behind, Bound::Unbounded));
+        let left = self.left.range((behind, Bound::Unbounded)).map(|it| it.0);
         let next: Vec<&Timer> = left.take_while(|it| it.0 <= until).take(TIMERS_AT_ONCE).collect();
         if TIMERS_AT_ONCE <= next.len() {
             self.looked_at = next.last().copied().cloned();
@@ -69,13 +103,13 @@ impl Timers {
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.ahead.first().into_iter().chain(self.left.first()).map(|it| it.0).min()
+        self.ahead.first().into_iter().chain(self.left.keys().next()).map(|it| it.0).min()
     }
 
     /// What is due by then.
     pub(super) fn due(&self, until: Time) -> impl Iterator<Item = &Timer> {
         let is_due = move |it: &&Timer| it.0 <= until;
-        self.ahead.iter().take_while(is_due).chain(self.left.iter().take_while(is_due))
+        self.ahead.iter().take_while(is_due).chain(self.left.keys().take_while(is_due))
     }
 }
 
@@ -89,44 +123,76 @@ impl<S: Store> Core<S> {
     /// Fires what is due, by the clock and by intake; what is too much for one batch stays due.
     /// What is due of a saga fires when that was read, if it has to be, and has got all that came
     /// before.
-    pub(super) fn tick(&mut self, now: Time, watermark: Time) -> Result<(), StoreError> {
+    pub(super) fn tick(
+        &mut self,
+        now: Time,
+        watermark: Time,
+        behind: &BTreeMap<String, Time>,
+    ) -> Result<(), StoreError> {
         let until = now.min(watermark);
         self.reached = until;
-        // Whoever looks now does so until this is done: what waits for it came before.
-        let nobody_looks = self.opened.is_empty();
         let (mut fired, mut left) = (0, 0);
         for saga in self.timers.next_left(until) {
             let first = self.timers.left_of(saga).next().filter(|it| it.0 <= until);
-            if let Some((due, step)) = first
-                && self.may_fire(saga)?
-            {
-                self.fire(now, until, (due, saga, step), nobody_looks)?;
-                fired += 1;
-            }
+            let Some((due, step)) = first else { continue };
+            fired += usize::from(self.fire_or_leave(now, until, (due, saga, step), behind)?);
         }
         while fired < TIMERS_AT_ONCE && left < TIMERS_LEFT_AT_ONCE {
             let is_due = |it: &&Timer| it.0 <= until;
             let Some(timer) = self.timers.first().filter(is_due).cloned() else { break };
             // Those of one saga fire in order.
-            let is_behind = self.timers.left_of(timer.1).next().is_some();
-            if is_behind || !self.may_fire(timer.1)? {
-                self.timers.leave(timer);
-                left += 1;
-                continue;
-            }
-            self.fire(now, until, timer, nobody_looks)?;
-            fired += 1;
+            let first = self.timers.left_of(timer.1).next();
+            let has_fired = match first.map(|(due, step)| (due, timer.1, step)) {
+                Some(first) => {
+                    let behind = self.timers.left.get(&first).cloned().flatten();
+                    self.timers.leave(timer, behind);
+                    false
+                }
+                None => self.fire_or_leave(now, until, timer, behind)?,
+            };
+            if has_fired { fired += 1 } else { left += 1 }
         }
         self.send_withheld(now)
     }
 
-    /// Whether nothing can still come to the saga that came before what is due now, and it need
-    /// not be read.
-    fn may_fire(&mut self, saga: SagaId) -> Result<bool, StoreError> {
-        Ok(!self.is_among_busy(saga) && !self.must_sleep(saga))
+    /// Fires one unless something can still come to its saga that came before, or that has to be
+    /// read first. Whoever waits for its family came before it, or waits for it.
+    fn fire_or_leave(
+        &mut self,
+        now: Time,
+        until: Time,
+        timer: Timer,
+        behind: &BTreeMap<String, Time>,
+    ) -> Result<bool, StoreError> {
+        let has_to_be_read = self.must_sleep(timer.1);
+        let is_behind = |it: &String| behind.get(it).is_some_and(|it| *it < timer.0);
+        let family = if behind.is_empty() { None } else { self.family_of(timer.1) };
+        let busy = family.filter(is_behind).or_else(|| self.busy_family_of(timer.1));
+        if busy.is_some() || has_to_be_read {
+            self.timers.leave(timer, busy);
+            return Ok(false);
+        }
+        self.fire(now, until, timer)?;
+        Ok(true)
     }
 
-    /// Fires what was left of a saga that was read, up to this time.
+    /// The family of a saga, if something that came before is not done there.
+    fn busy_family_of(&self, saga: SagaId) -> Option<String> {
+        let family = if self.may_be_busy() { self.family_of(saga) } else { None };
+        family.filter(|it| self.is_busy(it))
+    }
+
+    /// Of whom ticks have left something that was due by then, as something that had come to this
+    /// family before was not done. It goes before all that has come to the family since, when that
+    /// is done: [`Input::Woken`] should follow for this saga.
+    ///
+    /// [`Input::Woken`]: crate::input::Input::Woken
+    pub(crate) fn overdue(&self, family: &str, until: Time) -> Option<SagaId> {
+        let saga = self.timers.first_behind(family, until)?;
+        (!self.is_busy(family)).then_some(saga)
+    }
+
+    /// Fires what was left of a saga, up to this time.
     pub(super) fn fire_left_of(
         &mut self,
         now: Time,
@@ -136,22 +202,19 @@ impl<S: Store> Core<S> {
         let left = self.timers.left_of(saga).take_while(|it| it.0 <= until);
         let left: Vec<(Time, Path)> = left.take(TIMERS_AT_ONCE).collect();
         for (due, step) in left {
-            if self.is_among_busy(saga) {
-                break;
+            let timer = (due, saga, step);
+            match self.busy_family_of(saga) {
+                Some(family) => self.timers.leave(timer, Some(family)),
+                None => self.fire(now, until, timer)?,
             }
-            self.fire(now, until, (due, saga, step), true)?;
         }
         Ok(())
     }
 
-    /// Whoever holds for something by that may look at once, or when others have looked.
-    fn fire(
-        &mut self,
-        now: Time,
-        until: Time,
-        (due, saga, step): Timer,
-        looks_at_once: bool,
-    ) -> Result<(), StoreError> {
+    /// What follows of it in its family is done at once, as far as there is room.
+    fn fire(&mut self, now: Time, until: Time, (due, saga, step): Timer) -> Result<(), StoreError> {
+        let state = self.state(saga)?;
+        let definition = state.and_then(|it| Some(it.start.as_ref()?.definition.clone()));
         let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
         let taken = match fact {
             Some(fact) => self.offer(now, saga, fact)?,
@@ -160,6 +223,16 @@ impl<S: Store> Core<S> {
         if !taken {
             self.timers.remove(&(due, saga, step));
         }
-        if looks_at_once { self.match_opened(now) } else { Ok(()) }
+        let Some(definition) = definition else { return Ok(()) };
+        let family = self.families.name(&definition).to_owned();
+        if !self.is_busy(&family) {
+            return Ok(());
+        }
+        // As much as any other input does: many end their sagas.
+        let left = self.room;
+        self.room += WORK_BESIDE.min(self.limits.work_at_once);
+        self.work_for(now, &family)?;
+        self.room = self.room.min(left);
+        Ok(())
     }
 }

@@ -344,7 +344,12 @@ impl<S: Store> Core<S> {
         for wait in gone(&after.waits, &before.waits, place) {
             self.waits.insert(&head.definition, head.id, wait);
             self.note_hold(head, wait)?;
-            if wait.ask.is_none() {
+            // Where nothing is kept, and nothing can come back, there is nothing to look at.
+            let looks = || {
+                let family = self.families.name(&head.definition);
+                self.keeps_for(&head.definition, wait) || self.is_busy(family)
+            };
+            if wait.ask.is_none() && looks() {
                 self.opened.look(&head.definition, head.id, &wait.step);
             }
         }

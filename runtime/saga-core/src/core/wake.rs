@@ -222,9 +222,11 @@ impl<S: Store> Core<S> {
     pub(super) fn woken(&mut self, now: Time, saga: SagaId, until: Time) -> Result<(), StoreError> {
         self.sleepers.remove(saga);
         self.at_hand.insert(saga);
-        self.match_opened(now)?;
-        let until = until.min(now).min(self.reached);
-        self.fire_left_of(now, until, saga)?;
+        self.stopped.values_mut().for_each(|it| _ = it.remove(&saga));
+        if let Some(family) = self.family_of(saga) {
+            self.match_opened(now, &family)?;
+        }
+        self.fire_left_of(now, until.min(self.reached), saga)?;
         self.send_withheld_of(now, saga)
     }
 }

@@ -349,7 +349,7 @@ impl Desk {
     /// Timers fire up to the clock and the watermark.
     pub fn tick(&mut self) {
         let watermark = self.watermark.unwrap_or(self.now);
-        self.input(Input::Tick { watermark });
+        self.input(Input::tick(watermark));
     }
 
     /// Intake stays where it is, or has caught up.

@@ -238,7 +238,7 @@ fn what_comes_later_does_not_overtake_a_copy_that_is_still_owed() {
     rig.now = rig.now.after(DAY);
     let watermark = rig.now;
     let before = rig.most;
-    rig.input(Input::Tick { watermark });
+    rig.input(Input::tick(watermark));
     rig.most = before;
     rig.go_on();
     assert_eq!(rig.taken(), BTreeMap::from([(ids(&["e1"]), 300)]));
@@ -417,7 +417,7 @@ fn a_tick_after_a_long_outage_looks_at_no_more_sagas_than_other_inputs() {
     let mut rig = rig.reopened(limits);
     rig.go_on();
     rig.most_journals = 0;
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     let journals = rig.most_journals;
     assert!(journals <= INPUT_JOURNALS_MAX, "{journals} journals read by one tick, of 600 sagas");
 }

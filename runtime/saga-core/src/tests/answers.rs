@@ -527,12 +527,12 @@ fn a_deadline_fires_when_intake_has_passed_it_and_not_a_millisecond_before() {
     let mut desk = started::<Holds>();
     let due = desk.head().waits[0].due.unwrap();
     desk.skip(Duration::from_millis(due.0 - desk.now().0 - 1));
-    desk.input(Input::Tick { watermark: crate::id::Time(due.0 + 1) });
+    desk.input(Input::tick(crate::id::Time(due.0 + 1)));
     assert_eq!(desk.status(), Status::Waiting, "intake may be ahead of the clock");
     desk.skip(Duration::from_secs(3 * 86_400));
-    desk.input(Input::Tick { watermark: crate::id::Time(due.0 - 1) });
+    desk.input(Input::tick(crate::id::Time(due.0 - 1)));
     assert_eq!(desk.status(), Status::Waiting);
-    desk.input(Input::Tick { watermark: due });
+    desk.input(Input::tick(due));
     assert_eq!(desk.last(), "> complete false");
     assert_eq!(desk.journal()[1].at, desk.now());
 }

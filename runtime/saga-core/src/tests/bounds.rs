@@ -76,7 +76,7 @@ fn a_night_of_deadlines_fires_in_many_batches() {
     let now = Time(1_000).after(2 * DAY);
     let mut ticks = 0;
     while core.next_due().is_some() {
-        core.handle(now, Input::Tick { watermark: now }).unwrap();
+        core.handle(now, Input::tick(now)).unwrap();
         assert!(core.batch_rows() <= 2_000, "{} rows in one batch", core.batch_rows());
         core.commit().unwrap();
         ticks += 1;

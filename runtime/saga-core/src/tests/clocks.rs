@@ -45,7 +45,7 @@ fn a_clock_that_is_ahead_at_the_start_silences_no_call() {
     assert_eq!(sends(&core.commit().unwrap()), 0, "too old to be sent, it seems");
     let watermark = NOON.after(DAY / 1_000);
     for expected in [1, 0] {
-        core.handle(watermark, Input::Tick { watermark }).unwrap();
+        core.handle(watermark, Input::tick(watermark)).unwrap();
         assert_eq!(sends(&core.commit().unwrap()), expected, "once");
     }
 }
@@ -55,7 +55,7 @@ fn a_call_that_is_too_old_at_the_start_is_for_a_person_and_never_sent() {
     let now = NOON.after(40 * DAY);
     let mut core = open(asked(), now);
     core.commit().unwrap();
-    core.handle(now, Input::Tick { watermark: now }).unwrap();
+    core.handle(now, Input::tick(now)).unwrap();
     assert_eq!(sends(&core.commit().unwrap()), 0);
     let heads = core.heads(&HeadQuery { limit: 1, ..HeadQuery::default() }).unwrap();
     assert_eq!(heads[0].status, Status::Attention);

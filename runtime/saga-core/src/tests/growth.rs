@@ -304,7 +304,7 @@ mod side_by_side {
             rig.begin();
             for _ in 0..many {
                 rig.now = rig.core.next_due().unwrap();
-                rig.input(Input::Tick { watermark: rig.now });
+                rig.input(Input::tick(rig.now));
             }
             assert_eq!(rig.completed(), 1);
             rig.cost()

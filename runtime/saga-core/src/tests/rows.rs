@@ -89,9 +89,9 @@ fn a_plain_turn_is_one_entry_and_one_row() {
     let paused = meter.input("pause", Input::Asked { ticket: 1, actor, command: pause });
     assert_eq!(paused, (2, 1), "the entry and the audit; the head");
     meter.now = meter.now.after_ms(20 * 86_400_000);
-    let tick = Input::Tick { watermark: meter.now };
+    let tick = Input::tick(meter.now);
     assert_eq!(meter.input("deadline", tick), (1, 1));
-    assert_eq!(meter.input("nothing", Input::Tick { watermark: meter.now }), (1, 1), "as before");
+    assert_eq!(meter.input("nothing", Input::tick(meter.now)), (1, 1), "as before");
 }
 
 #[test]

@@ -400,11 +400,11 @@ fn a_deadline_does_not_overtake_an_event_that_waits() {
     assert_eq!(rig.facts(early, 2), ["e0"]);
     let ticket = rig.track("e1");
     rig.now = rig.now.after(DAY);
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     rig.go_on();
     assert!(rig.is_answered(ticket));
     assert_eq!(rig.facts(long, 101)[0], "e1");
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     rig.go_on();
     assert_eq!(rig.facts(early, 2), ["e0", "time"], "which aborts");
     assert!(rig.facts(long, 101).len() < 3);
@@ -417,7 +417,7 @@ fn what_is_due_of_a_saga_that_has_to_be_read_fires_behind_others() {
     let short = rig.start("Long", "short", 1);
     let mut rig = rig.cold();
     rig.now = rig.now.after(2 * DAY);
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     assert_eq!(rig.facts(short, 2), ["time"]);
     assert_eq!(rig.facts(long, 301), [""; 0]);
     rig.go_on();
@@ -477,7 +477,7 @@ fn what_a_clock_withheld_of_a_long_saga_is_sent_when_it_was_read() {
     rig.go_on();
     assert!(rig.asked.is_empty());
     rig.now = began;
-    rig.input(Input::Tick { watermark: began });
+    rig.input(Input::tick(began));
     rig.go_on();
     assert_eq!(rig.asked.len(), 1);
     assert!(rig.most <= PIECE as usize, "{} entries read at once", rig.most);
@@ -493,16 +493,16 @@ fn what_is_withheld_of_long_sagas_is_not_looked_at_for_ever() {
     rig.now = began.after(365 * DAY);
     let mut rig = rig.reopened(registry(), Limits { states_max: 4, ..limits() });
     rig.go_on();
-    rig.input(Input::Tick { watermark: began });
+    rig.input(Input::tick(began));
     let pieces = rig.go_on();
     assert_eq!((pieces, rig.asked.len()), (0, 0), "by the same clock all of it is as it was");
     // A clock that comes back a little, and then wholly.
     rig.now = began.after(364 * DAY);
-    rig.input(Input::Tick { watermark: began });
+    rig.input(Input::tick(began));
     assert!(rig.go_on() < 100);
     assert!(rig.asked.is_empty());
     rig.now = began;
-    rig.input(Input::Tick { watermark: began });
+    rig.input(Input::tick(began));
     rig.go_on();
     let asked: BTreeSet<SagaId> = rig.asked.iter().map(|it| it.id.saga).collect();
     assert_eq!((asked, rig.asked.len()), (BTreeSet::from(sagas), 3));
@@ -641,7 +641,7 @@ fn a_deadline_does_not_overtake_a_decision_that_waits() {
     let (approved, reason, seen) = (true, None, None);
     rig.ask(Command::Decide(Decide { target, approved, reason, seen }));
     rig.now = due.after_ms(1);
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     rig.go_on();
     assert_eq!(rig.facts(long, 101), ["shop.approved"], "it came 10 ms before the deadline");
 }
@@ -710,7 +710,7 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
     let call = rig.call_of(long);
     rig.answer(&call);
     rig.now = due.after_ms(1_000);
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     rig.go_on();
     let facts = rig.facts(long, 101);
     assert_eq!(facts.iter().find(|it| *it != "time").unwrap(), "reply", "{facts:?}");
@@ -718,6 +718,8 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
 
 mod beside_others;
 mod cascades;
+mod families;
+mod families_worlds;
 mod in_pieces;
 mod looking;
 mod mixed;
@@ -769,7 +771,7 @@ mod set_aside {
         assert_eq!(rig.status(bad), Status::Attention, "set aside");
         rig.now = rig.now.after(2 * DAY);
         for _ in 0..20 {
-            rig.input(Input::Tick { watermark: rig.now });
+            rig.input(Input::tick(rig.now));
             rig.go_on();
         }
         assert_eq!(rig.facts(good, 2), ["time"], "its day is over");

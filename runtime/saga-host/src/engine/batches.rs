@@ -175,7 +175,7 @@ impl Loop {
             }
             Work::Tick(watermark, answer) => {
                 after.ticks.push((watermark, answer));
-                Input::Tick { watermark }
+                Input::tick(watermark)
             }
             Work::Read(query) => {
                 self.reads.push_back(query);

@@ -46,7 +46,7 @@ mod tests {
     use saga_core::id::Time;
 
     fn input() -> Input {
-        Input::Tick { watermark: Time(0) }
+        Input::tick(Time(0))
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn what_comes_for_a_missing_definition_while_its_saga_looks_comes_before_its_dea
             rig.event(name, id, &json!({ "order": "all", "status": "x" }));
             rig.go_on();
             rig.now = rig.now.after(2 * DAY);
-            rig.input(Input::Tick { watermark: rig.now });
+            rig.input(Input::tick(rig.now));
             rig.go_on();
             let mut rig = rig.reopened(registry, rig.limits);
             rig.go_on();
@@ -358,7 +358,7 @@ fn is_resumed(limits: Limits, calls: u32, money: bool) -> (Rig, SagaId) {
 fn a_deadline_does_not_overtake_the_money_behind_what_is_still_held() {
     let (mut rig, saga) = is_resumed(Limits::default(), 300, true);
     rig.now = rig.now.after(2 * DAY);
-    rig.input(Input::Tick { watermark: rig.now });
+    rig.input(Input::tick(rig.now));
     rig.go_on();
     let facts = rig.facts(saga, 1);
     let resumed = facts.iter().position(|it| it == "Resumed").unwrap();

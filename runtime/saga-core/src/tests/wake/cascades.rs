@@ -64,7 +64,7 @@ fn money_that_is_given_back_is_not_passed_over_by_one_who_has_looked_further() {
         rig.now = rig.now.after_ms(100_000);
         // Who is due behind somebody else's look is due again with the next tick.
         while rig.core.next_due().is_some() {
-            rig.input(Input::Tick { watermark: rig.now });
+            rig.input(Input::tick(rig.now));
             rig.go_on();
         }
         assert_eq!(rig.status(holds_before), Status::Completed);
@@ -478,7 +478,7 @@ mod worlds {
                 }
                 12 => {
                     log!("{number} tick");
-                    rig.input(Input::Tick { watermark: rig.now });
+                    rig.input(Input::tick(rig.now));
                 }
                 _ => {
                     if luck.below(8) == 0 {

@@ -146,7 +146,7 @@ impl Worlds {
             6..10 => self.answer(answers),
             10 => self.ask(people),
             _ => {
-                let tick = Input::Tick { watermark: self.fast.now };
+                let tick = Input::tick(self.fast.now);
                 self.fast.input(tick.clone());
                 self.slow.input(tick);
             }

@@ -168,7 +168,7 @@ fn a_deadline_does_not_overtake_what_waits_for_those_who_look() {
         rig.answer(&call);
         rig.now = rig.now.after(2 * DAY);
         for _ in 0..10 {
-            rig.input(Input::Tick { watermark: rig.now });
+            rig.input(Input::tick(rig.now));
         }
         rig.go_on();
         assert_eq!(rig.facts(saga, 1 + calls as usize), ["reply"], "{calls} calls");
@@ -248,7 +248,7 @@ impl Rig {
     /// Pieces until the deadline of a saga has passed that holds on no lane of those who look.
     fn pieces_until_a_deadline(&mut self, other: SagaId) -> usize {
         for pieces in 0..10_000 {
-            self.input(Input::Tick { watermark: self.now });
+            self.input(Input::tick(self.now));
             if self.facts(other, 2) == ["time"] {
                 return pieces;
             }
@@ -310,10 +310,10 @@ fn a_deadline_does_not_overtake_the_money_that_the_lane_kept_before() {
             (0..lookers).map(|it| rig.begin("Races", &format!("k{it}"), &0)).collect();
         rig.now = rig.now.after(2 * DAY);
         for _ in 0..ticks {
-            rig.input(Input::Tick { watermark: rig.now });
+            rig.input(Input::tick(rig.now));
         }
         rig.go_on();
-        rig.input(Input::Tick { watermark: rig.now });
+        rig.input(Input::tick(rig.now));
         rig.go_on();
         let firsts: Vec<String> = sagas.iter().map(|it| rig.facts(*it, 1)[0].clone()).collect();
         assert_eq!(firsts[0], "f", "{lookers} look");

@@ -84,7 +84,7 @@ fn a_deadline_does_not_overtake_money_that_is_still_held() {
         let (mut rig, saga) = holds_back(limits, calls, true);
         rig.make(saga, Action::Resume);
         rig.now = rig.now.after_ms(61_000);
-        rig.input(Input::Tick { watermark: rig.now });
+        rig.input(Input::tick(rig.now));
         rig.go_on();
         let facts = since_resumed(&rig, saga);
         assert_eq!(facts[0], "m1", "{calls} calls, {}: {facts:?}", limits.work_at_once);

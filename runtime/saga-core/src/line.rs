@@ -64,13 +64,26 @@ impl<T> Held<T> {
             true => core.is_handing_over(it),
             false => core.is_busy(it),
         };
-        self.concern.families.iter().any(|it| is_at_work(it)) || self.overdue(core).is_some()
+        self.concern.families.iter().any(|it| is_at_work(it))
     }
 
-    /// Of whom something goes first that was due when this came, and that ticks have left.
-    fn overdue<S: Store>(&self, core: &Core<S>) -> Option<SagaId> {
-        let mut families = self.concern.families.iter().filter(|_| !self.goes_ahead());
-        families.find_map(|it| core.overdue(it, self.reached))
+    /// Whether something may have to go first that was due when this came, and that ticks have left.
+    fn has_overdue<S: Store>(&self, core: &Core<S>) -> bool {
+        let is_overdue = |it: &String| core.overdue(it, self.reached).is_some();
+        !self.goes_ahead() && self.concern.families.iter().any(is_overdue)
+    }
+
+    /// What is due later than this stands behind it.
+    fn passed(&self) -> Time {
+        match &self.input {
+            Input::Arrived(arrival) => before(arrival.at),
+            _ => self.reached,
+        }
+    }
+
+    /// Whether that is so of all that is due in its families.
+    fn holds_up<S: Store>(&self, core: &Core<S>) -> bool {
+        self.is_event() || self.behind && !self.all_work(core)
     }
 
     /// The same of all of them: then nothing fires there.
@@ -171,7 +184,7 @@ impl<T> Line<T> {
         let concern = self.concern(core, &input)?;
         let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
-        let waits = asleep || held.is_behind_work(core);
+        let waits = asleep || held.is_behind_work(core) || held.has_overdue(core);
         let stands = held.matters().any(|it| self.matters.contains_key(&it));
         if !waits && !stands && self.has_turn(u64::MAX, &held) {
             return Ok(held.with.map(|it| (held.input, it)));
@@ -281,10 +294,23 @@ impl<T> Line<T> {
     }
 
     /// Of whom something goes before this, the first where it stands, and what is due of it up to
-    /// when.
+    /// when. What has to wait itself for what came earlier goes before nothing that need not.
     fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(SagaId, Time)> {
-        let held = self.held.get(&number).filter(|_| self.is_first(number))?;
-        held.overdue(core).map(|it| (it, held.reached))
+        let held = self.held.get(&number).filter(|it| it.has_overdue(core))?;
+        if !self.is_first(number) {
+            return None;
+        }
+        held.concern.families.iter().find_map(|family| {
+            let earlier = self.of_family.get(family)?.range(..number);
+            let earlier = earlier.filter_map(|it| self.held.get(it));
+            let passed = earlier.filter(|it| it.holds_up(core)).map(Held::passed).min();
+            let until = held.reached.min(passed.unwrap_or(Time::NEVER));
+            let (due, saga) = core.overdue(family, until)?;
+            let first = self.matters.get(&Matter::Saga(saga)).and_then(BTreeSet::first);
+            let first = first.filter(|it| **it < number).and_then(|it| self.held.get(it));
+            let until = until.min(first.map_or(Time::NEVER, |it| it.reached));
+            (due <= until).then_some((saga, until))
+        })
     }
 
     /// What an input is about. It stands behind events that wait on lanes of its sagas; an event
@@ -308,7 +334,7 @@ impl<T> Line<T> {
     }
 
     fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
-        held.behind = held.is_behind_work(core);
+        held.behind = held.is_behind_work(core) || held.has_overdue(core);
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
@@ -331,11 +357,8 @@ impl<T> Line<T> {
     fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> (Time, BTreeMap<String, Time>) {
         let (mut passed, mut behind) = (watermark, BTreeMap::new());
         let waiting = self.held.values();
-        for it in waiting.filter(|it| it.is_event() || it.behind && !it.all_work(core)) {
-            let reached = match &it.input {
-                Input::Arrived(arrival) => before(arrival.at),
-                _ => it.reached,
-            };
+        for it in waiting.filter(|it| it.holds_up(core)) {
+            let reached = it.passed();
             if it.concern.families.is_empty() {
                 passed = passed.min(reached);
             }

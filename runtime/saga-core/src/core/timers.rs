@@ -67,10 +67,10 @@ impl Timers {
         }
     }
 
-    /// Of whom the first was left of those that wait for the family and were due by then.
-    pub(super) fn first_behind(&self, family: &str, until: Time) -> Option<SagaId> {
+    /// The first of those that wait for the family and were due by then, and whose it is.
+    fn first_behind(&self, family: &str, until: Time) -> Option<(Time, SagaId)> {
         let first = self.behind.get(family)?.first()?;
-        (first.0 <= until).then_some(first.1)
+        (first.0 <= until).then_some((first.0, first.1))
     }
 
     /// Whether anything waits for a family.
@@ -182,14 +182,14 @@ impl<S: Store> Core<S> {
         family.filter(|it| self.is_busy(it))
     }
 
-    /// Of whom ticks have left something that was due by then, as something that had come to this
-    /// family before was not done. It goes before all that has come to the family since, when that
+    /// What ticks have left first that was due by then, as something that had come to this family
+    /// before was not done: when it was due, and of whom. It goes before all that has come to the family since, when that
     /// is done: [`Input::Woken`] should follow for this saga.
     ///
     /// [`Input::Woken`]: crate::input::Input::Woken
-    pub(crate) fn overdue(&self, family: &str, until: Time) -> Option<SagaId> {
-        let saga = self.timers.first_behind(family, until)?;
-        (!self.is_busy(family)).then_some(saga)
+    pub(crate) fn overdue(&self, family: &str, until: Time) -> Option<(Time, SagaId)> {
+        let first = self.timers.first_behind(family, until)?;
+        (!self.is_busy(family)).then_some(first)
     }
 
     /// Fires what was left of a saga, up to this time.

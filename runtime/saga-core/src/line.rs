@@ -5,102 +5,16 @@
 //!
 //! Nothing of it is durable: what waits has not been acknowledged.
 
+mod held;
+
 use crate::{
     core::{Concern, Core},
     id::{Lane, SagaId, Time},
-    input::{Command, Input},
+    input::Input,
     store::{Store, StoreError},
 };
+use held::{Held, Matter, before};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// What is waited for, or stood behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Matter {
-    Saga(SagaId),
-    Lane(Lane),
-    Identity([u8; 16]),
-}
-
-#[derive(Debug)]
-struct Held<T> {
-    input: Input,
-    /// Nothing with what the core itself has left undone.
-    with: Option<T>,
-    concern: Concern,
-    /// How far ticks had reached when it came: what was due by then came before it.
-    reached: Time,
-    /// Sagas that were read again for it. When all were, it waits no longer: with little memory
-    /// they may drive each other out.
-    woken: BTreeSet<SagaId>,
-    /// It has waited for something that came before: what is due later is behind it.
-    behind: bool,
-}
-
-impl<T> Held<T> {
-    fn new(input: Input, with: Option<T>, concern: Concern, reached: Time) -> Held<T> {
-        let woken = BTreeSet::new();
-        Held { input, with, concern, reached, woken, behind: false }
-    }
-
-    /// What the core has left undone came before what waits.
-    fn goes_ahead(&self) -> bool {
-        matches!(self.input, Input::Woken { .. })
-    }
-
-    fn matters(&self) -> impl Iterator<Item = Matter> + '_ {
-        let sagas = self.concern.sagas.iter().copied().map(Matter::Saga);
-        let lanes = self.concern.lanes.iter().copied().map(Matter::Lane);
-        sagas.chain(lanes).chain(self.concern.identity.map(Matter::Identity))
-    }
-
-    /// Whether something that came before this is not done in one of its families. What a person
-    /// starts looks behind what stands there by itself, and claims nothing of what was left before.
-    fn is_behind_work<S: Store>(&self, core: &Core<S>) -> bool {
-        if self.goes_ahead() {
-            return false;
-        }
-        let is_start = matches!(&self.input, Input::Asked { command: Command::Start { .. }, .. });
-        let is_at_work = |it: &str| match is_start {
-            true => core.is_handing_over(it),
-            false => core.is_busy(it),
-        };
-        self.concern.families.iter().any(|it| is_at_work(it))
-    }
-
-    /// Whether something may have to go first that was due when this came, and that ticks have left.
-    fn has_overdue<S: Store>(&self, core: &Core<S>) -> bool {
-        let is_overdue = |it: &String| core.overdue(it, self.reached).is_some();
-        !self.goes_ahead() && self.concern.families.iter().any(is_overdue)
-    }
-
-    /// What is due later than this stands behind it.
-    fn passed(&self) -> Time {
-        match &self.input {
-            Input::Arrived(arrival) => before(arrival.at),
-            _ => self.reached,
-        }
-    }
-
-    /// Whether that is so of all that is due in its families.
-    fn holds_up<S: Store>(&self, core: &Core<S>) -> bool {
-        self.is_event() || self.behind && !self.all_work(core)
-    }
-
-    /// The same of all of them: then nothing fires there.
-    fn all_work<S: Store>(&self, core: &Core<S>) -> bool {
-        let families = &self.concern.families;
-        !families.is_empty() && families.iter().all(|it| core.is_busy(it))
-    }
-
-    /// Whether it is an event, which intake has not passed before it is handled.
-    fn is_event(&self) -> bool {
-        match &self.input {
-            Input::Arrived(_) => true,
-            Input::Asked { command, .. } => matches!(command, Command::Offer { .. }),
-            _ => false,
-        }
-    }
-}
 
 /// The inputs of one core that wait, each with what its host keeps with it.
 #[derive(Debug)]
@@ -282,10 +196,15 @@ impl<T> Line<T> {
         self.candidates.append(&mut self.overtaken);
     }
 
-    /// Has those looked at that stand behind this one, in its families that have no work.
+    /// Has those looked at that stand behind this one in its families: where these have work, when
+    /// that is done.
     fn walk_on<S: Store>(&mut self, core: &Core<S>, number: u64) {
         let families = self.held.get(&number).map(|it| &it.concern.families);
-        for family in families.into_iter().flatten().filter(|it| !core.is_busy(it)) {
+        for family in families.into_iter().flatten() {
+            if core.is_busy(family) {
+                self.busy.insert(family.clone());
+                continue;
+            }
             let behind = self.of_family.get(family).into_iter();
             let next = behind.flat_map(|it| it.range(number.saturating_add(1)..)).next();
             self.candidates.extend(next);
@@ -501,9 +420,4 @@ fn take_out(of: &mut BTreeMap<String, BTreeSet<u64>>, definition: &str, number: 
             of.remove(definition);
         }
     }
-}
-
-/// What is due then stands behind an event of that time.
-fn before(at: Time) -> Time {
-    Time(at.0.saturating_sub(1))
 }

@@ -7,7 +7,7 @@ use crate::{
     id::{SagaId, Time},
     store::{Store, StoreError},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// What is done of a family now. Each is done to its end before the next begins, in turns between
 /// all three, as if there were room for all at once.
@@ -26,31 +26,28 @@ impl<S: Store> Core<S> {
     /// Does what is left, as far as there is room: each family has a part of it. Those that had
     /// nothing left before this input come first.
     pub(super) fn work_on(&mut self, now: Time) -> Result<(), StoreError> {
-        // Each has to wait for somebody.
-        let mut stuck = BTreeSet::new();
+        let mut new = self.at_work();
+        self.stopped.retain(|it, _| new.contains(it));
+        let mut turns = std::mem::take(&mut self.round);
+        turns.retain(|it| new.remove(it));
+        new.into_iter().for_each(|it| turns.push_front(it));
+        let (mut again, mut stuck) = (VecDeque::new(), VecDeque::new());
         while 0 < self.room {
-            let at_work = self.at_work();
-            self.round.retain(|it| at_work.contains(it));
-            self.stopped.retain(|it, _| at_work.contains(it));
-            for family in at_work {
-                if !self.round.contains(&family) {
-                    self.round.push_front(family);
-                }
+            if turns.is_empty() {
+                turns.append(&mut again);
             }
-            let goes_on = |it: &&String| !stuck.contains(*it);
-            let others = self.round.iter().filter(goes_on).count();
-            let Some(next) = self.round.iter().position(|it| goes_on(&it)) else { break };
-            let Some(family) = self.round.remove(next) else { break };
-            let part = self.room.div_ceil(others.max(1));
+            let others = turns.len() + again.len();
+            let Some(family) = turns.pop_front() else { break };
+            let part = self.room.div_ceil(others);
             let rest = self.room - part;
             self.room = part;
             self.work_for(now, &family)?;
-            if self.room == part {
-                stuck.insert(family.clone());
-            }
+            // Who has to wait for a journal does nothing.
+            let goes_on = self.room < part;
+            if goes_on { &mut again } else { &mut stuck }.push_back(family);
             self.room += rest;
-            self.round.push_back(family);
         }
+        self.round.extend(turns.into_iter().chain(again).chain(stuck));
         Ok(())
     }
 

@@ -183,12 +183,13 @@ impl<S: Store> Core<S> {
     }
 
     /// What ticks have left first that was due by then, as something that had come to this family
-    /// before was not done: when it was due, and of whom. It goes before all that has come to the family since, when that
-    /// is done: [`Input::Woken`] should follow for this saga.
+    /// before was not done: when it was due, and of whom. It goes before all that has come to the
+    /// family since, when that is done: [`Input::Woken`] should follow for this saga.
     ///
     /// [`Input::Woken`]: crate::input::Input::Woken
     pub(crate) fn overdue(&self, family: &str, until: Time) -> Option<(Time, SagaId)> {
-        let first = self.timers.first_behind(family, until)?;
+        // Not beyond the last tick: the clock may have been set back.
+        let first = self.timers.first_behind(family, until.min(self.reached))?;
         (!self.is_busy(family)).then_some(first)
     }
 

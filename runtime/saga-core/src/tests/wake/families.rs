@@ -590,3 +590,183 @@ fn a_yes_to_a_question_that_has_lapsed_does_not_count_since_another_saga_looks()
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// A tick has left a deadline, as another saga looked, and the clock is set back: what came
+/// meanwhile waits for the looking, and not for the clock.
+#[test]
+fn a_clock_that_is_set_back_behind_a_deadline_that_was_left_lets_the_family_go_on() {
+    let mut rig = rig_with(Limits::default(), |it| it.register::<Pays>(&()).unwrap());
+    of_nobody(&mut rig, 200);
+    let mine = rig.begin("Pays", "mine", &"mine");
+    rig.go_on();
+    let call = rig.call_of(mine);
+    rig.now = rig.now.after_ms(61_000);
+    let other = rig.begin("Pays", "other", &"other");
+    assert!(rig.core.is_looking(other).unwrap());
+    rig.input(Input::tick(rig.now));
+    rig.answer(&call);
+    rig.now = Time(rig.now.0 - 2_000);
+    rig.input(Input::tick(rig.now));
+    rig.go_on();
+    assert_eq!(rig.facts(mine, 1), ["reply"]);
+}
+
+/// Looks at money, and declares what `Minute` does.
+struct Seer;
+impl Saga for Seer {
+    const NAME: &'static str = "Seer";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>(), event::<Tracked>()])
+    }
+    async fn run(ctx: Ctx, _: u32) -> Result<(), Abort> {
+        let of_session = fixtures::Paid::session().eq(&"never".to_owned());
+        ctx.when::<fixtures::Paid>("all").filter(of_session).forever().await?;
+        Ok(())
+    }
+}
+
+/// A sign within a minute; or a call.
+struct Minute;
+impl Saga for Minute {
+    const NAME: &'static str = "Minute";
+    type Input = bool;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<Tracked>()])
+    }
+    async fn run(ctx: Ctx, calls: bool) -> Result<(), Abort> {
+        if calls {
+            ctx.call(ShipStock::of("1")).await?;
+        } else {
+            let sign = ctx.when::<Tracked>("all").forever();
+            ctx.race(sign, ctx.sleep(Duration::from_secs(60))).await?;
+        }
+        Ok(())
+    }
+}
+
+fn told_of_offered(kept: u32, answered: bool) -> Vec<String> {
+    let mut rig = rig_with(Limits::default(), |it| {
+        it.register::<Seer>(&()).unwrap();
+        it.register::<Minute>(&()).unwrap();
+    });
+    of_nobody(&mut rig, kept);
+    rig.input(Input::Unreadable(Unreadable {
+        ticket: 8_888,
+        name: "courier.status".to_owned(),
+        id: "sign".to_owned(),
+        body: "?".to_owned(),
+        is_base64: false,
+        headers: BTreeMap::new(),
+        published_at: rig.now,
+        reason: "it is no event".to_owned(),
+    }));
+    let position = rig.core.store().store.position();
+    let mine = rig.begin("Minute", "mine", &false);
+    let third = rig.begin("Minute", "third", &true);
+    rig.go_on();
+    let call = rig.call_of(third);
+    rig.now = rig.now.after_ms(50_000);
+    let other = rig.begin("Seer", "other", &0);
+    assert_eq!(rig.core.is_looking(other).unwrap(), 128 < kept);
+    let (name, source, at) = ("courier.status".to_owned(), "a".to_owned(), rig.now);
+    let body = Payload::of(&json!({ "order": "all", "status": "x" })).unwrap();
+    let (ticket, id, key) = (0, "sign".to_owned(), None);
+    let reread = Some(Box::new(Ok(Arrival { ticket, name, id, source, key, body, at })));
+    rig.ask(Command::Offer { position, reason: "a newer build reads it".to_owned(), reread });
+    rig.now = rig.now.after_ms(11_000);
+    rig.input(Input::tick(rig.now));
+    if answered {
+        rig.answer(&call);
+    }
+    rig.go_on();
+    rig.input(Input::tick(rig.now));
+    rig.go_on();
+    rig.facts(mine, 1)
+}
+
+/// It was offered ten seconds before the minute was over, and waits for the looks of another family
+/// that it is for as well. An answer for a third saga comes meanwhile.
+#[test]
+fn a_deadline_does_not_overtake_what_was_offered_before_it_as_an_answer_for_another_came() {
+    assert_eq!(told_of_offered(20, false), ["sign"], "at once");
+    assert_eq!(told_of_offered(20, true), ["sign"], "at once, with an answer");
+    assert_eq!(told_of_offered(1_000, false), ["sign"], "later, without the answer");
+    assert_eq!(told_of_offered(1_000, true), ["sign"], "later, with the answer");
+}
+
+/// A call; then, as its input says, it is over, looks at a lane, or calls again.
+struct Walks;
+impl Saga for Walks {
+    const NAME: &'static str = "Walks";
+    type Input = String;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>().late(Late::Run("Backs"))])
+    }
+    async fn run(ctx: Ctx, then: String) -> Result<(), Abort> {
+        ctx.call(Reserve::of("1")).await?;
+        if then == "looks" {
+            let of_session = fixtures::Paid::session().eq(&"never".to_owned());
+            ctx.when::<fixtures::Paid>("many").filter(of_session).forever().await?;
+        }
+        if then != "ends" {
+            ctx.call(ShipStock::of("1")).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Backs;
+impl Saga for Backs {
+    const NAME: &'static str = "Backs";
+    type Input = LateInput;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        Vec::new()
+    }
+    async fn run(_: Ctx, _: LateInput) -> Result<(), Abort> {
+        Ok(())
+    }
+}
+
+/// While what a saga has left is handed over there come an answer, by which its saga looks, a start
+/// by hand, which does not wait for looks, and an answer for another saga.
+#[test]
+fn an_answer_behind_a_start_by_hand_has_its_turn() {
+    let limits = Limits { work_at_once: 1, ..Limits::default() };
+    let mut rig = rig_with(limits, |it| {
+        it.register::<Walks>(&()).unwrap();
+        it.register::<Backs>(&()).unwrap();
+    });
+    let ends = rig.begin("Walks", "all", &"ends");
+    let looks = rig.begin("Walks", "looks", &"looks");
+    let calls = rig.begin("Walks", "calls", &"calls");
+    for it in 0..5 {
+        for order in ["all", "many"] {
+            let body = json!({ "order": order, "session": "of-nobody" });
+            rig.event("pay.completed", &format!("{order}{it}"), &body);
+        }
+    }
+    rig.go_on();
+    let answers = [ends, looks, calls].map(|it| rig.call_of(it));
+    rig.answer(&answers[0]);
+    assert_eq!(rig.status(ends), Status::Completed);
+    assert!(rig.core.has_more());
+    rig.answer(&answers[1]);
+    let (definition, key) = ("Walks".to_owned(), Some("new".to_owned()));
+    rig.ask(Command::Start { definition, key, input: Payload::of(&"calls").unwrap() });
+    rig.answer(&answers[2]);
+    for _ in 0..1_000 {
+        rig.piece();
+    }
+    assert_eq!(rig.facts(looks, 1), ["reply"]);
+    assert_eq!(rig.facts(calls, 1), ["reply"]);
+    assert!(!rig.line.has_more(&rig.core));
+}

@@ -140,8 +140,9 @@ const ENTRIES_OF_ONE: usize = 32;
 /// sagas never have so many.
 const WAKE_AT_ONCE: u32 = 1024;
 
-/// Timers that one tick fires. After a night in which nothing ran there may be as many as there are
-/// sagas: those that are left fire with the ticks that follow, and others have their turn between.
+/// Timers that one tick fires, each with up to [`WORK_BESIDE`] pieces of what it leaves. After a
+/// night in which nothing ran there may be as many as there are sagas: those that are left fire
+/// with the ticks that follow, and others have their turn between.
 const TIMERS_AT_ONCE: usize = 256;
 
 /// Timers that one tick leaves until their sagas are read. It costs no row, and each is left once:
@@ -201,7 +202,7 @@ pub struct Core<S> {
     /// Sagas whose code has not been shown all that was held, though it can go on.
     telling: SagaSet,
     families: Families,
-    /// Those with work that is left, in the order of their turns.
+    /// Those of which the last input has left work, in the order of their turns.
     round: VecDeque<String>,
     /// What is done of each of them, if it is not the first stage.
     stages: BTreeMap<String, Stage>,

@@ -45,12 +45,12 @@ pub enum Input {
         command: Command,
     },
     /// Time has passed, and intake has passed this time: every event that the broker took at or
-    /// before it has been given to us.
+    /// before it is durable.
     Tick {
         /// The intake watermark.
         watermark: Time,
-        /// Families of definitions for which it has passed this time only: something that came
-        /// before what is due later waits for its turn there. See [`Line`](crate::line::Line).
+        /// Filled in by [`Line`](crate::line::Line): families of definitions in which something
+        /// waits, and since when. What is due later is left there.
         behind: BTreeMap<String, Time>,
     },
     /// A saga with a long journal was read into memory, see [`Core::sleepers`] and

@@ -28,10 +28,10 @@ pub struct Line<T> {
     matters: BTreeMap<Matter, BTreeSet<u64>>,
     /// Of which it is to be seen whether they may go now.
     candidates: BTreeSet<u64>,
-    /// Those of them with which that goes on along their families, whose work is done.
+    /// Those of them behind which the next of each family is to be looked at as well.
     walking: BTreeSet<u64>,
-    /// Those before which something goes that is overdue.
-    overtaken: BTreeSet<u64>,
+    /// By family, the first of those before which something goes that is overdue.
+    overtaken: BTreeMap<String, u64>,
     /// Sagas to be read, one after the other.
     unread: VecDeque<SagaId>,
     /// The same, so that each is there once.
@@ -85,12 +85,13 @@ impl<T> Line<T> {
     ) -> Result<Option<(Input, T)>, StoreError> {
         self.see_sleepers(core)?;
         if let Input::Tick { watermark, .. } = input {
-            let (watermark, behind) = self.passed(core, watermark);
+            let (watermark, behind) = self.passed(watermark);
             return Ok(Some((Input::Tick { watermark, behind }, with)));
         }
         if self.held.is_empty() && !core.may_hold_up() {
             return Ok(Some((input, with)));
         }
+        // It came when it was published: what was due after that has not passed it.
         let reached = match &input {
             Input::Arrived(arrival) => core.reached().min(before(arrival.at)),
             _ => core.reached(),
@@ -129,16 +130,21 @@ impl<T> Line<T> {
             {
                 self.looks += 1;
             }
-            if self.walking.remove(&number) {
-                self.walk_on(core, number);
+            if self.is_overtaken(number) {
+                continue;
             }
-            if let Some((saga, until)) = self.goes_first(core, number) {
-                self.overtaken.insert(number);
+            if let Some((family, saga, until)) = self.goes_first(core, number) {
+                self.overtaken.insert(family, number);
                 if core.is_awake(saga) {
                     return Ok(Some((Input::Woken { saga, until }, None)));
                 }
                 self.read_later(saga);
-            } else if self.may_go(core, number)? {
+                continue;
+            }
+            if self.walking.remove(&number) {
+                self.walk_on(core, number);
+            }
+            if self.may_go(core, number)? {
                 let until = self.until(number);
                 self.leave(number);
                 let Some(Held { mut input, with, .. }) = self.held.remove(&number) else {
@@ -193,11 +199,22 @@ impl<T> Line<T> {
             self.candidates.extend(first);
             self.walking.extend(first);
         }
-        self.candidates.append(&mut self.overtaken);
+        let overtaken = std::mem::take(&mut self.overtaken).into_values();
+        for number in overtaken {
+            self.candidates.insert(number);
+            self.walking.insert(number);
+        }
     }
 
-    /// Has those looked at that stand behind this one in its families: where these have work, when
-    /// that is done.
+    /// Whether it stands behind one before which something goes. It is looked at when that has gone.
+    fn is_overtaken(&self, number: u64) -> bool {
+        let Some(held) = self.held.get(&number).filter(|it| !it.goes_ahead()) else { return false };
+        let is_behind = |it: &String| self.overtaken.get(it).is_some_and(|first| *first < number);
+        held.concern.families.iter().any(is_behind)
+    }
+
+    /// Makes the next one behind this in each of its families a candidate. Where the family is busy
+    /// again, all begins anew when it is not.
     fn walk_on<S: Store>(&mut self, core: &Core<S>, number: u64) {
         let families = self.held.get(&number).map(|it| &it.concern.families);
         for family in families.into_iter().flatten() {
@@ -212,9 +229,9 @@ impl<T> Line<T> {
         }
     }
 
-    /// Of whom something goes before this, the first where it stands, and what is due of it up to
-    /// when. What has to wait itself for what came earlier goes before nothing that need not.
-    fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(SagaId, Time)> {
+    /// The family and the saga of which a deadline goes before this, and up to when: the oldest that
+    /// was due when this came, and not later than anything that still waits in front of it.
+    fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(String, SagaId, Time)> {
         let held = self.held.get(&number).filter(|it| it.has_overdue(core))?;
         if !self.is_first(number) {
             return None;
@@ -222,13 +239,13 @@ impl<T> Line<T> {
         held.concern.families.iter().find_map(|family| {
             let earlier = self.of_family.get(family)?.range(..number);
             let earlier = earlier.filter_map(|it| self.held.get(it));
-            let passed = earlier.filter(|it| it.holds_up(core)).map(Held::passed).min();
+            let passed = earlier.filter(|it| it.holds_up).map(Held::passed).min();
             let until = held.reached.min(passed.unwrap_or(Time::NEVER));
             let (due, saga) = core.overdue(family, until)?;
             let first = self.matters.get(&Matter::Saga(saga)).and_then(BTreeSet::first);
             let first = first.filter(|it| **it < number).and_then(|it| self.held.get(it));
             let until = until.min(first.map_or(Time::NEVER, |it| it.reached));
-            (due <= until).then_some((saga, until))
+            (due <= until).then_some((family.clone(), saga, until))
         })
     }
 
@@ -253,30 +270,30 @@ impl<T> Line<T> {
     }
 
     fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
-        held.behind = held.is_behind_work(core) || held.has_overdue(core);
+        held.holds_up |= held.is_behind_work(core) || held.has_overdue(core);
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
         self.held.insert(self.last, held);
         self.stand(self.last);
         let is_first = self.is_first(self.last);
-        // What is due of long ones is left apart.
-        let waits = !is_first && asleep.is_empty();
-        self.held.entry(self.last).and_modify(|it| it.behind |= waits);
+        // What waits for a journal alone holds up nothing: deadlines of long sagas wait for that too.
+        if let Some(held) = self.held.get_mut(&self.last).filter(|_| asleep.is_empty()) {
+            held.holds_up |= !is_first;
+        }
         if asleep.is_empty() {
             self.candidates.insert(self.last);
         }
         asleep.into_iter().for_each(|it| self.read_later(it));
     }
 
-    /// Intake has not passed an event that waits, or one that is offered again. What waits for work
-    /// of its family, or behind others, came before what falls due later, too: nothing fires there
-    /// during that work, and until it has had its turn nothing else that is due later than it came.
-    /// That is so for the families of what waits; for all, where it is not known of which it is.
-    fn passed<S: Store>(&self, core: &Core<S>, watermark: Time) -> (Time, BTreeMap<String, Time>) {
+    /// How far a tick reaches: for all, and for families in which something waits. Nothing that is
+    /// due later than that came fires there before it has had its turn. Where no family is known, as
+    /// no definition declares it, that is so for all.
+    fn passed(&self, watermark: Time) -> (Time, BTreeMap<String, Time>) {
         let (mut passed, mut behind) = (watermark, BTreeMap::new());
         let waiting = self.held.values();
-        for it in waiting.filter(|it| it.holds_up(core)) {
+        for it in waiting.filter(|it| it.holds_up) {
             let reached = it.passed();
             if it.concern.families.is_empty() {
                 passed = passed.min(reached);
@@ -317,9 +334,9 @@ impl<T> Line<T> {
                 held.concern = concern;
             }
             self.stand(number);
-            if self.is_behind_work(core, number) || !self.is_first(number) {
-                return Ok(false);
-            }
+            // It is looked at as what it is now.
+            self.candidates.insert(number);
+            return Ok(false);
         }
         let Some(held) = self.held.get_mut(&number) else { return Ok(false) };
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
@@ -336,7 +353,7 @@ impl<T> Line<T> {
         let Some(held) = self.held.get_mut(&number) else { return false };
         let is_behind = held.is_behind_work(core);
         if is_behind {
-            held.behind = true;
+            held.holds_up = true;
             let busy = held.concern.families.iter().filter(|it| core.is_busy(it));
             self.busy.extend(busy.cloned());
         }

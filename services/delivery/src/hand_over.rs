@@ -35,8 +35,7 @@ impl Effect for HandOver {
     ) -> Outcome<Begun<CreateShipment, ShipmentCreated>> {
         // An order has one parcel at a time, whoever asks for it.
         let known = parcels::of_order(tx, &call.body.order_id)?;
-        let is_here = |it: &Parcel| !it.makes_room() || it.status == ShipmentStatus::Delivered;
-        if let Some(parcel) = known.filter(is_here) {
+        if let Some(parcel) = known.filter(Parcel::is_there) {
             return Ok(Begun::Done(reply(parcel)));
         }
         if self.courier.is_some() {

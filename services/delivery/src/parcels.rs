@@ -36,7 +36,8 @@ pub(crate) struct Parcel {
     /// The courier's own id; absent for a parcel that no courier's API knows.
     pub(crate) courier_id: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
-    /// Whether it was to be stopped: then the order may have another one, whatever becomes of this.
+    /// Whether it was to be stopped: another one may be under way from then on, whatever becomes of
+    /// this.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stopped: bool,
 }
@@ -45,6 +46,11 @@ impl Parcel {
     /// Whether another one may follow. Older releases wrote the status alone.
     pub(crate) fn makes_room(&self) -> bool {
         self.stopped || self.status == ShipmentStatus::Cancelled
+    }
+
+    /// Whether the order has this one: it was not stopped, or arrived all the same.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.makes_room() || self.status == ShipmentStatus::Delivered
     }
 }
 

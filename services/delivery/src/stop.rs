@@ -51,7 +51,7 @@ impl Effect for Stop {
         let order_id = call.body.order_id.clone();
         let known = parcels::of_order(tx, &order_id)?;
         // Another may have been handed over after one that was stopped.
-        let is_there = known.as_ref().is_some_and(|it| it.status != ShipmentStatus::Cancelled);
+        let is_there = known.as_ref().is_some_and(Parcel::is_there);
         if !is_there && self.courier.is_some() {
             return Ok(Begun::Work(Intent::Unknown { order_id }));
         }
@@ -102,7 +102,11 @@ fn stopped(tx: &mut Tx, mut parcel: Parcel) -> Outcome<ShipmentCancelled> {
         // It arrived while the courier was asked.
         return Err(delivered(&parcel).into());
     }
-    (parcel.status, parcel.stopped) = (ShipmentStatus::Cancelled, true);
+    parcel.stopped = true;
+    // What came back is not stopped any more.
+    if parcels::moves(parcel.status, ShipmentStatus::Cancelled) {
+        parcel.status = ShipmentStatus::Cancelled;
+    }
     parcels::put(tx, &parcel)?;
     Ok(reply(parcel))
 }

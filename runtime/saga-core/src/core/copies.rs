@@ -173,12 +173,9 @@ impl<S: Store> Core<S> {
     /// Goes on with the copies of a definition, the oldest event first, as far as there is room.
     pub(super) fn copy_on(&mut self, now: Time, definition: &str) -> Result<(), StoreError> {
         while 0 < self.room
-            && let Some(all) = self.copying.get_mut(definition)
+            && let Some(copying) = self.copying.get_mut(definition).and_then(VecDeque::pop_front)
         {
-            let goes_on = match all.pop_front() {
-                Some(copying) => self.copy_some(now, definition, copying)?,
-                None => true,
-            };
+            let goes_on = self.copy_some(now, definition, copying)?;
             if self.copying.get(definition).is_some_and(VecDeque::is_empty) {
                 self.copying.remove(definition);
             }

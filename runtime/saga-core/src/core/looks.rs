@@ -52,8 +52,8 @@ pub(super) struct Looks {
     meant: BTreeSet<(SagaId, Lane, Position)>,
     /// Whose waits stand here, and who would take an event that does.
     sagas: SagaSet,
-    /// Whether looks go before telling: these take turns.
-    goes_first: bool,
+    /// Families in which looks went before telling last: these take turns.
+    looked_first: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -254,9 +254,8 @@ impl<S: Store> Core<S> {
         self.definition_of(saga).map(|it| self.families.name(&it).to_owned())
     }
 
-    /// The sagas that have to be read before anybody looks on, and before anybody is told more of
-    /// what was held. [`Input::Woken`] should follow when one is, before all that is about it and
-    /// came later.
+    /// The sagas that have to be read before their families go on with looking or telling.
+    /// [`Input::Woken`] should follow when one is, before all that came later.
     ///
     /// [`Input::Woken`]: crate::input::Input::Woken
     pub fn stops_others(&self) -> impl Iterator<Item = SagaId> + '_ {
@@ -293,11 +292,10 @@ impl<S: Store> Core<S> {
             self.stopped.remove(family);
         }
         let definitions = self.families.members(family);
-        if self.telling.first_of(&definitions).is_some() {
-            self.opened.goes_first = !self.opened.goes_first;
-            if self.opened.goes_first {
-                self.match_line(now, family, &definitions)?;
-            }
+        if self.telling.first_of(&definitions).is_some() && !self.opened.looked_first.remove(family)
+        {
+            self.opened.looked_first.insert(family.to_owned());
+            self.match_line(now, family, &definitions)?;
         }
         self.tell_on(now, family, &definitions)?;
         self.match_line(now, family, &definitions)

@@ -9,8 +9,9 @@ use crate::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// What is done of a family now. Each is done to its end before the next begins, in turns between
-/// all three, as if there were room for all at once.
+/// Where a family stands. Each stage is done to its end before the next begins, and behind the last
+/// comes the first again: so it comes out as if there were room for all at once. Copies are made in
+/// the first, and hold up no next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Waits look at what lanes keep, and sagas are told what was held.
@@ -36,13 +37,13 @@ impl<S: Store> Core<S> {
             if turns.is_empty() {
                 turns.append(&mut again);
             }
-            let others = turns.len() + again.len();
             let Some(family) = turns.pop_front() else { break };
-            let part = self.room.div_ceil(others);
+            // Whoever needs less leaves it to the others.
+            let part = self.room.div_ceil(turns.len() + 1);
             let rest = self.room - part;
             self.room = part;
             self.work_for(now, &family)?;
-            // Who has to wait for a journal does nothing.
+            // Done, or it has to wait for a journal: nothing more of it with this input.
             let goes_on = self.room < part;
             if goes_on { &mut again } else { &mut stuck }.push_back(family);
             self.room += rest;
@@ -59,11 +60,10 @@ impl<S: Store> Core<S> {
             let is_done = match self.stage_of(family) {
                 Stage::Look => {
                     self.match_opened(now, family)?;
-                    let is_done = !self.looks(family);
                     for definition in &definitions {
                         self.copy_on(now, definition)?;
                     }
-                    is_done
+                    !self.looks(family)
                 }
                 Stage::HandOver => {
                     for definition in &definitions {

@@ -155,8 +155,8 @@ impl<S: Store> Core<S> {
         self.send_withheld(now)
     }
 
-    /// Fires one unless something can still come to its saga that came before, or that has to be
-    /// read first. Whoever waits for its family came before it, or waits for it.
+    /// Fires one, or leaves it: where something that came before is not done in its family, or waits
+    /// there (`behind`: since when), and where its saga has to be read. True when it has fired.
     fn fire_or_leave(
         &mut self,
         now: Time,
@@ -164,12 +164,11 @@ impl<S: Store> Core<S> {
         timer: Timer,
         behind: &BTreeMap<String, Time>,
     ) -> Result<bool, StoreError> {
-        let has_to_be_read = self.must_sleep(timer.1);
         let is_behind = |it: &String| behind.get(it).is_some_and(|it| *it < timer.0);
         let family = if behind.is_empty() { None } else { self.family_of(timer.1) };
-        let busy = family.filter(is_behind).or_else(|| self.busy_family_of(timer.1));
-        if busy.is_some() || has_to_be_read {
-            self.timers.leave(timer, busy);
+        let family = family.filter(is_behind).or_else(|| self.busy_family_of(timer.1));
+        if family.is_some() || self.must_sleep(timer.1) {
+            self.timers.leave(timer, family);
             return Ok(false);
         }
         self.fire(now, until, timer)?;
@@ -212,10 +211,10 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
-    /// What follows of it in its family is done at once, as far as there is room.
+    /// Fires one. What that leaves in its family is done at once, as far as there is room: the next
+    /// one would have to wait for it.
     fn fire(&mut self, now: Time, until: Time, (due, saga, step): Timer) -> Result<(), StoreError> {
-        let state = self.state(saga)?;
-        let definition = state.and_then(|it| Some(it.start.as_ref()?.definition.clone()));
+        let family = self.family_of(saga);
         let fact = self.state(saga)?.and_then(|it| it.due(&step, until));
         let taken = match fact {
             Some(fact) => self.offer(now, saga, fact)?,
@@ -224,12 +223,8 @@ impl<S: Store> Core<S> {
         if !taken {
             self.timers.remove(&(due, saga, step));
         }
-        let Some(definition) = definition else { return Ok(()) };
-        let family = self.families.name(&definition).to_owned();
-        if !self.is_busy(&family) {
-            return Ok(());
-        }
-        // As much as any other input does: many end their sagas.
+        let Some(family) = family.filter(|it| self.is_busy(it)) else { return Ok(()) };
+        // As much as any other input does, for each: most that end their sagas need no more.
         let left = self.room;
         self.room += WORK_BESIDE.min(self.limits.work_at_once);
         self.work_for(now, &family)?;

@@ -27,14 +27,15 @@ pub(super) struct Held<T> {
     /// Sagas that were read again for it. When all were, it waits no longer: with little memory
     /// they may drive each other out.
     pub(super) woken: BTreeSet<SagaId>,
-    /// It has waited for something that came before: what is due later is behind it.
-    pub(super) behind: bool,
+    /// What is due later than it came waits for it: it is an event, which intake has not passed
+    /// before it is handled, or it has waited for something that came before.
+    pub(super) holds_up: bool,
 }
 
 impl<T> Held<T> {
     pub(super) fn new(input: Input, with: Option<T>, concern: Concern, reached: Time) -> Held<T> {
-        let woken = BTreeSet::new();
-        Held { input, with, concern, reached, woken, behind: false }
+        let (woken, holds_up) = (BTreeSet::new(), is_event(&input));
+        Held { input, with, concern, reached, woken, holds_up }
     }
 
     /// What the core has left undone came before what waits.
@@ -68,32 +69,20 @@ impl<T> Held<T> {
         !self.goes_ahead() && self.concern.families.iter().any(is_overdue)
     }
 
-    /// What is due later than this stands behind it.
+    /// What is due later than this is not due before it, if it holds anything up.
     pub(super) fn passed(&self) -> Time {
         match &self.input {
             Input::Arrived(arrival) => before(arrival.at),
             _ => self.reached,
         }
     }
+}
 
-    /// Whether that is so of all that is due in its families.
-    pub(super) fn holds_up<S: Store>(&self, core: &Core<S>) -> bool {
-        self.is_event() || self.behind && !self.all_work(core)
-    }
-
-    /// The same of all of them: then nothing fires there.
-    pub(super) fn all_work<S: Store>(&self, core: &Core<S>) -> bool {
-        let families = &self.concern.families;
-        !families.is_empty() && families.iter().all(|it| core.is_busy(it))
-    }
-
-    /// Whether it is an event, which intake has not passed before it is handled.
-    pub(super) fn is_event(&self) -> bool {
-        match &self.input {
-            Input::Arrived(_) => true,
-            Input::Asked { command, .. } => matches!(command, Command::Offer { .. }),
-            _ => false,
-        }
+fn is_event(input: &Input) -> bool {
+    match input {
+        Input::Arrived(_) => true,
+        Input::Asked { command, .. } => matches!(command, Command::Offer { .. }),
+        _ => false,
     }
 }
 

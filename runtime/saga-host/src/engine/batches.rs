@@ -29,8 +29,8 @@ use tokio::sync::{oneshot, watch};
 pub(super) const BATCH_INPUTS_MAX: usize = 256;
 /// How long a batch goes on taking inputs.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(2);
-/// The same once it has somebody who brings little beside others who bring much: whoever comes
-/// waits for its batch, which so has little of the flood.
+/// The same once it has all that somebody brings beside a flood: whoever brings little waits for
+/// little of the flood.
 const SHARED_BATCH_TIME_MAX: Duration = Duration::from_micros(500);
 
 /// How long questions are answered before the next batch, if there is one: as long as that takes.
@@ -100,7 +100,7 @@ impl Loop {
     }
 
     /// Waits for work; what is left of the questions is answered while there is none.
-    fn next(&mut self) -> Option<Work> {
+    fn next(&mut self) -> Option<(Work, bool)> {
         loop {
             if let Some(work) = self.inbox.take(&self.core) {
                 return Some(work);
@@ -110,7 +110,7 @@ impl Loop {
             }
             match self.reads.pop_front() {
                 Some(read) => self.read(read),
-                None if self.line.has_more(&self.core) => return Some(Work::GoOn),
+                None if self.line.has_more(&self.core) => return Some((Work::GoOn, false)),
                 None if self.inbox.wait(&self.core) => (),
                 None => return None,
             }
@@ -129,11 +129,11 @@ impl Loop {
         Ok(())
     }
 
-    fn gather(&mut self, first: Work) -> Result<After, StoreError> {
+    fn gather(&mut self, first: (Work, bool)) -> Result<After, StoreError> {
         let (started, mut after) = (Instant::now(), After::default());
         let (mut next, mut time_max) = (Some(first), BATCH_TIME_MAX);
-        while let Some(work) = next {
-            if self.inbox.has_taken_from_few() {
+        while let Some((work, is_from_few)) = next {
+            if is_from_few {
                 time_max = SHARED_BATCH_TIME_MAX;
             }
             self.apply(work, &mut after)?;

@@ -26,8 +26,6 @@ pub(super) struct Inbox {
     /// Bounded by the places of those who bring something, see [`Handle`](super::Handle).
     lines: Lines<Origin, Work>,
     groups: Arc<Groups>,
-    /// Whose turn it was last.
-    taken: Option<Origin>,
     /// Whether the engine was asked to stop: what came before is still done.
     stops: bool,
     is_closed: bool,
@@ -36,11 +34,12 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(work: mpsc::Receiver<Work>, groups: Arc<Groups>) -> Inbox {
         let lines = Lines::default();
-        Inbox { work, lines, groups, taken: None, stops: false, is_closed: false }
+        Inbox { work, lines, groups, stops: false, is_closed: false }
     }
 
-    /// What is next; nothing when nothing waits.
-    pub(super) fn take(&mut self, core: &Core<SledStore>) -> Option<Work> {
+    /// What is next, and whether it is all that its origin brings while something of a group still
+    /// waits; nothing when nothing waits.
+    pub(super) fn take(&mut self, core: &Core<SledStore>) -> Option<(Work, bool)> {
         while !self.stops {
             match self.work.try_recv() {
                 Ok(work) => self.sort(work, core),
@@ -51,21 +50,15 @@ impl Inbox {
                 }
             }
         }
-        let (origin, work) = self.lines.pop_from().unzip();
-        self.taken = origin;
-        work.or_else(|| self.stops.then_some(Work::Stop))
+        let next = self.lines.pop_from();
+        let next = next.map(|(origin, work)| (work, is_from_few(origin, &self.lines)));
+        next.or_else(|| self.stops.then_some((Work::Stop, false)))
     }
 
     /// Waits until something comes; false when nobody can bring anything any more.
     pub(super) fn wait(&mut self, core: &Core<SledStore>) -> bool {
         let work = self.work.blocking_recv();
         work.map(|it| self.sort(it, core)).is_some()
-    }
-
-    /// Whether what was taken last was all that its origin brings, while others bring more than one
-    /// has time for. What nobody declares is waited for by nobody.
-    pub(super) fn has_taken_from_few(&self) -> bool {
-        self.taken.is_some_and(|it| is_from_few(it, &self.lines))
     }
 
     /// Nobody can bring anything any more.
@@ -106,6 +99,7 @@ impl Inbox {
     }
 }
 
+/// What nobody declares is waited for by nobody.
 fn is_from_few<T>(taken: Origin, lines: &Lines<Origin, T>) -> bool {
     let is_waited_for = !matches!(taken, Origin::Clock | Origin::Group(Group::NOBODYS));
     is_waited_for && !lines.waits(taken) && lines.keys().any(|it| matches!(it, Origin::Group(_)))

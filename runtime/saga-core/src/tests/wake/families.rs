@@ -212,7 +212,8 @@ fn an_answer_of_one_definition_does_not_wait_for_looks_of_another() {
     assert!(pieces.iter().all(|it| *it <= 2), "{pieces:?}");
 }
 
-/// The same for a deadline, when an event for those who look has come.
+/// The same for a deadline, when an event for those who look waits in the line. (A host ticks so
+/// far when that was offered; one from the stream has not been passed by intake.)
 fn pieces_until_due(sagas: u32, comes: bool) -> usize {
     let (mut rig, old) = with_lookers(sagas);
     if comes {
@@ -253,44 +254,35 @@ impl Saga for Expires {
     }
 }
 
-/// Ticks until the deadlines of so many sagas have fired, each with all pieces that follow, and the
-/// rows that the most expensive one has read.
-fn ticks_until_expired(sagas: u32, has_arms: bool) -> (usize, usize) {
-    let register = |it: &mut Registry| match has_arms {
-        true => {
-            it.register::<Expires>(&()).unwrap();
-            it.register::<Refund>(&()).unwrap();
-        }
-        false => it.register::<Light>(&()).unwrap(),
+/// Ticks until the deadlines of so many sagas have fired, each with all pieces that follow.
+fn ticks_until_expired(sagas: u32) -> usize {
+    let register = |it: &mut Registry| {
+        it.register::<Expires>(&()).unwrap();
+        it.register::<Refund>(&()).unwrap();
     };
-    let definition = if has_arms { "Expires" } else { "Light" };
     let mut rig = rig_with(Limits::default(), register);
     for it in 0..sagas {
-        rig.begin(definition, &format!("k{it}"), &0);
+        rig.begin("Expires", &format!("k{it}"), &0);
     }
     let mut registry = Registry::new("test");
     register(&mut registry);
     let mut rig = rig.reopened(registry, Limits { states_max: 0, ..Limits::default() });
     rig.go_on();
     rig.now = rig.now.after_ms(61_000);
-    let (mut ticks, mut rows) = (0, 0);
+    let mut ticks = 0;
     while rig.core.next_due().is_some_and(|it| it <= rig.now) {
-        rig.core.store().forget_reads();
-        rig.core.handle(rig.now, Input::tick(rig.now)).unwrap();
-        rows = rows.max(rig.core.store().rows_read());
-        rig.commit();
+        rig.input(Input::tick(rig.now));
         rig.go_on();
         ticks += 1;
     }
-    (ticks, rows)
+    ticks
 }
 
 /// After a night in which nothing ran there may be as many as there are sagas.
 #[test]
 fn a_tick_fires_many_deadlines_that_end_their_sagas() {
-    let control = [50, 100, 200].map(|it| ticks_until_expired(it, false));
-    let ticks = [50, 100, 200].map(|it| ticks_until_expired(it, true));
-    assert!(ticks.iter().all(|it| it.0 <= 4), "{ticks:?}, control {control:?}");
+    let ticks = [50, 100, 200].map(ticks_until_expired);
+    assert!(ticks.iter().all(|it| *it <= 4), "{ticks:?}");
 }
 
 /// A call, then it is over; or it holds for money. What is left is for nobody.
@@ -707,7 +699,7 @@ impl Saga for Walks {
     type Output = ();
     type Settings = ();
     fn events() -> Vec<Declared> {
-        events([event::<fixtures::Paid>().late(Late::Run("Backs"))])
+        events([event::<fixtures::Paid>().late(Late::Run("Refund"))])
     }
     async fn run(ctx: Ctx, then: String) -> Result<(), Abort> {
         ctx.call(Reserve::of("1")).await?;
@@ -722,20 +714,6 @@ impl Saga for Walks {
     }
 }
 
-struct Backs;
-impl Saga for Backs {
-    const NAME: &'static str = "Backs";
-    type Input = LateInput;
-    type Output = ();
-    type Settings = ();
-    fn events() -> Vec<Declared> {
-        Vec::new()
-    }
-    async fn run(_: Ctx, _: LateInput) -> Result<(), Abort> {
-        Ok(())
-    }
-}
-
 /// While what a saga has left is handed over there come an answer, by which its saga looks, a start
 /// by hand, which does not wait for looks, and an answer for another saga.
 #[test]
@@ -743,7 +721,7 @@ fn an_answer_behind_a_start_by_hand_has_its_turn() {
     let limits = Limits { work_at_once: 1, ..Limits::default() };
     let mut rig = rig_with(limits, |it| {
         it.register::<Walks>(&()).unwrap();
-        it.register::<Backs>(&()).unwrap();
+        it.register::<Refund>(&()).unwrap();
     });
     let ends = rig.begin("Walks", "all", &"ends");
     let looks = rig.begin("Walks", "looks", &"looks");

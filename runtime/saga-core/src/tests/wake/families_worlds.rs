@@ -12,7 +12,7 @@ use std::time::Duration;
 type Rounds = (String, u32, u64);
 
 macro_rules! family {
-    ($name:ident, $called:literal, $events:expr, $all:literal) => {
+    ($name:ident, $called:literal, $events:expr) => {
         struct $name;
         impl Saga for $name {
             const NAME: &'static str = $called;
@@ -26,7 +26,7 @@ macro_rules! family {
                 let key = input["order"].as_str().unwrap_or("k0").to_owned();
                 let rounds = u32::try_from(input["rounds"].as_u64().unwrap_or(3)).unwrap();
                 let due = input["due"].as_u64().unwrap_or(0);
-                rounds_of(&ctx, (key, rounds, due), $all).await
+                rounds_of(&ctx, (key, rounds, due)).await
             }
         }
     };
@@ -38,16 +38,14 @@ family!(
         event::<fixtures::Placed>().starts(),
         event::<fixtures::Paid>().late(Late::Run("Arm")),
         event::<Tracked>(),
-    ]),
-    true
+    ])
 );
 family!(
     Sells,
     "Sells",
-    events([event::<fixtures::Paid>().late(Late::Run("Arm")), event::<Tracked>()]),
-    true
+    events([event::<fixtures::Paid>().late(Late::Run("Arm")), event::<Tracked>()])
 );
-family!(Alone, "Alone", events([event::<fixtures::Paid>(), event::<Tracked>()]), true);
+family!(Alone, "Alone", events([event::<fixtures::Paid>(), event::<Tracked>()]));
 
 /// Holds for what comes later, or came meanwhile.
 struct Arm;
@@ -67,7 +65,7 @@ impl Saga for Arm {
     }
 }
 
-async fn rounds_of(ctx: &Ctx, (key, rounds, due): Rounds, all: bool) -> Result<(), Abort> {
+async fn rounds_of(ctx: &Ctx, (key, rounds, due): Rounds) -> Result<(), Abort> {
     let work = async {
         for round in 0..rounds {
             let of_session = || fixtures::Paid::session().eq(&key);
@@ -77,7 +75,7 @@ async fn rounds_of(ctx: &Ctx, (key, rounds, due): Rounds, all: bool) -> Result<(
             }
             let money = ctx.when::<fixtures::Paid>("all").filter(of_session()).forever();
             let own = ctx.when::<fixtures::Paid>(&key).forever();
-            let sign = ctx.when::<Tracked>(if all { "all" } else { &key }).forever();
+            let sign = ctx.when::<Tracked>("all").forever();
             ctx.race(ctx.race(money, own), ctx.race(sign, ctx.call(ShipStock::of("last")))).await?;
         }
         Ok::<_, Abort>(())

@@ -206,7 +206,7 @@ impl<T> Line<T> {
         }
     }
 
-    /// Whether it stands behind one before which something goes. It is looked at when that has gone.
+    /// Whether it stands behind one before which something goes: it is looked at when that has.
     fn is_overtaken(&self, number: u64) -> bool {
         let Some(held) = self.held.get(&number).filter(|it| !it.goes_ahead()) else { return false };
         let is_behind = |it: &String| self.overtaken.get(it).is_some_and(|first| *first < number);
@@ -229,8 +229,8 @@ impl<T> Line<T> {
         }
     }
 
-    /// The family and the saga of which a deadline goes before this, and up to when: the oldest that
-    /// was due when this came, and not later than anything that still waits in front of it.
+    /// The family and the saga of which a deadline goes before this, and up to when: the oldest
+    /// that was due when this came, and not later than anything that still waits in front of it.
     fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(String, SagaId, Time)> {
         let held = self.held.get(&number).filter(|it| it.has_overdue(core))?;
         if !self.is_first(number) {
@@ -277,7 +277,7 @@ impl<T> Line<T> {
         self.held.insert(self.last, held);
         self.stand(self.last);
         let is_first = self.is_first(self.last);
-        // What waits for a journal alone holds up nothing: deadlines of long sagas wait for that too.
+        // What waits for a journal alone holds up nothing: deadlines of long sagas wait as well.
         if let Some(held) = self.held.get_mut(&self.last).filter(|_| asleep.is_empty()) {
             held.holds_up |= !is_first;
         }
@@ -288,8 +288,8 @@ impl<T> Line<T> {
     }
 
     /// How far a tick reaches: for all, and for families in which something waits. Nothing that is
-    /// due later than that came fires there before it has had its turn. Where no family is known, as
-    /// no definition declares it, that is so for all.
+    /// due later than that came fires there before it has had its turn. Where no family is known,
+    /// as no definition declares it, that is so for all.
     fn passed(&self, watermark: Time) -> (Time, BTreeMap<String, Time>) {
         let (mut passed, mut behind) = (watermark, BTreeMap::new());
         let waiting = self.held.values();

@@ -155,8 +155,9 @@ impl<S: Store> Core<S> {
         self.send_withheld(now)
     }
 
-    /// Fires one, or leaves it: where something that came before is not done in its family, or waits
-    /// there (`behind`: since when), and where its saga has to be read. True when it has fired.
+    /// Fires one, or leaves it: where something that came before is not done in its family, or
+    /// waits there (`behind`: since when), and where its saga has to be read. True when it has
+    /// fired.
     fn fire_or_leave(
         &mut self,
         now: Time,

@@ -241,11 +241,13 @@ impl<T> Line<T> {
             let earlier = earlier.filter_map(|it| self.held.get(it));
             let passed = earlier.filter(|it| it.holds_up).map(Held::passed).min();
             let until = held.reached.min(passed.unwrap_or(Time::NEVER));
-            let (due, saga) = core.overdue(family, until)?;
-            let first = self.matters.get(&Matter::Saga(saga)).and_then(BTreeSet::first);
-            let first = first.filter(|it| **it < number).and_then(|it| self.held.get(it));
-            let until = until.min(first.map_or(Time::NEVER, |it| it.reached));
-            (due <= until).then_some((family.clone(), saga, until))
+            // One of a saga for which something still waits in front of this waits behind that.
+            core.overdue(family, until).find_map(|(due, saga)| {
+                let first = self.matters.get(&Matter::Saga(saga)).and_then(BTreeSet::first);
+                let first = first.filter(|it| **it < number).and_then(|it| self.held.get(it));
+                let until = until.min(first.map_or(Time::NEVER, |it| it.reached));
+                (due <= until).then(|| (family.clone(), saga, until))
+            })
         })
     }
 

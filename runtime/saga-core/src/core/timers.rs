@@ -67,10 +67,10 @@ impl Timers {
         }
     }
 
-    /// The first of those that wait for the family and were due by then, and whose it is.
-    fn first_behind(&self, family: &str, until: Time) -> Option<(Time, SagaId)> {
-        let first = self.behind.get(family)?.first()?;
-        (first.0 <= until).then_some((first.0, first.1))
+    /// Those that wait for the family and were due by then, the oldest first, and whose they are.
+    fn behind(&self, family: &str, until: Time) -> impl Iterator<Item = (Time, SagaId)> + '_ {
+        let all = self.behind.get(family).into_iter().flatten();
+        all.take_while(move |it| it.0 <= until).map(|it| (it.0, it.1))
     }
 
     /// Whether anything waits for a family.
@@ -182,15 +182,20 @@ impl<S: Store> Core<S> {
         family.filter(|it| self.is_busy(it))
     }
 
-    /// What ticks have left first that was due by then, as something that had come to this family
-    /// before was not done: when it was due, and of whom. It goes before all that has come to the
-    /// family since, when that is done: [`Input::Woken`] should follow for this saga.
+    /// What ticks have left that was due by then, as something that had come to this family before
+    /// was not done: when it was due, the oldest first, and of whom. It goes before all that has
+    /// come to the family since, when that is done: [`Input::Woken`] should follow for its saga.
     ///
     /// [`Input::Woken`]: crate::input::Input::Woken
-    pub(crate) fn overdue(&self, family: &str, until: Time) -> Option<(Time, SagaId)> {
+    pub(crate) fn overdue(
+        &self,
+        family: &str,
+        until: Time,
+    ) -> impl Iterator<Item = (Time, SagaId)> + '_ {
         // Not beyond the last tick: the clock may have been set back.
-        let first = self.timers.first_behind(family, until.min(self.reached))?;
-        (!self.is_busy(family)).then_some(first)
+        let until = until.min(self.reached);
+        let left = (!self.is_busy(family)).then(|| self.timers.behind(family, until));
+        left.into_iter().flatten()
     }
 
     /// Fires what was left of a saga, up to this time.

@@ -65,7 +65,7 @@ impl<T> Held<T> {
 
     /// Whether something may have to go first that was due when this came, and ticks have left.
     pub(super) fn has_overdue<S: Store>(&self, core: &Core<S>) -> bool {
-        let is_overdue = |it: &String| core.overdue(it, self.reached).is_some();
+        let is_overdue = |it: &String| core.overdue(it, self.reached).next().is_some();
         !self.goes_ahead() && self.concern.families.iter().any(is_overdue)
     }
 

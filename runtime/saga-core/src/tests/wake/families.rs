@@ -748,3 +748,63 @@ fn an_answer_behind_a_start_by_hand_has_its_turn() {
     assert_eq!(rig.facts(calls, 1), ["reply"]);
     assert!(!rig.line.has_more(&rig.core));
 }
+
+/// So many calls, then money of nobody, for a minute, beside a call.
+struct DeepPays;
+impl Saga for DeepPays {
+    const NAME: &'static str = "DeepPays";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, calls: u32) -> Result<(), Abort> {
+        for _ in 0..calls {
+            ctx.call(Reserve::of("1")).await?;
+        }
+        let of_session = fixtures::Paid::session().eq(&"never".to_owned());
+        let money = ctx.when::<fixtures::Paid>("all").filter(of_session).forever();
+        let minute = ctx.sleep(Duration::from_secs(60));
+        ctx.race(money, ctx.race(minute, ctx.call(ShipStock::of("last")))).await?;
+        Ok(())
+    }
+}
+
+/// What became of an old saga and of a long one, whose minute was over a little before.
+fn told_beside_long(kept: u32, answered: bool) -> (Vec<String>, Vec<String>) {
+    let limits = Limits { states_max: 0, futures_max: 1, ..limits() };
+    let mut rig = rig_with(limits, |it| it.register::<DeepPays>(&()).unwrap());
+    of_nobody(&mut rig, kept);
+    let long = rig.start("DeepPays", "long", 600);
+    rig.go_on();
+    let mine = rig.begin("DeepPays", "mine", &0);
+    rig.go_on();
+    let (of_long, call) = (rig.call_of(long), rig.call_of(mine));
+    assert!(!rig.core.is_awake(long));
+    rig.now = rig.now.after_ms(50_000);
+    rig.input(Input::tick(rig.now));
+    if answered {
+        rig.answer(&of_long);
+    }
+    rig.now = rig.now.after_ms(20_000);
+    let other = rig.begin("DeepPays", "other", &0);
+    assert_eq!(rig.core.is_looking(other).unwrap(), 128 < kept);
+    rig.input(Input::tick(rig.now));
+    rig.now = rig.now.after_ms(1_000);
+    rig.answer(&call);
+    rig.go_on();
+    rig.input(Input::tick(rig.now));
+    rig.go_on();
+    (rig.facts(mine, 1), rig.facts(long, 601))
+}
+
+/// Ticks have left two deadlines since another saga looks. Before the older one an answer in time
+/// waits for its journal: that does not let an answer go before the other one.
+#[test]
+fn an_answer_in_time_that_waits_for_a_journal_lets_no_late_one_go_before_its_deadline() {
+    let one = |it: &str| vec![it.to_owned()];
+    assert_eq!(told_beside_long(1_000, false), (one("time"), one("time")), "without");
+    assert_eq!(told_beside_long(20, true), (one("time"), one("reply")), "at once");
+    assert_eq!(told_beside_long(1_000, true), (one("time"), one("reply")), "later");
+}

@@ -716,6 +716,22 @@ fn a_limit_does_not_overtake_an_answer_that_waits() {
     assert_eq!(facts.iter().find(|it| *it != "time").unwrap(), "reply", "{facts:?}");
 }
 
+/// A rig with these definitions.
+fn rig_with(limits: Limits, register: impl FnOnce(&mut Registry)) -> Rig {
+    let mut registry = Registry::new("test");
+    register(&mut registry);
+    Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000))
+}
+
+/// The lane of all keeps so many that are for nobody.
+fn of_nobody(rig: &mut Rig, kept: u32) {
+    for it in 0..kept {
+        let body = json!({ "order": "all", "session": "of-nobody" });
+        rig.event("pay.completed", &format!("e{it}"), &body);
+    }
+    rig.go_on();
+}
+
 mod beside_others;
 mod cascades;
 mod families;

@@ -7,20 +7,6 @@ use crate::{
     tests::fixtures::{self, poll_once},
 };
 
-fn rig_with(limits: Limits, register: impl FnOnce(&mut Registry)) -> Rig {
-    let mut registry = Registry::new("test");
-    register(&mut registry);
-    Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000))
-}
-
-fn of_nobody(rig: &mut Rig, kept: u32) {
-    for it in 0..kept {
-        let body = json!({ "order": "all", "session": "of-nobody" });
-        rig.event("pay.completed", &format!("e{it}"), &body);
-    }
-    rig.go_on();
-}
-
 /// A minute, and money: held for before, and never looked at, or held for afterwards.
 struct Minute;
 impl Saga for Minute {

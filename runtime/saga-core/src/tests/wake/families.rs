@@ -7,20 +7,6 @@ use crate::{
 };
 use std::time::Duration;
 
-fn rig_with(limits: Limits, register: impl FnOnce(&mut Registry)) -> Rig {
-    let mut registry = Registry::new("test");
-    register(&mut registry);
-    Rig::over(MemoryStore::new(Uuid::from_u128(7)), registry, limits, Time(1_000))
-}
-
-fn of_nobody(rig: &mut Rig, kept: u32) {
-    for it in 0..kept {
-        let body = json!({ "order": "all", "session": "of-nobody" });
-        rig.event("pay.completed", &format!("e{it}"), &body);
-    }
-    rig.go_on();
-}
-
 /// Money of its own session, for a minute; longer than that it is for nobody.
 struct Pays;
 impl Saga for Pays {

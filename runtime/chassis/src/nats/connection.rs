@@ -136,6 +136,26 @@ impl Refusals {
     }
 }
 
+/// The connections that are made anew.
+#[derive(Debug)]
+pub struct Reconnects {
+    link: watch::Receiver<Link>,
+}
+
+impl Reconnects {
+    /// Waits until there is another connection than the last one that was told. Nothing is lost
+    /// when this is dropped before.
+    pub async fn next(&mut self) {
+        while self.link.changed().await.is_ok() {
+            if *self.link.borrow_and_update() == Link::Up {
+                return;
+            }
+        }
+        // The connection is closed for good.
+        std::future::pending().await
+    }
+}
+
 impl Nats {
     /// Starts connecting and returns at once: the broker may come later. The gate `nats` of
     /// `health` opens while there is a connection to a server that is new enough.
@@ -242,6 +262,14 @@ impl Nats {
         let refused = self.refused_subjects.clone();
         let told = refused.borrow().count();
         Refusals { refused, told }
+    }
+
+    /// The connections that are made from now on.
+    #[must_use]
+    pub fn reconnects(&self) -> Reconnects {
+        let mut link = self.link.clone();
+        link.mark_unchanged();
+        Reconnects { link }
     }
 
     /// Waits until the connection is closed for good. When that is not our doing, the process can

@@ -123,6 +123,7 @@ impl Intake {
         stop: &CancellationToken,
         window: &mut Window<Waiting>,
     ) -> Result<(), BusError> {
+        let mut reconnects = self.nats.reconnects();
         let (ready, mut messages) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             begun = self.begin() => begun?,
@@ -156,8 +157,10 @@ impl Intake {
                     Some(Err(error)) => return Err(BusError::Pull(error.to_string())),
                     None => return Err(BusError::Pull("the stream of messages ended".into())),
                 },
+                // A broker that was started anew has forgotten the consumer.
+                () = reconnects.next() => looks.reset_immediately(),
                 _ = looks.tick() => {
-                    let info = stream::check(&self.nats, &ready.consumer).await?;
+                    let info = stream::check(&ready.consumer).await?;
                     if let Some(info) = info {
                         let behind = info.ack_floor.stream_sequence + 1;
                         self.taken = self.taken.split_off(&behind);

@@ -6,7 +6,6 @@ use async_nats::jetstream::{
     self,
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull},
     context::{ConsumerInfoError, ConsumerInfoErrorKind},
-    stream::State,
 };
 use chassis::nats::{Nats, TRIGGERS, apply_stream, triggers_stream};
 use std::time::Duration;
@@ -38,14 +37,11 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
     let wanted = triggers_stream(config.subjects.clone(), config.bytes_max, config.replicas);
     let stream = apply_stream(&jetstream, &wanted).await?;
     let wanted = consumer_config();
-    let mut consumer = create_consumer(&jetstream, &wanted).await?;
-    let mut state = state(&jetstream).await?;
-    if is_ahead(Passed::of(consumer.cached_info()), &state) {
-        tracing::warn!("the broker has lost events but not their consumer: it is made anew");
+    if lies_on_disk(&jetstream).await {
+        tracing::info!("the broker keeps the consumer of events on its disk: it is made anew");
         delete_consumer(&jetstream).await?;
-        consumer = create_consumer(&jetstream, &wanted).await?;
-        state = self::state(&jetstream).await?;
     }
+    let consumer = create_consumer(&jetstream, &wanted).await?;
     let info = consumer.cached_info();
     let differences = differences(&wanted, &info.config);
     if !differences.is_empty() {
@@ -54,7 +50,7 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
     Ok(Ready {
         created_ns: stream.created.timestamp_nanos_opt().unwrap_or_default(),
         delivered: info.delivered.consumer_sequence,
-        last: state.last_sequence,
+        last: last_sequence(&jetstream).await?,
         consumer,
     })
 }
@@ -72,22 +68,22 @@ async fn delete_consumer(jetstream: &jetstream::Context) -> Result<(), BusError>
     deleted.map(drop).map_err(|error| BusError::Consumer(error.to_string()))
 }
 
-/// Looks whether the consumer still is what [`ensure`] has made, and fits its stream. A broker that
-/// does not answer is no reason to doubt it. Gives where the consumer stands, when that is known.
+/// Whether there is a consumer as earlier versions made it. The broker changes no storage.
+async fn lies_on_disk(jetstream: &jetstream::Context) -> bool {
+    let there: Result<PullConsumer, _> =
+        jetstream.get_consumer_from_stream(CONSUMER, TRIGGERS).await;
+    there.is_ok_and(|it| !it.cached_info().config.memory_storage)
+}
+
+/// Looks whether the consumer still is what [`ensure`] has made. A broker that does not answer is
+/// no reason to doubt it. Gives where the consumer stands, when that is known.
 pub(super) async fn check(
-    nats: &Nats,
     consumer: &PullConsumer,
 ) -> Result<Option<jetstream::consumer::Info>, BusError> {
-    let info = match consumer.get_info().await {
-        Ok(info) => info,
-        Err(error) if is_gone(&error) => return Err(BusError::Pull(error.to_string())),
-        Err(_) => return Ok(None),
-    };
-    match state(&nats.jetstream()).await {
-        Ok(state) if is_ahead(Passed::of(&info), &state) => {
-            Err(BusError::Pull("the broker has lost events but not their consumer".into()))
-        }
-        _ => Ok(Some(info)),
+    match consumer.get_info().await {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if is_gone(&error) => Err(BusError::Pull(error.to_string())),
+        Err(_) => Ok(None),
     }
 }
 
@@ -104,35 +100,15 @@ async fn create_consumer(
     consumer.map_err(|error| BusError::Consumer(error.to_string()))
 }
 
-async fn state(jetstream: &jetstream::Context) -> Result<State, BusError> {
+async fn last_sequence(jetstream: &jetstream::Context) -> Result<u64, BusError> {
     let stream = jetstream.get_stream(TRIGGERS).await;
     let stream = stream.map_err(|error| BusError::Pull(error.to_string()))?;
-    Ok(stream.cached_info().state.clone())
+    Ok(stream.cached_info().state.last_sequence)
 }
 
-/// What a consumer has behind it, as sequences of its stream.
-#[derive(Clone, Copy)]
-struct Passed {
-    acknowledged: u64,
-    delivered: u64,
-}
-
-impl Passed {
-    fn of(info: &jetstream::consumer::Info) -> Passed {
-        let acknowledged = info.ack_floor.stream_sequence;
-        Passed { acknowledged, delivered: info.delivered.stream_sequence }
-    }
-}
-
-/// Whether the consumer has passed events that are still in the stream, or that the stream never
-/// had. A broker that lost the end of its disk numbers anew, and may keep what the consumer knew:
-/// it would deliver none of the new events. Acknowledged events leave the stream, so the first one
-/// in it stands above all that were. The consumer must have been asked before the stream.
-fn is_ahead(consumer: Passed, stream: &State) -> bool {
-    let has_passed = stream.messages > 0 && stream.first_sequence <= consumer.acknowledged;
-    has_passed || stream.last_sequence < consumer.delivered
-}
-
+/// The broker keeps it in memory. On a disk that lost its power it could be torn, which the broker
+/// takes for a consumer that can neither be used nor made anew, or know more than the stream does.
+/// Nothing is lost with it: what is not acknowledged is in the stream and comes again.
 fn consumer_config() -> pull::Config {
     pull::Config {
         durable_name: Some(CONSUMER.into()),
@@ -146,6 +122,7 @@ fn consumer_config() -> pull::Config {
         max_waiting: WAITING_MAX,
         max_ack_pending: UNACKED_MAX,
         inactive_threshold: Duration::ZERO,
+        memory_storage: true,
         ..pull::Config::default()
     }
 }
@@ -180,26 +157,6 @@ fn differences(wanted: &pull::Config, applied: &jetstream::consumer::Config) -> 
 mod tests {
     use super::*;
     use async_nats::jetstream::consumer::IntoConsumerConfig as _;
-
-    #[test]
-    fn a_consumer_is_ahead_of_a_stream_that_numbers_anew() {
-        let stream = |first: u64, last: u64, messages: u64| -> State {
-            serde_json::from_value(serde_json::json!({
-                "messages": messages, "bytes": 0, "first_seq": first, "last_seq": last,
-                "consumer_count": 1, "first_ts": "2026-01-01T00:00:00Z",
-                "last_ts": "2026-01-01T00:00:00Z",
-            }))
-            .expect("a state")
-        };
-        let is_ahead =
-            |acknowledged, delivered, state| is_ahead(Passed { acknowledged, delivered }, &state);
-        assert!(!is_ahead(0, 0, stream(0, 0, 0)), "both are new");
-        assert!(!is_ahead(7, 7, stream(8, 7, 0)), "all is acknowledged");
-        assert!(!is_ahead(5, 7, stream(6, 9, 4)), "some are under way");
-        assert!(is_ahead(7, 7, stream(1, 3, 3)), "it would wait for number 8");
-        assert!(is_ahead(7, 7, stream(0, 0, 0)), "and so would the next event");
-        assert!(is_ahead(7, 7, stream(3, 9, 7)), "events that it has not had are behind it");
-    }
 
     #[test]
     fn a_consumer_that_would_go_away_or_give_up_is_refused() {

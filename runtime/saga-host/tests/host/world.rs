@@ -1,5 +1,6 @@
 //! A real nats-server, the runtime as a process of its own, and hands to move both.
 
+use async_nats::jetstream::consumer::FromConsumer as _;
 use async_nats::{Client, HeaderMap, Message, jetstream};
 use chassis::reserved_port;
 use futures::StreamExt as _;
@@ -291,11 +292,35 @@ impl World {
         child.wait().expect("it is gone");
     }
 
-    /// As a power cut may leave it: the messages are gone, what the consumer knew is not.
+    /// As a power cut may leave it: the stream is there, its messages are gone.
     pub fn lose_events_of_the_broker(&self) {
-        let stream = self.dir.path().join("nats/jetstream/$G/streams/TRIGGERS");
-        assert!(stream.join("obs").is_dir(), "{stream:?} has no consumers");
-        fs::remove_dir_all(stream.join("msgs")).expect("the messages are removed");
+        fs::remove_dir_all(self.stream_dir("TRIGGERS").join("msgs"))
+            .expect("the messages are removed");
+    }
+
+    /// As a power cut has left it: the settings are empty, and the state is of zeros.
+    pub fn tear_the_consumer(&self) {
+        let consumer = self.stream_dir("TRIGGERS").join("obs/fermata");
+        fs::create_dir_all(&consumer).expect("a folder");
+        fs::write(consumer.join("meta.inf"), []).expect("written");
+        fs::write(consumer.join("o.dat"), [0; 19]).expect("written");
+    }
+
+    /// The newest file of this name that the broker has of a stream is empty, or of zeros.
+    pub fn tear(&self, stream: &str, name: &str, is_empty: bool) {
+        let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
+        let ending = name.trim_start_matches('*');
+        let files = fs::read_dir(self.stream_dir(stream).join(folder)).expect("a folder");
+        let paths = files.map(|it| it.expect("an entry").path());
+        let path = paths.filter(|it| it.to_string_lossy().ends_with(ending)).max();
+        let path = path.unwrap_or_else(|| panic!("{stream} has no {name}"));
+        let len = fs::metadata(&path).expect("a length").len();
+        let len = if is_empty { 0 } else { usize::try_from(len).expect("a short one") };
+        fs::write(path, vec![0; len]).expect("written");
+    }
+
+    fn stream_dir(&self, stream: &str) -> PathBuf {
+        self.dir.path().join("nats/jetstream/$G/streams").join(stream)
     }
 
     pub fn start_nats(&mut self) {
@@ -504,6 +529,25 @@ impl World {
         let consumer: jetstream::consumer::PullConsumer = consumer.expect("the consumer");
         let mut batch = consumer.batch().max_messages(1).messages().await.expect("a pull");
         batch.next().await.expect("a message").expect("it is taken");
+    }
+
+    /// Makes the runtime's consumer as versions did that had it on the broker's disk.
+    pub async fn keep_the_consumer_on_disk(&self) {
+        let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;
+        let stream = stream.expect("the stream");
+        let consumer = stream.get_consumer("fermata").await;
+        let consumer: jetstream::consumer::PullConsumer = consumer.expect("the consumer");
+        let mut config = consumer.cached_info().config.clone();
+        config.memory_storage = false;
+        let config = jetstream::consumer::pull::Config::try_from_consumer_config(config);
+        stream.delete_consumer("fermata").await.expect("it is deleted");
+        stream.create_consumer(config.expect("of pulls")).await.expect("it is made");
+    }
+
+    pub async fn is_consumer_on_disk(&self) -> bool {
+        let stream = jetstream::new(self.tester.clone()).get_stream("TRIGGERS").await;
+        let info = stream.expect("the stream").consumer_info("fermata").await;
+        !info.expect("the consumer").config.memory_storage
     }
 
     /// How often the broker has delivered a message to the runtime.

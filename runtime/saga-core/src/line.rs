@@ -99,7 +99,7 @@ impl<T> Line<T> {
         let concern = self.concern(core, &input)?;
         let held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
-        let waits = asleep || held.is_behind_work(core) || held.has_overdue(core);
+        let waits = asleep || self.is_behind(core, &held);
         let stands = held.matters().any(|it| self.matters.contains_key(&it));
         if !waits && !stands && self.has_turn(u64::MAX, &held) {
             return Ok(held.with.map(|it| (held.input, it)));
@@ -272,7 +272,7 @@ impl<T> Line<T> {
     }
 
     fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
-        held.holds_up |= held.is_behind_work(core) || held.has_overdue(core);
+        held.holds_up |= self.is_behind(core, &held);
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
@@ -287,6 +287,24 @@ impl<T> Line<T> {
             self.candidates.insert(self.last);
         }
         asleep.into_iter().for_each(|it| self.read_later(it));
+    }
+
+    /// Whether something goes before what comes now: work that is not done in one of its families,
+    /// what was due there, or what has waited there and may be the next.
+    fn is_behind<S: Store>(&self, core: &Core<S>, held: &Held<T>) -> bool {
+        let has_next = |it: &String| self.has_next(core, it);
+        held.is_behind_work(core)
+            || held.has_overdue(core)
+            || (!held.goes_ahead() && held.concern.families.iter().any(has_next))
+    }
+
+    /// Whether something waits of a family that is done, and was not looked at since.
+    fn has_next<S: Store>(&self, core: &Core<S>, family: &str) -> bool {
+        let is_candidate = |it: &BTreeSet<u64>| !it.is_disjoint(&self.candidates);
+        !core.is_busy(family)
+            && (self.busy.contains(family)
+                || self.overtaken.contains_key(family)
+                || self.of_family.get(family).is_some_and(is_candidate))
     }
 
     /// How far a tick reaches: for all, and for families in which something waits. Nothing that is

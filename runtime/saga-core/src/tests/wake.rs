@@ -737,6 +737,7 @@ mod cascades;
 mod families;
 mod families_worlds;
 mod in_pieces;
+mod in_turn;
 mod looking;
 mod mixed;
 mod told;

@@ -1,0 +1,107 @@
+//! What waited until its family was done goes before what comes when that is done, whenever a piece
+//! of work was over.
+
+use super::*;
+use crate::tests::fixtures;
+use std::time::Duration;
+
+/// As its input says: looks for money of nobody, is over after a minute, or has a call and is over
+/// then, or holds for money.
+struct Calls;
+impl Saga for Calls {
+    const NAME: &'static str = "Calls";
+    type Input = String;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, input: String) -> Result<(), Abort> {
+        if input == "minute" {
+            ctx.sleep(Duration::from_secs(60)).await?;
+            return Ok(());
+        }
+        if input != "never" {
+            ctx.call(ShipStock::of("1")).await?;
+        }
+        if input != "ends" {
+            let of_session = fixtures::Paid::session().eq(&input);
+            ctx.when::<fixtures::Paid>("all").filter(of_session).forever().await?;
+        }
+        Ok(())
+    }
+}
+
+/// As far as one input: the time of the batch is over.
+fn short_piece(rig: &mut Rig) {
+    rig.line.wake(&mut rig.core).unwrap();
+    if let Some((input, _)) = rig.line.next(&rig.core).unwrap() {
+        rig.handle(input);
+    }
+    rig.handle(Input::GoOn);
+    rig.commit();
+}
+
+/// Two sagas will hold for the same money, and are answered while another one looks: the second one
+/// when this has been done. A third one ends by its answer before, and the minute of a fourth one
+/// may be over.
+fn who_has_it(kept: u32, is_due: bool, done: impl Fn(&mut Rig)) -> [Vec<String>; 2] {
+    let mut rig = rig_with(Limits::default(), |it| it.register::<Calls>(&()).unwrap());
+    of_nobody(&mut rig, kept);
+    rig.event("pay.completed", "m", &json!({ "order": "all", "session": "mine" }));
+    if is_due {
+        rig.begin("Calls", "minute", &"minute");
+    }
+    let ends = rig.begin("Calls", "ends", &"ends");
+    let [first, second] = ["first", "second"].map(|it| rig.begin("Calls", it, &"mine"));
+    rig.go_on();
+    let calls = [ends, first, second].map(|it| rig.call_of(it));
+    rig.now = rig.now.after_ms(61_000);
+    let looks = rig.begin("Calls", "looks", &"never");
+    assert_eq!(rig.core.is_looking(looks).unwrap(), 128 < kept);
+    rig.input(Input::tick(rig.now));
+    rig.answer(&calls[0]);
+    rig.answer(&calls[1]);
+    done(&mut rig);
+    rig.answer(&calls[2]);
+    rig.go_on();
+    [first, second].map(|it| rig.facts(it, 1))
+}
+
+fn the_first_has_it(is_due: bool, done: impl Fn(&mut Rig)) {
+    for kept in [20, 200] {
+        let facts = who_has_it(kept, is_due, &done);
+        assert_eq!(facts, [vec!["reply", "m"], vec!["reply"]], "{kept} kept");
+    }
+}
+
+#[test]
+fn an_answer_does_not_overtake_one_that_waited_until_another_saga_had_looked() {
+    the_first_has_it(false, Rig::piece);
+}
+
+/// No piece was done since it has waited: other inputs did what was left.
+#[test]
+fn an_answer_does_not_overtake_one_that_waited_for_what_other_inputs_have_done() {
+    the_first_has_it(false, |rig| {
+        while rig.core.has_more() {
+            rig.input(Input::tick(rig.now));
+        }
+    });
+}
+
+#[test]
+fn an_answer_does_not_overtake_one_that_is_the_next_when_a_piece_is_over() {
+    the_first_has_it(false, |rig| {
+        rig.piece();
+        short_piece(rig);
+    });
+}
+
+#[test]
+fn an_answer_does_not_overtake_one_before_which_a_deadline_went() {
+    the_first_has_it(true, |rig| {
+        rig.piece();
+        short_piece(rig);
+    });
+}

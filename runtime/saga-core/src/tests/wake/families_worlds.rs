@@ -152,6 +152,12 @@ impl Worlds {
     }
 
     fn event(&mut self, name: &str, id: &str, body: &serde_json::Value) {
+        if self.with.deadlines {
+            // Up to an event that waits a tick reaches; at once it has to come before that.
+            let tick = Input::tick(Time(self.fast.now.0 - 1));
+            self.fast.input(tick.clone());
+            self.slow.input(tick);
+        }
         self.log.push(format!("{name} {id} {body}"));
         self.fast.event(name, id, body);
         self.slow.event(name, id, body);

@@ -16,6 +16,9 @@ use crate::{
 use held::{Held, Matter, before};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// The saga of which something overdue goes first, and up to when.
+type First = Option<(SagaId, Time)>;
+
 /// The inputs of one core that wait, each with what its host keeps with it.
 #[derive(Debug)]
 pub struct Line<T> {
@@ -133,8 +136,9 @@ impl<T> Line<T> {
             if self.is_overtaken(number) {
                 continue;
             }
-            if let Some((family, saga, until)) = self.goes_first(core, number) {
+            if let Some((family, first)) = self.goes_first(core, number) {
                 self.overtaken.insert(family, number);
+                let Some((saga, until)) = first else { continue };
                 if core.is_awake(saga) {
                     return Ok(Some((Input::Woken { saga, until }, None)));
                 }
@@ -229,25 +233,39 @@ impl<T> Line<T> {
         }
     }
 
-    /// The family and the saga of which a deadline goes before this, and up to when: the oldest
-    /// that was due when this came, and not later than anything that still waits in front of it.
-    fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(String, SagaId, Time)> {
+    /// The family of which a deadline goes before this; and of which saga, and up to when: the
+    /// oldest that was due when this came, and not later than anything that still waits in front of
+    /// it. Where each is later than that, this waits with them until what stands there has gone.
+    fn goes_first<S: Store>(&self, core: &Core<S>, number: u64) -> Option<(String, First)> {
         let held = self.held.get(&number).filter(|it| it.has_overdue(core))?;
         if !self.is_first(number) {
             return None;
         }
-        held.concern.families.iter().find_map(|family| {
-            let earlier = self.of_family.get(family)?.range(..number);
-            let earlier = earlier.filter_map(|it| self.held.get(it));
-            let passed = earlier.filter(|it| it.holds_up).map(Held::passed).min();
-            let until = held.reached.min(passed.unwrap_or(Time::NEVER));
-            // One of a saga for which something still waits in front of this waits behind that.
-            core.overdue(family, until).find_map(|(due, saga)| {
-                let first = self.matters.get(&Matter::Saga(saga)).and_then(BTreeSet::first);
-                let first = first.filter(|it| **it < number).and_then(|it| self.held.get(it));
-                let until = until.min(first.map_or(Time::NEVER, |it| it.reached));
-                (due <= until).then(|| (family.clone(), saga, until))
-            })
+        let all = held.concern.families.iter();
+        let all = all.filter(|it| core.overdue(it, held.reached).next().is_some());
+        let mut all = all.map(|it| (it.clone(), self.first_overdue(core, number, held, it)));
+        let one = all.next()?;
+        let other = if one.1.is_none() { all.find(|it| it.1.is_some()) } else { None };
+        Some(other.unwrap_or(one))
+    }
+
+    fn first_overdue<S: Store>(
+        &self,
+        core: &Core<S>,
+        number: u64,
+        held: &Held<T>,
+        family: &str,
+    ) -> First {
+        let earlier = self.of_family.get(family)?.range(..number);
+        let earlier = earlier.filter_map(|it| self.held.get(it));
+        let passed = earlier.filter(|it| it.holds_up).map(Held::passed).min();
+        let until = held.reached.min(passed.unwrap_or(Time::NEVER));
+        // One of a saga for which something still waits in front of this waits behind that.
+        core.overdue(family, until).find_map(|(due, saga)| {
+            let first = self.matters.get(&Matter::Saga(saga)).and_then(BTreeSet::first);
+            let first = first.filter(|it| **it < number).and_then(|it| self.held.get(it));
+            let until = until.min(first.map_or(Time::NEVER, |it| it.reached));
+            (due <= until).then_some((saga, until))
         })
     }
 

@@ -105,3 +105,79 @@ fn an_answer_does_not_overtake_one_before_which_a_deadline_went() {
         short_piece(rig);
     });
 }
+
+/// So many calls, then money beside one more; or a call beside a minute.
+struct Then;
+impl Saga for Then {
+    const NAME: &'static str = "Then";
+    type Input = (String, u32);
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, (session, calls): (String, u32)) -> Result<(), Abort> {
+        for _ in 0..calls {
+            ctx.call(Reserve::of("1")).await?;
+        }
+        let last = ctx.call(ShipStock::of("last"));
+        if session == "minute" {
+            ctx.race(last, ctx.sleep(Duration::from_secs(60))).await?;
+        } else {
+            let of_session = fixtures::Paid::session().eq(&session);
+            let money = ctx.when::<fixtures::Paid>("all").filter(of_session).forever();
+            ctx.race(last, money).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An answer comes to a saga whose minute was over before, while something that came before that
+/// minute was over waits for a journal of so many calls: money, or an answer that has waited for a
+/// look.
+fn told_behind(calls: u32, by_answer: bool) -> Vec<String> {
+    let mut registry = Registry::new("test");
+    registry.register::<Then>(&()).unwrap();
+    let store = MemoryStore::new(Uuid::from_u128(7));
+    let mut rig = Rig::over(store, registry.clone(), limits(), Time(1_000));
+    let takes = rig.begin("Then", "takes", &("mine", calls));
+    for _ in 0..calls {
+        let call = rig.call_of(takes);
+        rig.answer(&call);
+        rig.go_on();
+    }
+    of_nobody(&mut rig, 200);
+    let minute = rig.begin("Then", "minute", &("minute", 0));
+    let start = rig.now;
+    let mut rig = rig.reopened(registry, Limits { states_max: 0, futures_max: 1, ..limits() });
+    rig.go_on();
+    let [of_takes, of_minute] = [takes, minute].map(|it| rig.call_of(it));
+    rig.now = start.after_ms(50_000);
+    if by_answer {
+        rig.begin("Then", "looks", &("never", 0));
+        rig.answer(&of_takes);
+        while rig.core.is_busy("Then") {
+            rig.piece();
+        }
+        rig.piece();
+    } else {
+        rig.event("pay.completed", "m", &json!({ "order": "all", "session": "mine" }));
+    }
+    assert_eq!(rig.facts(takes, 1 + calls as usize).is_empty(), PIECE < calls);
+    rig.now = start.after_ms(70_000);
+    rig.input(Input::tick(rig.now));
+    rig.now = start.after_ms(71_000);
+    rig.answer(&of_minute);
+    rig.go_on();
+    rig.input(Input::tick(rig.now));
+    rig.go_on();
+    rig.facts(minute, 1)
+}
+
+#[test]
+fn an_answer_does_not_overtake_a_deadline_that_stands_behind_what_waits_for_a_journal() {
+    for by_answer in [false, true] {
+        let facts = [3, 150].map(|it| told_behind(it, by_answer));
+        assert!(facts.iter().all(|it| *it == ["time"]), "{by_answer}: {facts:?}");
+    }
+}

@@ -311,7 +311,7 @@ impl<T> Line<T> {
     /// what was due there, or what has waited there and may be the next.
     fn is_behind<S: Store>(&self, core: &Core<S>, held: &Held<T>) -> bool {
         let has_next = |it: &String| self.has_next(core, it);
-        held.is_behind_work(core)
+        held.is_behind_work(core, |it| self.has_before(it, u64::MAX))
             || held.has_overdue(core)
             || (!held.goes_ahead() && held.concern.families.iter().any(has_next))
     }
@@ -388,14 +388,19 @@ impl<T> Line<T> {
 
     /// Whether it waits for what is done in a family: then it is looked at again when that is done.
     fn is_behind_work<S: Store>(&mut self, core: &Core<S>, number: u64) -> bool {
-        let Some(held) = self.held.get_mut(&number) else { return false };
-        let is_behind = held.is_behind_work(core);
-        if is_behind {
-            held.holds_up = true;
-            let busy = held.concern.families.iter().filter(|it| core.is_busy(it));
-            self.busy.extend(busy.cloned());
-        }
-        is_behind
+        let Some(held) = self.held.get(&number) else { return false };
+        let is_behind = held.is_behind_work(core, |it| self.has_before(it, number));
+        let Some(held) = self.held.get_mut(&number).filter(|_| is_behind) else { return false };
+        held.holds_up = true;
+        let busy = held.concern.families.iter().filter(|it| core.is_busy(it));
+        self.busy.extend(busy.cloned());
+        true
+    }
+
+    /// Whether an input of the family stands in front of this number.
+    fn has_before(&self, family: &str, number: u64) -> bool {
+        let before = self.of_family.get(family).into_iter().flat_map(|it| it.range(..number));
+        before.filter_map(|it| self.held.get(it)).any(|it| !it.goes_ahead())
     }
 
     fn is_first(&self, number: u64) -> bool {

@@ -50,17 +50,19 @@ impl<T> Held<T> {
     }
 
     /// Whether something that came before this is not done in one of its families. What a person
-    /// starts looks behind what stands there by itself, and claims nothing of what was left before.
-    pub(super) fn is_behind_work<S: Store>(&self, core: &Core<S>) -> bool {
+    /// starts looks behind what looks by itself, and claims nothing of what was left before: so it
+    /// waits for that alone, and where something waits in front of it (`has_before`).
+    pub(super) fn is_behind_work<S: Store>(
+        &self,
+        core: &Core<S>,
+        has_before: impl Fn(&str) -> bool,
+    ) -> bool {
         if self.goes_ahead() {
             return false;
         }
         let is_start = matches!(&self.input, Input::Asked { command: Command::Start { .. }, .. });
-        let is_at_work = |it: &str| match is_start {
-            true => core.is_handing_over(it),
-            false => core.is_busy(it),
-        };
-        self.concern.families.iter().any(|it| is_at_work(it))
+        let goes_past = |it: &str| is_start && !core.is_handing_over(it) && !has_before(it);
+        self.concern.families.iter().any(|it| core.is_busy(it) && !goes_past(it))
     }
 
     /// Whether something may have to go first that was due when this came, and ticks have left.

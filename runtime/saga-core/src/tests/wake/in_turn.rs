@@ -2,7 +2,10 @@
 //! of work was over.
 
 use super::*;
-use crate::tests::fixtures;
+use crate::{
+    saga::{Late, LateInput},
+    tests::fixtures,
+};
 use std::time::Duration;
 
 /// As its input says: looks for money of nobody, is over after a minute, or has a call and is over
@@ -180,4 +183,99 @@ fn an_answer_does_not_overtake_a_deadline_that_stands_behind_what_waits_for_a_jo
         let facts = [3, 150].map(|it| told_behind(it, by_answer));
         assert!(facts.iter().all(|it| *it == ["time"]), "{by_answer}: {facts:?}");
     }
+}
+
+/// An answer lets a saga hold for money, and a person starts another one for the same money; both
+/// come while a third one looks at so much.
+fn who_holds_first(kept: u32) -> [Vec<String>; 2] {
+    let mut rig = rig_with(Limits::default(), |it| it.register::<Then>(&()).unwrap());
+    of_nobody(&mut rig, kept);
+    let first = rig.begin("Then", "first", &("mine", 1));
+    rig.go_on();
+    let call = rig.call_of(first);
+    let looks = rig.begin("Then", "looks", &("never", 0));
+    assert_eq!(rig.core.is_looking(looks).unwrap(), 128 < kept);
+    rig.answer(&call);
+    let second = rig.begin("Then", "second", &("mine", 0));
+    rig.go_on();
+    rig.event("pay.completed", "m", &json!({ "order": "all", "session": "mine" }));
+    rig.go_on();
+    [first, second].map(|it| rig.facts(it, 1))
+}
+
+#[test]
+fn who_is_started_does_not_hold_before_one_whose_answer_waited_until_another_saga_had_looked() {
+    for kept in [20, 200] {
+        let facts = who_holds_first(kept);
+        assert_eq!(facts, [vec!["reply", "m"], vec![]], "{kept} kept");
+    }
+}
+
+/// A call, then it is over and its lane is swept.
+struct Over;
+impl Saga for Over {
+    const NAME: &'static str = "Over";
+    type Input = u32;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>().late(Late::Run("Books"))])
+    }
+    async fn run(ctx: Ctx, _: u32) -> Result<(), Abort> {
+        ctx.call(ShipStock::of("last")).await?;
+        Ok(())
+    }
+}
+
+/// Looks at all payments of the key, and takes none.
+struct Books;
+impl Saga for Books {
+    const NAME: &'static str = "Books";
+    type Input = LateInput;
+    type Output = ();
+    type Settings = ();
+    fn events() -> Vec<Declared> {
+        events([event::<fixtures::Paid>()])
+    }
+    async fn run(ctx: Ctx, it: LateInput) -> Result<(), Abort> {
+        let of_session = fixtures::Paid::session().eq(&"never".to_owned());
+        ctx.when::<fixtures::Paid>(&it.ended.key).filter(of_session).forever().await?;
+        Ok(())
+    }
+}
+
+/// With what the saga has begun that two people start under one key: the first one while what an
+/// ended saga left is handed over, the second one while the late arms look.
+fn begun_with(kept: u32) -> String {
+    let mut rig = rig_with(Limits::default(), |it| {
+        it.register::<Over>(&()).unwrap();
+        it.register::<Books>(&()).unwrap();
+    });
+    let over = rig.begin("Over", "all", &0);
+    of_nobody(&mut rig, kept);
+    let call = rig.call_of(over);
+    rig.answer(&call);
+    let start = |rig: &mut Rig, input: u32| {
+        let (definition, key) = ("Over".to_owned(), Some("x".to_owned()));
+        rig.ask(Command::Start { definition, key, input: Payload::of(&input).unwrap() })
+    };
+    start(&mut rig, 1);
+    while rig.core.is_handing_over("Over") {
+        rig.piece();
+    }
+    assert!(rig.core.is_busy("Over"));
+    start(&mut rig, 2);
+    rig.go_on();
+    let query = crate::core::HeadQuery { limit: 1_000, ..Default::default() };
+    let heads = rig.core.heads(&query).unwrap();
+    let begun = heads.iter().find(|it| it.key == "x").unwrap().id;
+    match rig.core.journal(begun).unwrap().into_iter().next().unwrap().fact {
+        Fact::Started(start) => start.input.text().to_owned(),
+        other => panic!("it starts: {other:?}"),
+    }
+}
+
+#[test]
+fn a_start_does_not_overtake_another_one_that_waits() {
+    assert_eq!([50, 200].map(begun_with), ["1", "1"]);
 }

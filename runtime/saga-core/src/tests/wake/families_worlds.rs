@@ -8,8 +8,8 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Its session, how many rounds, and when it is over, in ms (0: never).
-type Rounds = (String, u32, u64);
+/// Its order, its session, how many rounds, and when it is over, in ms (0: never).
+type Rounds = (String, String, u32, u64);
 
 macro_rules! family {
     ($name:ident, $called:literal, $events:expr) => {
@@ -26,7 +26,8 @@ macro_rules! family {
                 let key = input["order"].as_str().unwrap_or("k0").to_owned();
                 let rounds = u32::try_from(input["rounds"].as_u64().unwrap_or(3)).unwrap();
                 let due = input["due"].as_u64().unwrap_or(0);
-                rounds_of(&ctx, (key, rounds, due)).await
+                let session = input["session"].as_str().unwrap_or(&key).to_owned();
+                rounds_of(&ctx, (key, session, rounds, due)).await
             }
         }
     };
@@ -65,10 +66,10 @@ impl Saga for Arm {
     }
 }
 
-async fn rounds_of(ctx: &Ctx, (key, rounds, due): Rounds) -> Result<(), Abort> {
+async fn rounds_of(ctx: &Ctx, (key, session, rounds, due): Rounds) -> Result<(), Abort> {
     let work = async {
         for round in 0..rounds {
-            let of_session = || fixtures::Paid::session().eq(&key);
+            let of_session = || fixtures::Paid::session().eq(&session);
             let mut unseen = ctx.when::<fixtures::Paid>("all").filter(of_session()).forever();
             if rounds.is_multiple_of(4) && round % 2 == 0 {
                 poll_once(&mut unseen).await;
@@ -90,6 +91,8 @@ async fn rounds_of(ctx: &Ctx, (key, rounds, due): Rounds) -> Result<(), Abort> {
 
 #[derive(Clone, Copy)]
 struct With {
+    /// Several hold for the same money.
+    shared: bool,
     deadlines: bool,
     by_hand: bool,
     pauses: bool,
@@ -163,6 +166,14 @@ impl Worlds {
         self.slow.event(name, id, body);
     }
 
+    fn session_of(&self, order: &str) -> String {
+        let number: Option<u32> = order.trim_start_matches('k').parse().ok();
+        match number.filter(|_| self.with.shared) {
+            Some(number) => format!("k{}", number % 2),
+            None => order.to_owned(),
+        }
+    }
+
     fn begin(&mut self, number: u32, now: u64) {
         let definition = ["Shop", "Sells", "Alone"][self.luck.below(3) as usize];
         let mut rounds = 1 + self.luck.below(5);
@@ -174,7 +185,8 @@ impl Worlds {
             false => 0,
         };
         let order = format!("k{number}");
-        let input = json!({ "order": order, "rounds": rounds, "due": due });
+        let session = self.session_of(&order);
+        let input = json!({ "order": order, "session": session, "rounds": rounds, "due": due });
         self.log.push(format!("begin {definition} {input}"));
         for rig in [&mut self.fast, &mut self.slow] {
             let (definition, key) = (definition.to_owned(), Some(order.clone()));
@@ -192,7 +204,8 @@ impl Worlds {
             0 if self.with.by_hand => self.begin(100 + number, now),
             0 | 1 => {
                 let order = format!("k{}", 200 + number - self.luck.below(3).min(number));
-                let body = json!({ "order": order, "risky": true });
+                let session = self.session_of(&order);
+                let body = json!({ "order": order, "session": session, "risky": true });
                 self.event("shop.placed", &format!("p{number}"), &body);
             }
             2..8 => {
@@ -201,7 +214,8 @@ impl Worlds {
                     .map(|it| it.split('/').nth(1).unwrap().to_owned())
                     .collect();
                 let mine = self.luck.any(&keys).cloned().unwrap_or_default();
-                let session = if self.luck.below(3) == 0 { "nobody" } else { &mine };
+                let own = self.session_of(&mine);
+                let session = if self.luck.below(3) == 0 { "nobody" } else { &own };
                 let order = if self.luck.below(2) == 0 { "all" } else { &mine };
                 let body = json!({ "order": order, "session": session });
                 let id = format!("m{}", number.saturating_sub(self.luck.below(2)));
@@ -331,12 +345,24 @@ fn all_agree(with: With) {
     }
 }
 
-const BASE: With =
-    With { deadlines: false, by_hand: false, pauses: false, reopens: false, unseen: false };
+const BASE: With = With {
+    shared: false,
+    deadlines: false,
+    by_hand: false,
+    pauses: false,
+    reopens: false,
+    unseen: false,
+};
 
 #[test]
 fn in_pieces_it_is_as_at_once_with_ends_and_late_arms() {
     all_agree(BASE);
+}
+
+#[test]
+fn in_pieces_it_is_as_at_once_when_several_hold_for_the_same() {
+    all_agree(With { shared: true, ..BASE });
+    all_agree(With { shared: true, deadlines: true, ..BASE });
 }
 
 #[test]

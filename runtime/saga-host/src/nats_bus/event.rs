@@ -2,12 +2,14 @@
 //! structured mode. What cannot be read becomes a dead letter with its reason, and never blocks the
 //! line.
 
+use crate::clock;
 use async_nats::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chassis::{
     json::{DEPTH_MAX, is_too_deep},
     percent,
 };
+use chrono::{DateTime, Utc};
 use saga_core::{
     core::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX},
     id::Time,
@@ -40,10 +42,8 @@ pub(super) struct Message<'a> {
     pub(super) body: &'a [u8],
     /// Its sequence in the stream.
     pub(super) sequence: u64,
-    /// When the stream was created, in nanoseconds: a new stream counts from 1 again.
-    pub(super) stream_created_ns: i64,
     /// When the broker took it.
-    pub(super) published: Time,
+    pub(super) published: DateTime<Utc>,
 }
 
 /// The fields of a structured CloudEvent that mean something here.
@@ -84,7 +84,7 @@ impl Message<'_> {
                     source: self.source().to_owned(),
                     key,
                     body,
-                    at: self.published,
+                    at: clock::of_broker(self.published),
                 };
                 (Input::Arrived(arrival), id)
             }
@@ -103,7 +103,7 @@ impl Message<'_> {
             body,
             is_base64,
             headers: self.kept_headers(),
-            published_at: self.published,
+            published_at: clock::of_broker(self.published),
             reason,
         };
         (Input::Unreadable(unreadable), id)
@@ -174,10 +174,12 @@ impl Message<'_> {
         id.or_else(|| self.header("ce-id").map(percent::decoded)).filter(|it| !it.is_empty())
     }
 
-    /// The time belongs to it: a stream that lost its end, or was put back from a copy, gives the
-    /// same sequences again.
+    /// Its sequence, and the nanosecond in which the broker took it: a stream that lost its end or
+    /// its settings, or was put back from a copy, gives the same sequences again. Both are stored
+    /// with the message.
     fn own_id(&self) -> String {
-        format!("{}-{}-{}", self.stream_created_ns, self.sequence, self.published.0)
+        let published_ns = self.published.timestamp_nanos_opt().unwrap_or_default();
+        format!("{}-{published_ns}", self.sequence)
     }
 
     /// From whom, by the prefix for which only one user may publish.
@@ -237,8 +239,7 @@ impl Kept {
             headers: Some(&headers),
             body: &body,
             sequence: 0,
-            stream_created_ns: 0,
-            published: self.published_at,
+            published: DateTime::UNIX_EPOCH,
         };
         let Content { id, key, body } = message.content()?;
         let source = message.source().to_owned();
@@ -268,8 +269,7 @@ mod tests {
             headers: Some(&headers),
             body,
             sequence: 7,
-            stream_created_ns: 99,
-            published: Time(5),
+            published: DateTime::from_timestamp_nanos(5_000_099),
         };
         message.read().0
     }
@@ -293,7 +293,7 @@ mod tests {
         let both = [("Nats-Msg-Id", "a"), ("ce-id", "b")];
         assert_eq!(event(&both, b"{}").id, "a");
         assert_eq!(event(&[("ce-id", "b%20c")], b"{}").id, "b c");
-        assert_eq!(event(&[], b"{}").id, "99-7-5");
+        assert_eq!(event(&[], b"{}").id, "7-5000099");
     }
 
     #[test]
@@ -354,6 +354,10 @@ mod tests {
         assert!(kept(&[], b"{oops").reread().unwrap_err().contains("not JSON"));
         let mut nameless = kept(&[("Fermata-Key", "")], b"{}");
         nameless.headers.clear();
-        assert_eq!(nameless.reread().unwrap().id, "99-7-5", "under the id that its receipt named");
+        assert_eq!(
+            nameless.reread().unwrap().id,
+            "7-5000099",
+            "under the id that its receipt named"
+        );
     }
 }

@@ -6,7 +6,7 @@
 //! body, and becomes a dead letter like all else that cannot be read.
 
 use super::{BusError, event::Message, stream::CONSUMER};
-use crate::{clock, engine::Handle};
+use crate::engine::Handle;
 use async_nats::jetstream::consumer;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chassis::nats::{Nats, TRIGGERS};
@@ -46,7 +46,6 @@ struct Stored {
 pub(super) async fn set_aside(
     nats: &Nats,
     engine: &Handle,
-    created_ns: i64,
     info: &consumer::Info,
     taken: &BTreeSet<u64>,
 ) -> Result<(), BusError> {
@@ -55,7 +54,7 @@ pub(super) async fn set_aside(
     let parts = (0..).map(|it| first + it * width).take_while(|it| *it <= last);
     let looks = parts.map(|from| {
         let part = from..=last.min(from + width - 1);
-        look_at(nats, engine, created_ns, part, taken)
+        look_at(nats, engine, part, taken)
     });
     futures::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await
 }
@@ -64,7 +63,6 @@ pub(super) async fn set_aside(
 async fn look_at(
     nats: &Nats,
     engine: &Handle,
-    created_ns: i64,
     part: RangeInclusive<u64>,
     taken: &BTreeSet<u64>,
 ) -> Result<(), BusError> {
@@ -87,24 +85,19 @@ async fn look_at(
         next = stored.seq + 1;
         let headers = BASE64.decode(&stored.hdrs).unwrap_or_default();
         if !headers.is_empty() && !is_legible(&headers) {
-            bury(nats, engine, created_ns, &stored).await?;
+            bury(nats, engine, &stored).await?;
         }
     }
     Ok(())
 }
 
 /// Acknowledged when it is durable, as all others.
-async fn bury(
-    nats: &Nats,
-    engine: &Handle,
-    created_ns: i64,
-    stored: &Stored,
-) -> Result<(), BusError> {
-    let (Stored { seq, subject, .. }, published) = (stored, clock::of_broker(stored.time));
+async fn bury(nats: &Nats, engine: &Handle, stored: &Stored) -> Result<(), BusError> {
+    let Stored { seq: sequence, subject, time: published, .. } = stored;
+    let (sequence, published) = (*sequence, *published);
     let body = BASE64.decode(&stored.data).unwrap_or_default();
     let (headers, body) = (None, body.as_slice());
-    let (sequence, stream_created_ns) = (*seq, created_ns);
-    let message = Message { subject, headers, body, sequence, stream_created_ns, published };
+    let message = Message { subject, headers, body, sequence, published };
     let (input, _) = message.unreadable("its headers break the protocol of NATS".to_owned());
     let (durable, is_durable) = oneshot::channel();
     let settled = move |_| {

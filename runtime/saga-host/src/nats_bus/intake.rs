@@ -128,7 +128,7 @@ impl Intake {
             () = stop.cancelled() => return Ok(()),
             begun = self.begin() => begun?,
         };
-        let Ready { created_ns, delivered, last, .. } = ready;
+        let Ready { delivered, last, .. } = ready;
         self.flows(Flow::Began { delivered, last });
         tracing::info!(last, "taking events");
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -146,7 +146,7 @@ impl Intake {
                 }
                 message = messages.next(), if window.has_room() => match message {
                     Some(Ok(message)) => {
-                        if let Some(came) = self.take(created_ns, message) {
+                        if let Some(came) = self.take(message) {
                             self.admit(came, window);
                         }
                     }
@@ -165,7 +165,7 @@ impl Intake {
                         let behind = info.ack_floor.stream_sequence + 1;
                         self.taken = self.taken.split_off(&behind);
                         if info.num_redelivered > 0 {
-                            self.set_aside(&ready, &info).await?;
+                            self.set_aside(&info).await?;
                         }
                     }
                 }
@@ -183,7 +183,7 @@ impl Intake {
         let mut ready = stream::ensure(&self.nats, &self.config).await?;
         let info = ready.consumer.cached_info().clone();
         if info.num_ack_pending > 0 {
-            self.set_aside(&ready, &info).await?;
+            self.set_aside(&info).await?;
             ready = stream::anew(&self.nats, &self.config).await?;
         }
         let largest = self.nats.client().server_info().max_payload;
@@ -192,26 +192,27 @@ impl Intake {
     }
 
     /// An event that was given to somebody and not taken may be one that nobody can take.
-    async fn set_aside(&self, ready: &Ready, info: &Info) -> Result<(), BusError> {
-        illegible::set_aside(&self.nats, &self.engine, ready.created_ns, info, &self.taken).await
+    async fn set_aside(&self, info: &Info) -> Result<(), BusError> {
+        illegible::set_aside(&self.nats, &self.engine, info, &self.taken).await
     }
 
     /// From here on the broker is told that somebody is at it.
-    fn take(&mut self, created_ns: i64, message: jetstream::Message) -> Option<Came> {
+    fn take(&mut self, message: jetstream::Message) -> Option<Came> {
         let (sequence, delivery, published) = match message.info() {
             Ok(info) => {
                 if info.delivered > DELIVERIES_NOTABLE {
                     let (subject, deliveries) = (message.subject.as_str(), info.delivered);
                     tracing::warn!(subject, deliveries, "an event comes again and again");
                 }
-                (info.stream_sequence, info.consumer_sequence, clock::of_broker(info.published))
+                (info.stream_sequence, info.consumer_sequence, info.published)
             }
             Err(error) => {
                 tracing::error!(%error, "a message without its place in the stream");
                 return None;
             }
         };
-        self.flows(Flow::Came { sequence, delivery, published });
+        let taken = clock::of_broker(published);
+        self.flows(Flow::Came { sequence, delivery, published: taken });
         self.taken.insert(sequence);
         self.came += 1;
         let number = self.came;
@@ -221,7 +222,6 @@ impl Intake {
             headers: message.headers.as_ref(),
             body: &message.payload,
             sequence,
-            stream_created_ns: created_ns,
             published,
         }
         .read();

@@ -23,8 +23,6 @@ const WAITING_MAX: i64 = 512;
 /// A consumer that is as it should be, and where it stands.
 pub(super) struct Ready {
     pub(super) consumer: PullConsumer,
-    /// When the stream was created, in nanoseconds.
-    pub(super) created_ns: i64,
     /// The number of its last delivery.
     pub(super) delivered: u64,
     /// The last sequence of the stream.
@@ -35,7 +33,7 @@ pub(super) struct Ready {
 pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, BusError> {
     let jetstream = nats.jetstream();
     let wanted = triggers_stream(config.subjects.clone(), config.bytes_max, config.replicas);
-    let stream = apply_stream(&jetstream, &wanted).await?;
+    apply_stream(&jetstream, &wanted).await?;
     let wanted = consumer_config();
     if lies_on_disk(&jetstream).await {
         tracing::info!("the broker keeps the consumer of events on its disk: it is made anew");
@@ -48,7 +46,6 @@ pub(super) async fn ensure(nats: &Nats, config: &StreamConfig) -> Result<Ready, 
         return Err(BusError::ConsumerDiffers(differences.join("; ")));
     }
     Ok(Ready {
-        created_ns: stream.created.timestamp_nanos_opt().unwrap_or_default(),
         delivered: info.delivered.consumer_sequence,
         last: last_sequence(&jetstream).await?,
         consumer,

@@ -198,6 +198,33 @@ async fn any_torn_file_of_the_broker_is_made_good() {
     }
 }
 
+/// A power cut takes the acknowledgement as well as the settings of the stream.
+#[tokio::test]
+async fn an_event_without_an_id_is_used_once_though_the_settings_of_its_stream_were_torn() {
+    let mut world = World::new().await;
+    world.set("FERMATA_ENV", "development");
+    world.start().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    world.stop();
+    world.set("FERMATA_CRASH_AT", "acks.before-ack:1");
+    world.launch();
+    let paid = r#"{"orderId":"o1","sessionId":"s-o1"}"#;
+    world.publish("payments.trigger.completed", &[], paid).await;
+    assert!(!world.ended().await.success(), "it dies with the payment durable");
+    world.set("FERMATA_CRASH_AT", "nowhere:1");
+    world.kill_nats();
+    world.tear("TRIGGERS", "meta.inf", true);
+    world.start_nats();
+    world.start().await;
+    world.until_status("o1", "completed").await;
+    world.until("all is acknowledged", async |it| it.stream_messages().await == 0).await;
+    let page = world.get("/api/events?limit=50").await;
+    let names = page["items"].as_array().expect("events").iter().map(|it| it["name"].clone());
+    assert_eq!(names.filter(|it| it == "payments.trigger.completed").count(), 1, "{page:#}");
+}
+
 #[tokio::test]
 async fn a_consumer_of_an_earlier_version_is_made_anew_and_nothing_comes_late() {
     let mut world = World::with_runtime().await;

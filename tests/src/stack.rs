@@ -168,7 +168,8 @@ impl Stack {
         let dir = self.dir.path().join(store).display().to_string();
         self.spawn_with(process, &[(&format!("{}_DATA_DIR", process.to_uppercase()), &dir)])?;
         let ended = tokio::time::timeout(READY_WITHIN, self.ended(process)).await;
-        let code = ended.map_err(|_| format!("{process} is not refused"))??;
+        let is_not = |_| format!("{process} is not refused\n{}", self.end_of_log(process));
+        let code = ended.map_err(is_not)??;
         let said = self.end_of_log(process);
         if code == Some(78) { Ok(said) } else { Err(format!("ended with {code:?}: {said}")) }
     }

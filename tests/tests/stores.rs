@@ -1,6 +1,6 @@
 //! Stores that are wrong, empty or restored: refused or healed, nothing lost, nothing done twice.
 
-use chassis::reserved_port;
+use chassis::{Wire, reserved_port};
 use serde_json::json;
 use std::{
     fs::File,
@@ -115,6 +115,43 @@ impl Drop for Second {
         let _dead = self.child.kill();
         let _dead = self.child.wait();
     }
+}
+
+/// A copy takes the place of a service whose network is gone. When that is back, the first one must
+/// look whose the requests are before it takes any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_was_replaced_while_it_was_cut_off_takes_nothing_when_it_is_back()
+-> Result<(), Failure> {
+    const ORDERS: u64 = 10;
+    let mut stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    let process = "warehouse";
+    stack.stop(process).await?;
+    copy(&stack, process, "copy")?;
+    let url = stack.env()["WAREHOUSE_NATS_URL"].clone();
+    let (head, broker) = url.rsplit_once(':').ok_or("no port")?;
+    let broker = broker.parse().map_err(|_| "no port")?;
+    let wire = Wire::to(broker).await.map_err(|err| err.to_string())?;
+    let through = format!("{head}:{}", wire.port());
+    stack.spawn_with(process, &[("WAREHOUSE_NATS_URL", &through)])?;
+    stack.ready(process).await?;
+    wire.cut();
+    let (second, address) = beside(&stack, process, "warehouse.copy")?;
+    let ready = format!("http://{address}/readyz");
+    let serves = async || api.get(&ready).await.map(drop);
+    until("the copy serves", api.patience(), serves).await?;
+    wire.mend();
+    let mut orders = Vec::new();
+    for _ in 0..ORDERS {
+        orders.push(Scenario::Normal.place(&api).await?);
+    }
+    assert_eq!(stack.ended(process).await?, Some(78), "{}", stack.end_of_log(process));
+    for order in &orders {
+        Scenario::Normal.play(&api, order, &mut Pace::at_once()).await?;
+        api.order_is(order, "completed").await?;
+    }
+    drop(second);
+    Ok(())
 }
 
 /// Starts it, and gives where it listens.

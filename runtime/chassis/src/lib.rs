@@ -14,7 +14,7 @@
 //! - [`percent`]: texts in headers and URLs.
 //! - [`json`]: how deep JSON may be nested.
 //! - [`crash`]: points at which a test lets the process die.
-//! - [`reserved_port`]: ports for tests that start servers.
+//! - [`reserved_port`], [`Wire`]: for tests that start servers, and cut them off.
 //!
 //! Read them in this order. Absent: anything that knows orders, sagas or providers.
 
@@ -33,7 +33,9 @@ pub mod percent;
 pub mod problem;
 mod reserved_port;
 pub mod shutdown;
+mod wire;
 
 pub use causes::with_causes;
 pub use loopback::is_loopback;
 pub use reserved_port::reserved_port;
+pub use wire::Wire;

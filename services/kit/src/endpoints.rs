@@ -11,7 +11,7 @@ use async_nats::{
     Client, Subject, Subscriber,
     service::{self, ServiceExt as _, endpoint::Endpoint},
 };
-use chassis::nats::Nats;
+use chassis::nats::{Nats, NatsError};
 use futures::{StreamExt, future::try_join_all};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -56,7 +56,7 @@ impl Endpoints {
         for subject in subjects {
             let endpoint = micro.endpoint(subject).await?;
             let own = Arc::new(Semaphore::new(REQUESTS_MAX as usize));
-            tasks.spawn(serve(subject, endpoint, inlet.clone(), Arc::clone(&own)));
+            tasks.spawn(serve(subject, endpoint, nats.clone(), inlet.clone(), Arc::clone(&own)));
             places.push(own);
         }
         for subject in [receipt_subject(name), EPOCH_SUBJECT.to_owned()] {
@@ -83,12 +83,20 @@ impl Endpoints {
 async fn serve(
     subject: &'static str,
     mut endpoint: Endpoint,
+    nats: Nats,
     inlet: Inlet,
     places: Arc<Semaphore>,
 ) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Some(request) = endpoint.next().await else { return };
+        // While there was no connection another process may have got our place.
+        match nats.ready().await {
+            Ok(()) => (),
+            Err(NatsError::Closed) => return,
+            // Its caller asks again.
+            Err(_) => continue,
+        }
         let inlet = inlet.clone();
         tokio::spawn(async move {
             if let Some(answer) = ask(subject, &request, &inlet).await {

@@ -207,10 +207,10 @@ pub async fn run(
         _ => serving,
     };
     first(&db, app.first, clock.now())?;
-    let (free, is_free) = watch::channel(false);
-    tokio::spawn(opened(is_free.clone(), claimed));
-    let (keeper, mut lost) = Keeper::start(claim.settled(), free, health.gate("broker"));
-    let ground = Ground::new(db, nats.behind(is_free), health.clone(), metrics.clone());
+    let (allow, allowed) = watch::channel(0);
+    tokio::spawn(opened(allowed.clone(), claimed));
+    let (keeper, mut lost) = Keeper::start(claim.settled(), allow, health.gate("broker"));
+    let ground = Ground::new(db, nats.behind(allowed), health.clone(), metrics.clone());
     let ground = Ground { clock: told_by(&clock), ..ground };
     let procedures = app.service.documented();
     let running = app.service.start(ground)?;
@@ -267,9 +267,9 @@ fn watched_clock(config: &Config, metrics: &Metrics, shutdown: &Shutdown) -> Clo
 }
 
 /// Opens the gate when the claim is made.
-async fn opened(mut is_free: watch::Receiver<bool>, gate: Gate) {
+async fn opened(mut allowed: watch::Receiver<u64>, gate: Gate) {
     gate.close("the store is compared with what the broker knows of it");
-    if is_free.wait_for(|it| *it).await.is_ok() {
+    if allowed.wait_for(|it| 0 < *it).await.is_ok() {
         gate.open();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Claim, ClaimError};
 use crate::http::Gate;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Renewals in vain after which the broker is said to take nothing: one may be chance.
 const IN_VAIN_MAX: u32 = 2;
+/// After a broker that did not answer.
+const PAUSE: Duration = Duration::from_millis(250);
 /// For the last record when the process goes down.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -25,19 +27,22 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts it, and lets those go who wait for the claim. What is received says that the store
-    /// may be used no more. The gate is closed while the broker answers, but keeps no record: one
-    /// whose disk was full takes nothing until it is started again, and nobody else may notice.
+    /// Starts it, and lets those who wait use each connection on which the claim was made or found
+    /// again: while there was none, another process may have taken our place. What is received says
+    /// that the store may be used no more. The gate is closed while the broker answers, but keeps
+    /// no record: one whose disk was full takes nothing until it is started again, and nobody else
+    /// may notice.
     pub fn start(
         claiming: impl Future<Output = Result<Claim, ClaimError>> + Send + 'static,
-        is_free: watch::Sender<bool>,
+        allowed: watch::Sender<u64>,
         gate: Gate,
     ) -> (Keeper, oneshot::Receiver<ClaimError>) {
         let (stop, (fail, failed)) = (CancellationToken::new(), oneshot::channel());
         let stopped = stop.clone();
         gate.open();
         let task = tokio::spawn(async move {
-            if let Err(error) = keep(claiming, &is_free, &gate, &stopped).await {
+            let in_vain = InVain { gate, count: 0 };
+            if let Err(error) = keep(claiming, &allowed, in_vain, &stopped).await {
                 // The process may be on its way out.
                 let _gone = fail.send(error);
                 // Whoever waits for the claim has nothing to say about it.
@@ -55,40 +60,77 @@ impl Keeper {
     }
 }
 
+/// Counts how often the broker kept no record, one after the other.
+struct InVain {
+    gate: Gate,
+    count: u32,
+}
+
+impl InVain {
+    fn said(&mut self, why: Option<&str>) {
+        let Some(why) = why else {
+            self.count = 0;
+            return self.gate.open();
+        };
+        self.count += 1;
+        if self.count == IN_VAIN_MAX {
+            tracing::warn!(why, "the broker takes nothing");
+            self.gate.close(format!("the broker takes nothing: {why}"));
+        }
+    }
+}
+
 async fn keep(
     claiming: impl Future<Output = Result<Claim, ClaimError>>,
-    is_free: &watch::Sender<bool>,
-    gate: &Gate,
+    allowed: &watch::Sender<u64>,
+    mut in_vain: InVain,
     stop: &CancellationToken,
 ) -> Result<(), ClaimError> {
     let mut claim = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         claimed = claiming => claimed?,
     };
-    is_free.send_replace(true);
-    let mut in_vain = 0;
+    loop {
+        let kept = tokio::select! {
+            () = stop.cancelled() => break,
+            kept = keep_on_one_connection(&mut claim, allowed, &mut in_vain) => kept,
+        };
+        match kept {
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => {
+                in_vain.said(Some(&error.to_string()));
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = sleep(PAUSE) => (),
+                }
+            }
+            Ok(()) => (),
+        }
+    }
+    // One that was replaced ends anyway, and a broker that is away has an older position.
+    let _last = tokio::time::timeout(LAST, claim.leave()).await;
+    Ok(())
+}
+
+/// Returns when the connection is no more.
+async fn keep_on_one_connection(
+    claim: &mut Claim,
+    allowed: &watch::Sender<u64>,
+    in_vain: &mut InVain,
+) -> Result<(), ClaimError> {
+    let connection = claim.nats.connection().await?;
+    claim.confirm().await?;
+    allowed.send_replace(connection);
+    in_vain.said(None);
+    let nats = claim.nats.clone();
+    let mut broken = pin!(nats.broken(connection));
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = &mut broken => return Ok(()),
             () = sleep(RENEW_EVERY) => (),
             // It may have taken the place of this one, which slept.
             () = claim.presence.asked() => (),
         }
-        match claim.renew().await? {
-            None => {
-                in_vain = 0;
-                gate.open();
-            }
-            Some(why) => {
-                in_vain += 1;
-                if in_vain == IN_VAIN_MAX {
-                    tracing::warn!(why, "the broker takes nothing");
-                    gate.close(format!("the broker takes nothing: {why}"));
-                }
-            }
-        }
+        in_vain.said(claim.renew().await?.as_deref());
     }
-    // One that was replaced ends anyway, and a broker that is away has an older position.
-    let _last = tokio::time::timeout(LAST, claim.renew()).await;
-    Ok(())
 }

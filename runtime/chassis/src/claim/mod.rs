@@ -11,12 +11,14 @@
 //! | names this store, not beyond where it ends | goes on |
 //! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
 //! | names another store | is refused, unless an operator has said [`take_over`] for this start |
+//! | is of before what this run has said | the broker has lost its last minutes: it is written anew |
 //!
 //! A copy of a store is the same store by its record. So before it claims, a process asks whether
 //! another one of its name is there, and is refused if one answers ([`presence`]).
 //!
 //! The record is renewed every few seconds and at the end, by compare and set: whoever finds that
-//! another process has written it has been replaced, and ends. The position in it may be some
+//! another process has written it has been replaced, and ends. After each connection that was lost
+//! that is found out before anything is taken or sent ([`Keeper`]). The position in it may be some
 //! seconds old, so it is a lower bound.
 //!
 //! A store at position 0 has done nothing yet, and does nothing before it has been compared. Any
@@ -34,7 +36,7 @@ pub(crate) use word::{times_used, was_told};
 
 use crate::{
     db::{Db, DbError},
-    nats::{Nats, NatsError, apply_stream, stores_stream},
+    nats::{Nats, NatsError, RECONNECT_MS_MAX, apply_stream, stores_stream},
 };
 use presence::Presence;
 use record::{Found, Place, Written};
@@ -45,6 +47,8 @@ use uuid::Uuid;
 
 /// After a broker that did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A process that lost its connection has another one by then, if it can.
+const BACK_WITHIN: Duration = Duration::from_millis(RECONNECT_MS_MAX + 1_000);
 
 /// The store is not the one that is known.
 #[derive(Debug, thiserror::Error)]
@@ -187,8 +191,18 @@ impl Judge {
     /// # Errors
     /// Nobody has: [`ClaimError::Another`].
     pub fn yields(&self, theirs: Uuid, witness: &str) -> Result<(), ClaimError> {
+        self.yields_to(theirs, None, witness)
+    }
+
+    /// The same, with the record that says so.
+    fn yields_to(
+        &self,
+        theirs: Uuid,
+        record: Option<Record>,
+        witness: &str,
+    ) -> Result<(), ClaimError> {
         let words = word::given(self.db.dir())?.into_iter().filter(|it| it.from == theirs);
-        let (hold, past): (Vec<_>, Vec<_>) = words.partition(|it| it.holds_for(self.run));
+        let (hold, past): (Vec<_>, Vec<_>) = words.partition(|it| it.holds_for(self.run, record));
         let ours = self.db.instance();
         if let Some(word) = hold.first() {
             let (reason, at) = (&word.reason, word.at);
@@ -234,7 +248,8 @@ pub async fn give_back(
 ) -> Result<(), ClaimError> {
     let place = Place::new(nats.clone(), process);
     if let Found::Record(_, sequence) = place.read().await? {
-        let record = Record { instance, epoch, position, run: Uuid::nil() };
+        let (run, broker) = (Uuid::nil(), nats.server());
+        let record = Record { instance, epoch, position, run, broker };
         place.write(&record, sequence).await?;
     }
     Ok(())
@@ -334,10 +349,19 @@ impl Claim {
         }
     }
 
-    /// Whoever wrote this record is not there any more.
+    /// Whoever wrote this record is not there any more. When the broker was started anew since,
+    /// that one may be on its way back.
     async fn nobody_of(&self, known: Record) -> Result<(), ClaimError> {
-        let is_another = known.run != self.run && !known.run.is_nil();
-        if is_another { self.presence.nobody_of(known.run).await } else { Ok(()) }
+        if known.run == self.run || known.run.is_nil() {
+            return Ok(());
+        }
+        self.presence.nobody_of(known.run).await?;
+        if known.broker != self.nats.server() {
+            tracing::info!("the broker was started anew: another process may be on its way back");
+            sleep(BACK_WITHIN).await;
+            self.presence.nobody_of(known.run).await?;
+        }
+        Ok(())
     }
 
     /// What the record says of the store, as it was looked at last. A new epoch begins when the
@@ -353,7 +377,7 @@ impl Claim {
             }
             return Ok(Standing::Known);
         }
-        self.judge.yields(known.instance, "the broker")?;
+        self.judge.yields_to(known.instance, Some(known), "the broker")?;
         Ok(Standing::TakenOver)
     }
 
@@ -364,14 +388,9 @@ impl Claim {
     /// Somebody else has written it since it was compared, or the broker does not answer.
     pub async fn make(&mut self) -> Result<(), ClaimError> {
         if self.said.is_none() {
-            word::use_up(self.db.dir(), self.run)?;
+            word::use_up(self.db.dir(), self.run, self.known)?;
         }
-        let record = Record {
-            instance: self.db.instance(),
-            epoch: self.db.epoch(),
-            position: self.db.position(),
-            run: self.run,
-        };
+        let record = self.record(self.run);
         match self.place.write(&record, self.sequence).await? {
             Written::At(sequence) => {
                 self.sequence = sequence;
@@ -386,6 +405,65 @@ impl Claim {
         self.presence.answer_at_work().await?;
         self.is_made = true;
         Ok(())
+    }
+
+    /// Says in the record that this run has ended: nobody need look for it. The store must not be
+    /// written any more.
+    ///
+    /// # Errors
+    /// Another process has the record, or the broker does not answer.
+    pub async fn leave(&mut self) -> Result<(), ClaimError> {
+        self.try_renew().await?;
+        self.place.write(&self.record(Uuid::nil()), self.sequence).await.map(drop)
+    }
+
+    fn record(&self, run: Uuid) -> Record {
+        Record {
+            instance: self.db.instance(),
+            epoch: self.db.epoch(),
+            position: self.db.position(),
+            run,
+            broker: self.nats.server(),
+        }
+    }
+
+    /// Whether this is a record of before the last one that this run has written. Whoever takes the
+    /// place of this store with a copy goes on where the last record says, or begins an epoch.
+    fn has_seen(&self, record: Record) -> bool {
+        let is_older = |said: Record| {
+            record.instance == said.instance
+                && (record.epoch, record.position) < (said.epoch, said.position)
+        };
+        self.said.is_some_and(is_older) || self.known == Some(record)
+    }
+
+    /// Looks whether the record is still ours, after a time in which nobody could say so. It is
+    /// written as well: one that has looked for us meanwhile and found nobody is overtaken by that.
+    ///
+    /// # Errors
+    /// Another process has it, or the broker does not answer.
+    pub async fn confirm(&mut self) -> Result<(), ClaimError> {
+        if !self.is_ours().await? {
+            return self.try_renew().await;
+        }
+        match self.make().await {
+            // One that is full takes no record of another one either.
+            Err(error) if !error.is_final() && self.is_ours().await? => {
+                tracing::debug!(%error, "the record of the store is not renewed");
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    async fn is_ours(&mut self) -> Result<bool, ClaimError> {
+        match self.place.read().await? {
+            Found::Record(record, sequence) if record.run == self.run => {
+                self.sequence = sequence;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
@@ -418,6 +496,13 @@ impl Claim {
                 self.sequence = sequence;
                 self.known = Some(record);
                 self.stand()?;
+                self.make().await
+            }
+            Found::Record(record, sequence) if self.has_seen(record) => {
+                // The broker has lost its last minutes, and what this run has said with them.
+                self.nobody_of(record).await?;
+                tracing::warn!("the broker has an older record of the store: it is written anew");
+                self.sequence = sequence;
                 self.make().await
             }
             Found::Record(record, _) if record.instance == self.db.instance() => {

@@ -21,8 +21,11 @@ pub struct Record {
     pub epoch: u64,
     /// A position that was durable in it.
     pub position: u64,
-    /// The run of the process that wrote this.
+    /// The run of the process that wrote this; nil for one that has ended well.
     pub run: Uuid,
+    /// The run of the broker to which it was written, see [`Nats::server`]; nil where nobody knows.
+    #[serde(default)]
+    pub broker: Uuid,
 }
 
 /// What stands in a place.

@@ -4,7 +4,10 @@
 //! then the one beside which it lies is the wrong one. So the run that takes over marks it as its
 //! own before it writes the record, and no other run goes by it; and it is too old after a day, as
 //! nobody knows any more whether it was for this start, nor whether a backup has brought it back.
+//! A broker that has lost its last minutes shows the very record that was given up once more:
+//! within that day the word holds for it, as whoever came back would have written another one.
 
+use super::record::Record;
 use serde::{Deserialize, Serialize};
 use std::{
     env,
@@ -70,15 +73,20 @@ pub(super) struct Word {
     /// The run that has used it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) used_by: Option<Uuid>,
+    /// The record that was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given_up: Option<Record>,
 }
 
 impl Word {
-    /// Whether this run may go by it.
-    pub(super) fn holds_for(&self, run: Uuid) -> bool {
+    /// Whether this run may go by it, against this record, if there is one.
+    pub(super) fn holds_for(&self, run: Uuid, theirs: Option<Record>) -> bool {
+        // One that was said by a clock which is ahead of today's is new.
+        let is_new = now_s().saturating_sub(self.at) < HOLDS_S;
+        let is_given_up = theirs.is_some() && theirs == self.given_up;
         match self.used_by {
-            Some(by) => by == run,
-            // One that was said by a clock which is ahead of today's is new.
-            None => now_s().saturating_sub(self.at) < HOLDS_S,
+            Some(by) => by == run || is_new && is_given_up,
+            None => is_new,
         }
     }
 }
@@ -155,7 +163,7 @@ pub fn take_over(dir: &Path, from: Uuid, reason: &str) -> Result<(), WordError> 
     }
     compare(dir, from)?;
     let path = dir.join(FILE);
-    let word = Word { from, reason: reason.to_owned(), at: now_s(), used_by: None };
+    let word = Word { from, reason: reason.to_owned(), at: now_s(), used_by: None, given_up: None };
     let written = append(&path, &word).and_then(|()| File::open(dir)?.sync_all());
     written.map_err(|source| WordError::Io { path, source })
 }
@@ -195,8 +203,9 @@ pub(super) fn given(dir: &Path) -> Result<Vec<Word>, WordError> {
     (1..).zip(text.lines()).map(read).collect()
 }
 
-/// Marks all that was said up to now as used by this run: no other one goes by it.
-pub(super) fn use_up(dir: &Path, run: Uuid) -> Result<(), WordError> {
+/// Marks all that was said up to now as used by this run: no other one goes by it. The record that
+/// is given up is this one.
+pub(super) fn use_up(dir: &Path, run: Uuid, given_up: Option<Record>) -> Result<(), WordError> {
     let mut words = match given(dir) {
         // Nobody goes by a file that cannot be read.
         Err(WordError::Malformed { .. }) => return Ok(()),
@@ -205,6 +214,7 @@ pub(super) fn use_up(dir: &Path, run: Uuid) -> Result<(), WordError> {
     let mut is_new = false;
     for word in words.iter_mut().filter(|it| it.used_by.is_none()) {
         word.used_by = Some(run);
+        word.given_up = given_up.filter(|it| it.instance == word.from);
         is_new = true;
     }
     let path = dir.join(UNFINISHED);
@@ -250,10 +260,10 @@ mod tests {
         let words = given(dir.path()).expect("they read");
         assert_eq!(words.iter().map(|it| it.from).collect::<Vec<_>>(), [one, other]);
         assert_eq!(words[0].reason, "a \"disk\"\nis lost");
-        assert!(words[0].holds_for(other));
+        assert!(words[0].holds_for(other, None));
         fs::write(dir.path().join(FILE), "{}\n").expect("written");
         assert!(matches!(given(dir.path()), Err(WordError::Malformed { line: 1, .. })));
-        use_up(dir.path(), one).expect("it lets nobody in");
+        use_up(dir.path(), one, None).expect("it lets nobody in");
     }
 
     #[test]
@@ -286,21 +296,28 @@ mod tests {
     fn a_word_is_for_the_run_that_uses_it_first_and_for_a_day() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("store")).expect("a store");
-        let (from, run, later) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-        use_up(dir.path(), run).expect("nothing was said");
+        let [from, run, later, broker] = [1, 2, 3, 4].map(Uuid::from_u128);
+        let theirs = Record { instance: from, epoch: 1, position: 7, run: later, broker };
+        use_up(dir.path(), run, None).expect("nothing was said");
         refused_for(dir.path(), from, "the broker").expect("it is written down");
         take_over(dir.path(), from, "the disk is lost").expect("it is said");
-        use_up(dir.path(), run).expect("it is used");
+        use_up(dir.path(), run, Some(theirs)).expect("it is used");
         take_over(dir.path(), from, "once more").expect("it is said");
         let holds = |run| {
             let words = given(dir.path()).expect("they read");
-            words.iter().map(|it| it.holds_for(run)).collect::<Vec<_>>()
+            words.iter().map(|it| it.holds_for(run, None)).collect::<Vec<_>>()
         };
         assert_eq!((holds(run), holds(later)), (vec![true, true], vec![false, true]));
         assert_eq!(times_used(dir.path()), 1);
-        use_up(dir.path(), later).expect("it is used");
+        use_up(dir.path(), later, None).expect("it is used");
         assert_eq!((holds(run), holds(later)), (vec![true, false], vec![false, true]));
         assert_eq!(times_used(dir.path()), 2);
+        let word = given(dir.path()).expect("they read").remove(0);
+        assert!(word.holds_for(later, Some(theirs)), "the record that was given up is shown again");
+        let anew = Record { position: 8, ..theirs };
+        assert!(!word.holds_for(later, Some(anew)), "it was written anew");
+        let old = Word { at: now_s() - HOLDS_S, ..word };
+        assert!(!old.holds_for(later, Some(theirs)), "a day later nobody knows");
 
         let said = |at| {
             let line = format!("{{\"from\":\"{from}\",\"reason\":\"of before\",\"at\":{at}}}\n");

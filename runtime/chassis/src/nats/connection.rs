@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, ServerAddr, jetstream};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use super::watch::{ECHO, Link, Refused, Watcher};
 use crate::config::{Secret, Source};
@@ -21,7 +23,7 @@ const EVENTS_MAX: usize = 1_024;
 /// The first wait before a new attempt to connect; doubles from there.
 const RECONNECT_MS_MIN: u64 = 50;
 /// The longest wait: a broker that is back is found within a second.
-const RECONNECT_MS_MAX: u64 = 1_000;
+pub(crate) const RECONNECT_MS_MAX: u64 = 1_000;
 /// JetStream and service requests answer within milliseconds or not at all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const URL_EXPECTED: &str = "a URL such as nats://user:password@host:4222 (or tls://)";
@@ -109,8 +111,8 @@ pub struct Nats {
     refused_subjects: watch::Receiver<Refused>,
     /// Counts the echoes of this connection.
     echoes: Arc<AtomicU64>,
-    /// Whether those who hold this handle may use the connection.
-    is_free: watch::Receiver<bool>,
+    /// The number of the last connection that those who hold this handle may use.
+    allowed: watch::Receiver<u64>,
     /// Begins the subjects on which [`Nats::arrived`] hears itself.
     echo_prefix: String,
 }
@@ -133,26 +135,6 @@ impl Refusals {
         };
         self.told = refused.count();
         refused.after(told).map(str::to_owned).collect()
-    }
-}
-
-/// The connections that are made anew.
-#[derive(Debug)]
-pub struct Reconnects {
-    link: watch::Receiver<Link>,
-}
-
-impl Reconnects {
-    /// Waits until there is another connection than the last one that was told. Nothing is lost
-    /// when this is dropped before.
-    pub async fn next(&mut self) {
-        while self.link.changed().await.is_ok() {
-            if *self.link.borrow_and_update() == Link::Up {
-                return;
-            }
-        }
-        // The connection is closed for good.
-        std::future::pending().await
     }
 }
 
@@ -194,16 +176,16 @@ impl Nats {
         let (link, refused, refused_subjects) =
             Watcher::start(client.clone(), inbox, gate, metrics);
         // Nobody holds it up; what was said stays.
-        let (_said, is_free) = watch::channel(true);
+        let (_said, allowed) = watch::channel(u64::MAX);
         let echoes = Arc::default();
-        Ok(Nats { client, link, refused, refused_subjects, echoes, is_free, echo_prefix })
+        Ok(Nats { client, link, refused, refused_subjects, echoes, allowed, echo_prefix })
     }
 
-    /// The same connection for those who must not use it before this is true: for them it is down
-    /// until then.
+    /// The same broker for those who may use it on the connections up to this number alone: on any
+    /// later one it is away for them until that is allowed too.
     #[must_use]
-    pub fn behind(&self, is_free: watch::Receiver<bool>) -> Nats {
-        Nats { is_free, ..self.clone() }
+    pub fn behind(&self, allowed: watch::Receiver<u64>) -> Nats {
+        Nats { allowed, ..self.clone() }
     }
 
     /// The client, for core messages.
@@ -218,10 +200,19 @@ impl Nats {
         jetstream::new(self.client.clone())
     }
 
+    /// The run of the server at the other end: one that was started anew is another.
+    #[must_use]
+    pub fn server(&self) -> Uuid {
+        let id = Sha256::digest(self.client.server_info().server_id);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&id[..16]);
+        Uuid::from_bytes(bytes)
+    }
+
     /// Whether there is a connection to a server that is new enough.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        *self.is_free.borrow() && matches!(*self.link.borrow(), Link::Up)
+        matches!(*self.link.borrow(), Link::Up(number) if number <= *self.allowed.borrow())
     }
 
     /// Waits until there is such a connection.
@@ -229,19 +220,46 @@ impl Nats {
     /// # Errors
     /// When the server is too old, or the connection was closed.
     pub async fn ready(&self) -> Result<(), NatsError> {
-        let (mut link, mut is_free) = (self.link.clone(), self.is_free.clone());
-        // Who would have said so is gone: the process is ending.
-        if is_free.wait_for(|it| *it).await.is_err() {
-            return Err(NatsError::Closed);
-        }
-        let settled = |link: &Link| !matches!(link, Link::Down);
-        match link.wait_for(settled).await.as_deref() {
-            Ok(Link::Up) => Ok(()),
-            Ok(Link::TooOld { found, wanted }) => {
-                Err(NatsError::Version { found: found.clone(), wanted })
+        self.connection().await.map(drop)
+    }
+
+    /// As [`Nats::ready`]; gives the number of the connection.
+    ///
+    /// # Errors
+    /// As for that.
+    pub async fn connection(&self) -> Result<u64, NatsError> {
+        let (mut link, mut allowed) = (self.link.clone(), self.allowed.clone());
+        // Who would say so is gone: the process is ending.
+        let ending = |_: watch::error::RecvError| NatsError::Closed;
+        // Before anything was allowed it matters to nobody what the server is.
+        allowed.wait_for(|it| 0 < *it).await.map_err(ending)?;
+        loop {
+            let settled = |link: &Link| !matches!(link, Link::Down);
+            let number = match link.wait_for(settled).await.as_deref() {
+                Ok(Link::Up(number)) => *number,
+                Ok(Link::TooOld { found, wanted }) => {
+                    return Err(NatsError::Version { found: found.clone(), wanted });
+                }
+                Ok(Link::Closed | Link::Down) | Err(_) => return Err(NatsError::Closed),
+            };
+            tokio::select! {
+                it = allowed.wait_for(|it| number <= *it) => return it.map(|_| number).map_err(ending),
+                () = self.broken(number) => (),
             }
-            Ok(Link::Closed | Link::Down) | Err(_) => Err(NatsError::Closed),
         }
+    }
+
+    /// Waits until the connection of this number is no more.
+    pub async fn broken(&self, number: u64) {
+        let mut link = self.link.clone();
+        // The watcher ends after the last connection.
+        let _ended = link.wait_for(|it| *it != Link::Up(number)).await;
+    }
+
+    /// Whether it is still the connection of this number.
+    #[must_use]
+    pub fn is_on(&self, number: u64) -> bool {
+        *self.link.borrow() == Link::Up(number)
     }
 
     /// Waits until the server refuses us to publish on this subject; what was refused before does
@@ -262,14 +280,6 @@ impl Nats {
         let refused = self.refused_subjects.clone();
         let told = refused.borrow().count();
         Refusals { refused, told }
-    }
-
-    /// The connections that are made from now on.
-    #[must_use]
-    pub fn reconnects(&self) -> Reconnects {
-        let mut link = self.link.clone();
-        link.mark_unchanged();
-        Reconnects { link }
     }
 
     /// Waits until the connection is closed for good. When that is not our doing, the process can

@@ -11,7 +11,8 @@ mod streams;
 mod tests;
 mod watch;
 
-pub use connection::{Nats, NatsConfig, NatsError, Reconnects, Refusals};
+pub(crate) use connection::RECONNECT_MS_MAX;
+pub use connection::{Nats, NatsConfig, NatsError, Refusals};
 pub use streams::{
     STORES, TRIGGERS, apply_stream, store_subject, stores_stream, trigger_subjects, triggers_stream,
 };

@@ -23,8 +23,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) enum Link {
     /// Not connected now; attempts go on.
     Down,
-    /// Connected to a server that is new enough.
-    Up,
+    /// Connected to a server that is new enough: the number of the connection, from 1 on.
+    Up(u64),
     /// Connected to a server that is not.
     TooOld {
         /// What the server says.
@@ -84,6 +84,8 @@ pub(super) struct Watcher {
     reconnects: Counter,
     slow_consumers: Counter,
     refusals: Counter,
+    /// How many connections there were.
+    connections: u64,
     /// Whether this outage has been told: attempts fail every second.
     is_told: bool,
 }
@@ -114,6 +116,7 @@ impl Watcher {
             slow_consumers: metrics
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
             refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
+            connections: 0,
             is_told: false,
         };
         tokio::spawn(async move {
@@ -162,6 +165,7 @@ impl Watcher {
 
     async fn connected(&mut self) {
         self.reconnects.inc();
+        self.connections += 1;
         self.is_told = false;
         // The event comes before what the server said of itself is at hand; the connection's
         // task answers a flush after it has stored that.
@@ -170,7 +174,7 @@ impl Watcher {
         if is_new_enough(&found) {
             tracing::info!(version = found, "connected to NATS");
             self.gate.open();
-            self.link.send_replace(Link::Up);
+            self.link.send_replace(Link::Up(self.connections));
         } else {
             tracing::error!(version = found, needed = VERSION_MIN_TEXT, "the NATS server is old");
             self.gate.close(format!("the broker is {found}, needed is {VERSION_MIN_TEXT}"));

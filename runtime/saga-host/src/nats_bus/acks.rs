@@ -15,6 +15,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     time::MissedTickBehavior,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Acknowledgements that wait for the broker's word at once: as many as it lets be open.
 const ACKS_MAX: usize = 512;
@@ -72,6 +73,23 @@ pub(super) struct Delivery {
     pub(super) receipt: Option<Receipt>,
     /// Its sequence in the stream.
     pub(super) sequence: u64,
+    pub(super) session: Session,
+}
+
+/// One connection's pull. Behind it the stream and its consumer may be others, of the same numbers,
+/// and belong to another process: what is known of its deliveries is said in it or not at all. What
+/// is not acknowledged comes again.
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) connection: u64,
+    /// Cancelled when it ends.
+    pub(super) over: CancellationToken,
+}
+
+impl Session {
+    fn goes_on(&self, nats: &Nats) -> bool {
+        !self.over.is_cancelled() && nats.is_on(self.connection)
+    }
 }
 
 /// Who wants to know that it is durable.
@@ -112,7 +130,10 @@ impl Acks {
                         for it in std::iter::once(first).chain(rest.take(RECEIPT_IDS_MAX - 1)) {
                             let over = hear(it, &mut under_way);
                             let Some((delivery, end)) = over else { continue };
-                            let Delivery { acker, receipt, sequence, .. } = *delivery;
+                            let Delivery { acker, receipt, sequence, session, .. } = *delivery;
+                            if !session.goes_on(&self.nats) {
+                                continue;
+                            }
                             if end != End::NotTaken {
                                 // The clock that reads it may have ended.
                                 let _gone = self.flow.send(Flow::Durable { sequence });
@@ -159,7 +180,9 @@ impl Acks {
         if !self.nats.is_up() {
             return; // What is said now would arrive late, and all at once.
         }
-        for it in slice.filter(|it| PROGRESS_EVERY <= it.came.elapsed()) {
+        let is_told =
+            |it: &Delivery| PROGRESS_EVERY <= it.came.elapsed() && it.session.goes_on(&self.nats);
+        for it in slice.filter(|it| is_told(it)) {
             if it.acker.ack_with(AckKind::Progress).await.is_err() {
                 return;
             }

@@ -90,8 +90,9 @@ impl Decisions {
         let this = &self;
         requests
             .for_each_concurrent(UNDER_WAY_MAX, |request| async move {
-                // Whoever decides must hear what came of it, or has not decided.
-                if request.message.reply.is_none() {
+                // Whoever decides must hear what came of it, or has not decided. While it is not sure
+                // that no other runtime has our place, nobody is heard.
+                if request.message.reply.is_none() || !this.nats.is_up() {
                     return;
                 }
                 let reply = this.decide(&request.message.payload).await;

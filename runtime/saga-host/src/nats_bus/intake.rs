@@ -4,7 +4,7 @@
 
 use super::{
     BusError,
-    acks::{Delivery, End, Receipt, Told},
+    acks::{Delivery, End, Receipt, Session, Told},
     event::Message,
     illegible,
     stream::{self, Ready},
@@ -29,6 +29,7 @@ use saga_core::{
 };
 use std::{
     collections::BTreeSet,
+    pin::pin,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -54,6 +55,7 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Deliveries of one message after which an operator should know.
 const DELIVERIES_NOTABLE: i64 = 5;
+const BROKEN: &str = "the connection was lost";
 const RECEIPT: &str = "Fermata-Receipt";
 /// Receipts go where services listen for them, and nowhere else.
 const RECEIPT_PREFIX: &str = "fermata.receipt.";
@@ -123,14 +125,17 @@ impl Intake {
         stop: &CancellationToken,
         window: &mut Window<Waiting>,
     ) -> Result<(), BusError> {
-        let mut reconnects = self.nats.reconnects();
-        let (ready, mut messages) = tokio::select! {
+        let (connection, ready, mut messages) = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             begun = self.begin() => begun?,
         };
         let Ready { delivered, last, .. } = ready;
         self.flows(Flow::Began { delivered, last });
         tracing::info!(last, "taking events");
+        let session = Session { connection, over: CancellationToken::new() };
+        let over = session.over.clone().drop_guard();
+        let nats = self.nats.clone();
+        let mut broken = pin!(nats.broken(connection));
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let engine = self.engine.clone();
         let mut room = Box::pin(engine.room());
@@ -145,8 +150,12 @@ impl Intake {
                     }
                 }
                 message = messages.next(), if window.has_room() => match message {
+                    // Another one may have our place, and have had it since.
+                    Some(Ok(_)) if !self.nats.is_on(connection) => {
+                        return Err(BusError::Pull(BROKEN.into()));
+                    }
                     Some(Ok(message)) => {
-                        if let Some(came) = self.take(message) {
+                        if let Some(came) = self.take(&session, message) {
                             self.admit(came, window);
                         }
                     }
@@ -157,8 +166,7 @@ impl Intake {
                     Some(Err(error)) => return Err(BusError::Pull(error.to_string())),
                     None => return Err(BusError::Pull("the stream of messages ended".into())),
                 },
-                // A broker that was started anew has forgotten the consumer.
-                () = reconnects.next() => looks.reset_immediately(),
+                () = &mut broken => return Err(BusError::Pull(BROKEN.into())),
                 _ = looks.tick() => {
                     let info = stream::check(&ready.consumer).await?;
                     if let Some(info) = info {
@@ -172,13 +180,15 @@ impl Intake {
             }
         }
         give_back(&mut messages).await;
+        // What the engine still has is acknowledged when it is durable.
+        over.disarm();
         Ok(())
     }
 
     /// What was taken and not acknowledged, by an earlier process or session, comes again at once,
     /// and before all that is newer. What the engine still has of it is a duplicate then.
-    async fn begin(&mut self) -> Result<(Ready, jetstream::consumer::pull::Stream), BusError> {
-        self.nats.ready().await?;
+    async fn begin(&mut self) -> Result<(u64, Ready, jetstream::consumer::pull::Stream), BusError> {
+        let connection = self.nats.connection().await?;
         self.taken.clear();
         let mut ready = stream::ensure(&self.nats, &self.config).await?;
         let info = ready.consumer.cached_info().clone();
@@ -188,7 +198,7 @@ impl Intake {
         }
         let largest = self.nats.client().server_info().max_payload;
         let messages = messages(&ready.consumer, largest).await?;
-        Ok((ready, messages))
+        Ok((connection, ready, messages))
     }
 
     /// An event that was given to somebody and not taken may be one that nobody can take.
@@ -197,7 +207,7 @@ impl Intake {
     }
 
     /// From here on the broker is told that somebody is at it.
-    fn take(&mut self, message: jetstream::Message) -> Option<Came> {
+    fn take(&mut self, session: &Session, message: jetstream::Message) -> Option<Came> {
         let (sequence, delivery, published) = match message.info() {
             Ok(info) => {
                 if info.delivered > DELIVERIES_NOTABLE {
@@ -227,7 +237,8 @@ impl Intake {
         .read();
         let receipt = receipt_subject(&message).map(|subject| Receipt { subject, id });
         let (came, given) = (Instant::now(), None);
-        let delivery = Delivery { number, came, given, acker, receipt, sequence };
+        let session = session.clone();
+        let delivery = Delivery { number, came, given, acker, receipt, sequence, session };
         self.tell(Told::Came(Box::new(delivery)));
         let group = self.engine.groups().of_event(&message.subject);
         let (bytes, waiting) = (message.payload.len(), Waiting { number, input });

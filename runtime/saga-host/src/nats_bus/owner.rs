@@ -119,11 +119,11 @@ pub(super) struct Begun {
 
 /// Begins to claim the stream for our store. The gate is that of the broker, see [`Keeper::start`].
 pub(super) fn begin(nats: Nats, db: Db, replicas: usize, gate: Gate) -> Begun {
-    let (free, is_free) = watch::channel(false);
-    let held = nats.behind(is_free);
+    let (allow, allowed) = watch::channel(0);
+    let held = nats.behind(allowed);
     let owner = Owner::new(nats, db, replicas);
     let (voice, herald) = (owner.voice.clone(), owner.herald());
-    let (keeper, lost) = Keeper::start(owner.settle(), free, gate);
+    let (keeper, lost) = Keeper::start(owner.settle(), allow, gate);
     Begun { nats: held, voice, herald, keeper, lost }
 }
 
@@ -232,7 +232,9 @@ impl Herald {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = notices.tick() => self.say(&inbox).await,
+                _ = notices.tick() => if held.is_up() {
+                    self.say(&inbox).await;
+                },
                 Some(answer) = next(&mut answers) => {
                     if self.hear(&answer).await? {
                         notices.reset_immediately();

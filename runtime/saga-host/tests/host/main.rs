@@ -14,6 +14,7 @@ mod lines;
 mod moves;
 mod offers;
 mod owed;
+mod replaced;
 mod restarts;
 mod search;
 mod stores;

@@ -216,8 +216,7 @@ impl World {
     /// Copies the store, whose runtime must not run, to a place below the world's directory.
     pub fn copy_of_the_store(&self, name: &str) -> PathBuf {
         let copy = self.dir.path().join(name);
-        let copied = Command::new("cp").arg("-a").arg(self.data_dir()).arg(&copy).status();
-        assert!(copied.expect("cp runs").success());
+        copied(Path::new(&self.data_dir()), &copy);
         copy
     }
 
@@ -317,6 +316,36 @@ impl World {
         let len = fs::metadata(&path).expect("a length").len();
         let len = if is_empty { 0 } else { usize::try_from(len).expect("a short one") };
         fs::write(path, vec![0; len]).expect("written");
+    }
+
+    pub fn copy_of_the_stream(&self, stream: &str) -> PathBuf {
+        let copy = self.dir.path().join(format!("{stream}-before"));
+        copied(&self.stream_dir(stream), &copy);
+        copy
+    }
+
+    pub fn put_back_the_stream(&self, stream: &str, copy: &Path) {
+        let dir = self.stream_dir(stream);
+        fs::remove_dir_all(&dir).expect("it is removed");
+        copied(copy, &dir);
+    }
+
+    pub fn nats_port(&self) -> u16 {
+        self.nats_port
+    }
+
+    pub fn said_by(&self, second: &Second) -> String {
+        fs::read_to_string(&second.log).unwrap_or_default()
+    }
+
+    /// The status of the saga with this key, by another runtime.
+    pub async fn status_at(&self, second: &Second, key: &str) -> String {
+        let url = format!("http://127.0.0.1:{}/api/sagas?key={key}", second.port);
+        let Ok(got) = self.http.get(url).bearer_auth(VIEWER).send().await else {
+            return "away".into();
+        };
+        let page: Value = got.json().await.unwrap_or_default();
+        page["items"][0]["status"].as_str().unwrap_or("none").to_owned()
     }
 
     fn stream_dir(&self, stream: &str) -> PathBuf {
@@ -605,6 +634,11 @@ impl World {
             self.service("inventory.ship", |_, _| Some(Said::ok())).await,
         ]
     }
+}
+
+fn copied(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.expect("cp runs").success());
 }
 
 /// What a service says.

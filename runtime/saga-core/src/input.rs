@@ -84,8 +84,8 @@ pub struct Arrival {
     pub ticket: Ticket,
     /// Its subject.
     pub name: String,
-    /// The publisher's id for it: `Nats-Msg-Id`, else `ce-id`, else a name made of the stream's
-    /// creation time and the sequence.
+    /// The publisher's id for it: `Nats-Msg-Id`, else `ce-id`, else a name made of its sequence and
+    /// the time at which the broker took it.
     pub id: String,
     /// From whom, by the subject's prefix: never by the body.
     pub source: String,

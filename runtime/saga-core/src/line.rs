@@ -100,9 +100,11 @@ impl<T> Line<T> {
             _ => core.reached(),
         };
         let concern = self.concern(core, &input)?;
-        let held = Held::new(input, Some(with), concern, reached);
+        let mut held = Held::new(input, Some(with), concern, reached);
         let asleep = held.concern.sagas.iter().any(|it| !core.is_awake(*it));
-        let waits = asleep || self.is_behind(core, &held);
+        let is_behind = self.is_behind(core, &held);
+        held.holds_up |= is_behind;
+        let waits = asleep || is_behind;
         let stands = held.matters().any(|it| self.matters.contains_key(&it));
         if !waits && !stands && self.has_turn(u64::MAX, &held) {
             return Ok(held.with.map(|it| (held.input, it)));
@@ -289,8 +291,7 @@ impl<T> Line<T> {
         Ok(concern)
     }
 
-    fn hold<S: Store>(&mut self, core: &Core<S>, mut held: Held<T>) {
-        held.holds_up |= self.is_behind(core, &held);
+    fn hold<S: Store>(&mut self, core: &Core<S>, held: Held<T>) {
         let asleep = held.concern.sagas.iter().copied().filter(|it| !core.is_awake(*it));
         let asleep: Vec<SagaId> = asleep.collect();
         self.last += 1;
@@ -310,10 +311,13 @@ impl<T> Line<T> {
     /// Whether something goes before what comes now: work that is not done in one of its families,
     /// what was due there, or what has waited there and may be the next.
     fn is_behind<S: Store>(&self, core: &Core<S>, held: &Held<T>) -> bool {
+        if held.goes_ahead() {
+            return false;
+        }
         let has_next = |it: &String| self.has_next(core, it);
         held.is_behind_work(core, |it| self.has_before(it, u64::MAX))
             || held.has_overdue(core)
-            || (!held.goes_ahead() && held.concern.families.iter().any(has_next))
+            || held.concern.families.iter().any(has_next)
     }
 
     /// Whether something waits of a family that is done, and was not looked at since.

@@ -206,7 +206,7 @@ impl Bus {
         let publisher = Publisher::new(nats.clone(), engine, telemetry, of_events, taken);
         let spawn = |part, task: Task| tokio::spawn(watched(part, task, fail.clone()));
         let tasks = vec![
-            spawn("herald", Box::pin(herald.run(nats.clone(), stop.clone()))),
+            spawn("herald", Box::pin(herald.run(stop.clone()))),
             spawn("claim", Box::pin(claimed(lost, stop.clone()))),
             spawn("intake", Box::pin(intake.run(stop_intake.clone()))),
             spawn("decisions", Box::pin(decisions.run(stop_intake.clone()))),

@@ -67,7 +67,8 @@ struct InVain {
 }
 
 impl InVain {
-    fn said(&mut self, why: Option<&str>) {
+    /// The broker has kept the record, or this is why not.
+    fn said(&mut self, why: Option<String>) {
         let Some(why) = why else {
             self.count = 0;
             return self.gate.open();
@@ -98,7 +99,10 @@ async fn keep(
         match kept {
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
-                in_vain.said(Some(&error.to_string()));
+                // One whose connection broke says nothing of the broker.
+                if claim.nats.is_up() {
+                    in_vain.said(Some(error.to_string()));
+                }
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = sleep(PAUSE) => (),
@@ -119,9 +123,8 @@ async fn keep_on_one_connection(
     in_vain: &mut InVain,
 ) -> Result<(), ClaimError> {
     let connection = claim.nats.connection().await?;
-    claim.confirm().await?;
+    in_vain.said(claim.confirm().await?);
     allowed.send_replace(connection);
-    in_vain.said(None);
     let nats = claim.nats.clone();
     let mut broken = pin!(nats.broken(connection));
     loop {
@@ -131,6 +134,6 @@ async fn keep_on_one_connection(
             // It may have taken the place of this one, which slept.
             () = claim.presence.asked() => (),
         }
-        in_vain.said(claim.renew().await?.as_deref());
+        in_vain.said(claim.renew().await?);
     }
 }

@@ -11,15 +11,15 @@
 //! | names this store, not beyond where it ends | goes on |
 //! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
 //! | names another store | is refused, unless an operator has said [`take_over`] for this start |
-//! | is of before what this run has said | the broker has lost its last minutes: it is written anew |
 //!
 //! A copy of a store is the same store by its record. So before it claims, a process asks whether
 //! another one of its name is there, and is refused if one answers ([`presence`]).
 //!
 //! The record is renewed every few seconds and at the end, by compare and set: whoever finds that
 //! another process has written it has been replaced, and ends. After each connection that was lost
-//! that is found out before anything is taken or sent ([`Keeper`]). The position in it may be some
-//! seconds old, so it is a lower bound.
+//! that is found out before anything is taken or sent ([`Keeper`]). A record of before what this
+//! run has written itself is of a broker that has lost its last minutes: it is written anew. The
+//! position in a record may be some seconds old, so it is a lower bound.
 //!
 //! A store at position 0 has done nothing yet, and does nothing before it has been compared. Any
 //! other one has been, at some time, and may serve while the broker is away.
@@ -27,6 +27,7 @@
 mod keeper;
 mod presence;
 mod record;
+mod renewal;
 mod word;
 
 pub use keeper::Keeper;
@@ -154,7 +155,7 @@ pub struct Claim {
     run: Uuid,
     /// Whether the claim was made.
     is_made: bool,
-    /// The record as it was seen last.
+    /// The record as it was found for the claim.
     known: Option<Record>,
     /// Its sequence; 0 when there is none.
     sequence: u64,
@@ -357,7 +358,7 @@ impl Claim {
         }
         self.presence.nobody_of(known.run).await?;
         if known.broker != self.nats.server() {
-            tracing::info!("the broker was started anew: another process may be on its way back");
+            tracing::info!("it was written to another broker: its process may be on its way back");
             sleep(BACK_WITHIN).await;
             self.presence.nobody_of(known.run).await?;
         }
@@ -407,16 +408,6 @@ impl Claim {
         Ok(())
     }
 
-    /// Says in the record that this run has ended: nobody need look for it. The store must not be
-    /// written any more.
-    ///
-    /// # Errors
-    /// Another process has the record, or the broker does not answer.
-    pub async fn leave(&mut self) -> Result<(), ClaimError> {
-        self.try_renew().await?;
-        self.place.write(&self.record(Uuid::nil()), self.sequence).await.map(drop)
-    }
-
     fn record(&self, run: Uuid) -> Record {
         Record {
             instance: self.db.instance(),
@@ -424,100 +415,6 @@ impl Claim {
             position: self.db.position(),
             run,
             broker: self.nats.server(),
-        }
-    }
-
-    /// Whether this is a record of before the last one that this run has written. Whoever takes the
-    /// place of this store with a copy goes on where the last record says, or begins an epoch.
-    fn has_seen(&self, record: Record) -> bool {
-        let is_older = |said: Record| {
-            record.instance == said.instance
-                && (record.epoch, record.position) < (said.epoch, said.position)
-        };
-        self.said.is_some_and(is_older) || self.known == Some(record)
-    }
-
-    /// Looks whether the record is still ours, after a time in which nobody could say so. It is
-    /// written as well: one that has looked for us meanwhile and found nobody is overtaken by that.
-    ///
-    /// # Errors
-    /// Another process has it, or the broker does not answer.
-    pub async fn confirm(&mut self) -> Result<(), ClaimError> {
-        if !self.is_ours().await? {
-            return self.try_renew().await;
-        }
-        match self.make().await {
-            // One that is full takes no record of another one either.
-            Err(error) if !error.is_final() && self.is_ours().await? => {
-                tracing::debug!(%error, "the record of the store is not renewed");
-                Ok(())
-            }
-            made => made,
-        }
-    }
-
-    async fn is_ours(&mut self) -> Result<bool, ClaimError> {
-        match self.place.read().await? {
-            Found::Record(record, sequence) if record.run == self.run => {
-                self.sequence = sequence;
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
-    /// as long as there is a connection.
-    ///
-    /// # Errors
-    /// Another process has it. A broker that does not answer is no reason to doubt it.
-    pub async fn renew(&mut self) -> Result<Option<String>, ClaimError> {
-        match self.try_renew().await {
-            Err(error) if !error.is_final() => {
-                tracing::debug!(%error, "the record of the store is not renewed");
-                Ok(self.nats.is_up().then(|| error.to_string()))
-            }
-            renewed => renewed.map(|()| None),
-        }
-    }
-
-    async fn try_renew(&mut self) -> Result<(), ClaimError> {
-        let ours = (self.db.epoch(), self.db.position());
-        let is_new = self.said.is_none_or(|it| (it.epoch, it.position) != ours);
-        match self.place.read().await? {
-            Found::Record(record, sequence) if record.run == self.run => {
-                // Ours, also when the broker's word for it got lost.
-                self.sequence = sequence;
-                if is_new { self.make().await } else { Ok(()) }
-            }
-            Found::Record(record, sequence) if self.said.is_none() => {
-                // The broker had no place for it when this run began.
-                self.nobody_of(record).await?;
-                self.sequence = sequence;
-                self.known = Some(record);
-                self.stand()?;
-                self.make().await
-            }
-            Found::Record(record, sequence) if self.has_seen(record) => {
-                // The broker has lost its last minutes, and what this run has said with them.
-                self.nobody_of(record).await?;
-                tracing::warn!("the broker has an older record of the store: it is written anew");
-                self.sequence = sequence;
-                self.make().await
-            }
-            Found::Record(record, _) if record.instance == self.db.instance() => {
-                let (dir, process) = (self.db.dir().to_owned(), self.judge.process.clone());
-                Err(ClaimError::Replaced { dir, process })
-            }
-            // It has taken over while this one ran. Were this one to do so again by a word of
-            // before, both could go on for ever.
-            Found::Record(record, _) => Err(self.judge.another(record.instance, "the broker")),
-            // The broker is new, or has lost its disk.
-            Found::Nothing => {
-                self.sequence = 0;
-                self.make().await
-            }
-            Found::NoStream => self.try_settle().await,
         }
     }
 }

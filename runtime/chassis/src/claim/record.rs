@@ -23,7 +23,8 @@ pub struct Record {
     pub position: u64,
     /// The run of the process that wrote this; nil for one that has ended well.
     pub run: Uuid,
-    /// The run of the broker to which it was written, see [`Nats::server`]; nil where nobody knows.
+    /// The run of the broker to which it was written, see [`Nats::server`]; nil in those of earlier
+    /// releases.
     #[serde(default)]
     pub broker: Uuid,
 }

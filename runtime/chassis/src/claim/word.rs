@@ -152,7 +152,8 @@ fn compare(dir: &Path, from: Uuid) -> Result<(), WordError> {
 }
 
 /// Says that the store in `dir` may take the place of that instance. It holds for that one alone,
-/// and for the next start that makes its claim within a day.
+/// and for the next start that makes its claim within a day; in that day also for later ones,
+/// against the very record that was given up.
 ///
 /// # Errors
 /// There is no store in `dir`, no start of it was refused for that instance, or its directory
@@ -212,7 +213,8 @@ pub(super) fn use_up(dir: &Path, run: Uuid, given_up: Option<Record>) -> Result<
         words => words?,
     };
     let mut is_new = false;
-    for word in words.iter_mut().filter(|it| it.used_by.is_none()) {
+    // One that was overtaken when it made its claim looks again, and finds another record.
+    for word in words.iter_mut().filter(|it| it.used_by.is_none_or(|by| by == run)) {
         word.used_by = Some(run);
         word.given_up = given_up.filter(|it| it.instance == word.from);
         is_new = true;

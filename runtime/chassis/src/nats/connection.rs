@@ -243,7 +243,9 @@ impl Nats {
                 Ok(Link::Closed | Link::Down) | Err(_) => return Err(NatsError::Closed),
             };
             tokio::select! {
-                it = allowed.wait_for(|it| number <= *it) => return it.map(|_| number).map_err(ending),
+                it = allowed.wait_for(|it| number <= *it) => {
+                    return it.map(|_| number).map_err(ending);
+                }
                 () = self.broken(number) => (),
             }
         }

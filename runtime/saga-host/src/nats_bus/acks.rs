@@ -58,7 +58,7 @@ pub(super) enum End {
     Durable,
     /// It is durable that nobody can use it: the broker need not give it again.
     Dead,
-    /// It was not looked at: the broker gives it again at once.
+    /// It was not looked at: the broker gives it again at once, or the next session does.
     NotTaken,
 }
 
@@ -76,9 +76,9 @@ pub(super) struct Delivery {
     pub(super) session: Session,
 }
 
-/// One connection's pull. Behind it the stream and its consumer may be others, of the same numbers,
-/// and belong to another process: what is known of its deliveries is said in it or not at all. What
-/// is not acknowledged comes again.
+/// One connection's pull. After it the stream and its consumer may be others, of the same numbers,
+/// and belong to another process: what is known of its deliveries is said in it or not at all, as
+/// it would arrive late, too. What is not acknowledged comes again.
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) connection: u64,
@@ -177,9 +177,6 @@ impl Acks {
     async fn say_progress(&self, under_way: &mut UnderWay<Box<Delivery>>) {
         let is_lost = |it: &Delivery| it.given.is_some_and(|it| UNDER_WAY_MAX <= it.elapsed());
         let slice = under_way.next_slice(|it| !is_lost(it));
-        if !self.nats.is_up() {
-            return; // What is said now would arrive late, and all at once.
-        }
         let is_told =
             |it: &Delivery| PROGRESS_EVERY <= it.came.elapsed() && it.session.goes_on(&self.nats);
         for it in slice.filter(|it| is_told(it)) {

@@ -90,9 +90,12 @@ impl Decisions {
         let this = &self;
         requests
             .for_each_concurrent(UNDER_WAY_MAX, |request| async move {
-                // Whoever decides must hear what came of it, or has not decided. While it is not sure
-                // that no other runtime has our place, nobody is heard.
-                if request.message.reply.is_none() || !this.nats.is_up() {
+                // Whoever decides must hear what came of it, or has not decided.
+                if request.message.reply.is_none() {
+                    return;
+                }
+                // While there was no connection another runtime may have got our place.
+                if this.nats.ready().await.is_err() {
                     return;
                 }
                 let reply = this.decide(&request.message.payload).await;

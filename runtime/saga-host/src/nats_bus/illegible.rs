@@ -5,7 +5,7 @@
 //! delivered and not acknowledged is read here as the broker keeps it, which the client takes for a
 //! body, and becomes a dead letter like all else that cannot be read.
 
-use super::{BusError, event::Message, stream::CONSUMER};
+use super::{BusError, event::Message, intake::BROKEN, stream::CONSUMER};
 use crate::engine::Handle;
 use async_nats::jetstream::consumer;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -44,7 +44,7 @@ struct Stored {
 
 /// Makes dead letters of those that no client can take. What was taken is none of them.
 pub(super) async fn set_aside(
-    nats: &Nats,
+    (nats, connection): (&Nats, u64),
     engine: &Handle,
     info: &consumer::Info,
     taken: &BTreeSet<u64>,
@@ -54,14 +54,14 @@ pub(super) async fn set_aside(
     let parts = (0..).map(|it| first + it * width).take_while(|it| *it <= last);
     let looks = parts.map(|from| {
         let part = from..=last.min(from + width - 1);
-        look_at(nats, engine, part, taken)
+        look_at((nats, connection), engine, part, taken)
     });
     futures::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).try_collect().await
 }
 
 /// A broker that does not let us look at them holds up nothing else.
 async fn look_at(
-    nats: &Nats,
+    (nats, connection): (&Nats, u64),
     engine: &Handle,
     part: RangeInclusive<u64>,
     taken: &BTreeSet<u64>,
@@ -85,14 +85,18 @@ async fn look_at(
         next = stored.seq + 1;
         let headers = BASE64.decode(&stored.hdrs).unwrap_or_default();
         if !headers.is_empty() && !is_legible(&headers) {
-            bury(nats, engine, &stored).await?;
+            bury((nats, connection), engine, &stored).await?;
         }
     }
     Ok(())
 }
 
 /// Acknowledged when it is durable, as all others.
-async fn bury(nats: &Nats, engine: &Handle, stored: &Stored) -> Result<(), BusError> {
+async fn bury(
+    (nats, connection): (&Nats, u64),
+    engine: &Handle,
+    stored: &Stored,
+) -> Result<(), BusError> {
     let Stored { seq: sequence, subject, time: published, .. } = stored;
     let (sequence, published) = (*sequence, *published);
     let body = BASE64.decode(&stored.data).unwrap_or_default();
@@ -107,6 +111,10 @@ async fn bury(nats: &Nats, engine: &Handle, stored: &Stored) -> Result<(), BusEr
     engine.room().await?.event(input, Box::new(settled));
     is_durable.await.map_err(|_| BusError::Engine("the engine has stopped".into()))?;
     tracing::warn!(subject, sequence, "an event with headers that break the protocol is dead");
+    if !nats.is_on(connection) {
+        // Another event may have its number since: it comes again, and is a duplicate.
+        return Err(BusError::Pull(BROKEN.into()));
+    }
     // Of the numbers the broker looks at that in the stream alone.
     let acked = format!("$JS.ACK.{TRIGGERS}.{CONSUMER}.1.{sequence}.1.1.0");
     let heard = nats.client().request(acked, TERM.into()).await;

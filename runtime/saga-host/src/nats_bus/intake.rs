@@ -47,7 +47,7 @@ const PULL_LARGEST_MIN: usize = 2;
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// Silence of twice this length is a warning; the consumer is then asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A broker that lost its disk says nothing by itself.
+/// A consumer that somebody has removed says nothing by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After a failure: a server that has just come back needs a moment.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -55,7 +55,8 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Deliveries of one message after which an operator should know.
 const DELIVERIES_NOTABLE: i64 = 5;
-const BROKEN: &str = "the connection was lost";
+/// Why a session ends.
+pub(super) const BROKEN: &str = "the connection was lost";
 const RECEIPT: &str = "Fermata-Receipt";
 /// Receipts go where services listen for them, and nowhere else.
 const RECEIPT_PREFIX: &str = "fermata.receipt.";
@@ -150,7 +151,7 @@ impl Intake {
                     }
                 }
                 message = messages.next(), if window.has_room() => match message {
-                    // Another one may have our place, and have had it since.
+                    // It came on a later connection, and `broken` was not looked at first.
                     Some(Ok(_)) if !self.nats.is_on(connection) => {
                         return Err(BusError::Pull(BROKEN.into()));
                     }
@@ -173,7 +174,7 @@ impl Intake {
                         let behind = info.ack_floor.stream_sequence + 1;
                         self.taken = self.taken.split_off(&behind);
                         if info.num_redelivered > 0 {
-                            self.set_aside(&info).await?;
+                            self.set_aside(connection, &info).await?;
                         }
                     }
                 }
@@ -193,7 +194,7 @@ impl Intake {
         let mut ready = stream::ensure(&self.nats, &self.config).await?;
         let info = ready.consumer.cached_info().clone();
         if info.num_ack_pending > 0 {
-            self.set_aside(&info).await?;
+            self.set_aside(connection, &info).await?;
             ready = stream::anew(&self.nats, &self.config).await?;
         }
         let largest = self.nats.client().server_info().max_payload;
@@ -202,8 +203,9 @@ impl Intake {
     }
 
     /// An event that was given to somebody and not taken may be one that nobody can take.
-    async fn set_aside(&self, info: &Info) -> Result<(), BusError> {
-        illegible::set_aside(&self.nats, &self.engine, info, &self.taken).await
+    async fn set_aside(&self, connection: u64, info: &Info) -> Result<(), BusError> {
+        let broker = (&self.nats, connection);
+        illegible::set_aside(broker, &self.engine, info, &self.taken).await
     }
 
     /// From here on the broker is told that somebody is at it.
@@ -221,8 +223,8 @@ impl Intake {
                 return None;
             }
         };
-        let taken = clock::of_broker(published);
-        self.flows(Flow::Came { sequence, delivery, published: taken });
+        let at = clock::of_broker(published);
+        self.flows(Flow::Came { sequence, delivery, published: at });
         self.taken.insert(sequence);
         self.came += 1;
         let number = self.came;

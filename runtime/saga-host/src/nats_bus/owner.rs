@@ -122,7 +122,7 @@ pub(super) fn begin(nats: Nats, db: Db, replicas: usize, gate: Gate) -> Begun {
     let (allow, allowed) = watch::channel(0);
     let held = nats.behind(allowed);
     let owner = Owner::new(nats, db, replicas);
-    let (voice, herald) = (owner.voice.clone(), owner.herald());
+    let (voice, herald) = (owner.voice.clone(), owner.herald(held.clone()));
     let (keeper, lost) = Keeper::start(owner.settle(), allow, gate);
     Begun { nats: held, voice, herald, keeper, lost }
 }
@@ -144,9 +144,9 @@ impl Owner {
     }
 
     /// The part that speaks once the claim is made.
-    fn herald(&self) -> Herald {
+    fn herald(&self, nats: Nats) -> Herald {
         Herald {
-            nats: self.nats.clone(),
+            nats,
             db: self.db.clone(),
             judge: self.claim.judge().clone(),
             voice: self.voice.clone(),
@@ -218,11 +218,11 @@ pub(super) struct Herald {
 }
 
 impl Herald {
-    /// Begins when the claim is made: `nats` is held up until then.
-    pub(super) async fn run(mut self, held: Nats, stop: CancellationToken) -> Result<(), BusError> {
+    /// Begins when the claim is made: the broker is away until then.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BusError> {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            ready = held.ready() => ready?,
+            ready = self.nats.ready() => ready?,
         }
         let failed = |error: async_nats::SubscribeError| BusError::Subscribe(error.to_string());
         let client = self.nats.client().clone();
@@ -232,7 +232,7 @@ impl Herald {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = notices.tick() => if held.is_up() {
+                _ = notices.tick() => if self.nats.is_up() {
                     self.say(&inbox).await;
                 },
                 Some(answer) = next(&mut answers) => {

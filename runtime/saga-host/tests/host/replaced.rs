@@ -38,8 +38,8 @@ impl Replaced {
         self.world.until("it is back", is_back).await;
     }
 
-    async fn has_ended(&self) {
-        self.world.until("the first one has ended", async |it| it.is_gone()).await;
+    async fn has_ended(&mut self) {
+        has_ended(&mut self.world).await;
     }
 }
 
@@ -55,6 +55,11 @@ async fn cut_off(world: &mut World) -> Wire {
     wire
 }
 
+async fn has_ended(world: &mut World) {
+    assert_eq!(world.ended().await.code(), Some(78));
+    assert!(world.log().contains("begun to use a copy"), "{}", world.log());
+}
+
 /// Before it takes an event, the first one must look whose the events are.
 #[tokio::test]
 async fn a_runtime_that_was_replaced_while_it_was_cut_off_takes_nothing_when_it_is_back() {
@@ -66,7 +71,7 @@ async fn a_runtime_that_was_replaced_while_it_was_cut_off_takes_nothing_when_it_
         world.until_status(it, "waiting").await;
     }
     world.stop();
-    let it = Replaced::begin(world).await;
+    let mut it = Replaced::begin(world).await;
     it.is_back().await;
     for order in &orders {
         it.world.pay(order).await;
@@ -83,7 +88,7 @@ async fn a_runtime_that_was_replaced_while_it_was_cut_off_undoes_nothing_when_it
     let (mut world, mut services) = waiting_until(4_000).await;
     let until = due(&world).await;
     world.stop();
-    let it = Replaced::begin(world).await;
+    let mut it = Replaced::begin(world).await;
     it.world.pay("o1").await;
     it.is_completed("o1").await;
     it.world.until("the deadline has passed", async |_| until < Utc::now().to_rfc3339()).await;
@@ -107,7 +112,7 @@ async fn a_runtime_that_was_replaced_while_it_stood_still_undoes_nothing_when_it
     world.until("the copy has completed it", is).await;
     world.until("the deadline has passed", async |_| until < Utc::now().to_rfc3339()).await;
     world.signal("-CONT");
-    world.until("the first one has ended", async |it| it.is_gone()).await;
+    has_ended(&mut world).await;
     assert!(services[1].all().is_empty(), "what was shipped is taken back");
 }
 

@@ -305,7 +305,7 @@ impl World {
         fs::write(consumer.join("o.dat"), [0; 19]).expect("written");
     }
 
-    /// The newest file of this name that the broker has of a stream is empty, or of zeros.
+    /// The last file of this name that the broker has of a stream is empty, or of zeros.
     pub fn tear(&self, stream: &str, name: &str, is_empty: bool) {
         let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
         let ending = name.trim_start_matches('*');

@@ -52,9 +52,7 @@ fn who_has_it(kept: u32, is_due: bool, done: impl Fn(&mut Rig)) -> [Vec<String>;
     let mut rig = rig_with(Limits::default(), |it| it.register::<Calls>(&()).unwrap());
     of_nobody(&mut rig, kept);
     rig.event("pay.completed", "m", &json!({ "order": "all", "session": "mine" }));
-    if is_due {
-        rig.begin("Calls", "minute", &"minute");
-    }
+    let minute = is_due.then(|| rig.begin("Calls", "minute", &"minute"));
     let ends = rig.begin("Calls", "ends", &"ends");
     let [first, second] = ["first", "second"].map(|it| rig.begin("Calls", it, &"mine"));
     rig.go_on();
@@ -68,6 +66,9 @@ fn who_has_it(kept: u32, is_due: bool, done: impl Fn(&mut Rig)) -> [Vec<String>;
     done(&mut rig);
     rig.answer(&calls[2]);
     rig.go_on();
+    if let Some(minute) = minute {
+        assert_eq!(rig.facts(minute, 1), ["time"]);
+    }
     [first, second].map(|it| rig.facts(it, 1))
 }
 

@@ -1,0 +1,129 @@
+//! A claim that was made, as long as its process runs: on each connection, every few seconds, and
+//! at the end.
+
+use super::{
+    Claim, ClaimError,
+    record::{Found, Record},
+};
+use uuid::Uuid;
+
+impl Claim {
+    /// Looks whether the record is still ours, after a time in which nobody could say so. It is
+    /// written as well: one that has looked for us meanwhile and found nobody is overtaken by that.
+    /// Says why the broker does not keep it.
+    ///
+    /// # Errors
+    /// Another process has it, or the broker does not answer.
+    pub async fn confirm(&mut self) -> Result<Option<String>, ClaimError> {
+        if !self.is_ours().await? {
+            return self.try_renew().await.map(|()| None);
+        }
+        match self.make().await {
+            // One that is full takes no record of another one either.
+            Err(error) if !error.is_final() && self.is_ours().await? => Ok(Some(error.to_string())),
+            made => made.map(|()| None),
+        }
+    }
+
+    async fn is_ours(&mut self) -> Result<bool, ClaimError> {
+        match self.place.read().await? {
+            Found::Record(record, sequence) if record.run == self.run => {
+                self.sequence = sequence;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
+    /// as long as there is a connection.
+    ///
+    /// # Errors
+    /// Another process has it. A broker that does not answer is no reason to doubt it.
+    pub async fn renew(&mut self) -> Result<Option<String>, ClaimError> {
+        match self.try_renew().await {
+            Err(error) if !error.is_final() => {
+                tracing::debug!(%error, "the record of the store is not renewed");
+                Ok(self.nats.is_up().then(|| error.to_string()))
+            }
+            renewed => renewed.map(|()| None),
+        }
+    }
+
+    async fn try_renew(&mut self) -> Result<(), ClaimError> {
+        let ours = (self.db.epoch(), self.db.position());
+        let is_new = self.said.is_none_or(|it| (it.epoch, it.position) != ours);
+        match self.place.read().await? {
+            Found::Record(record, sequence) if record.run == self.run => {
+                // Ours, also when the broker's word for it got lost.
+                self.sequence = sequence;
+                if is_new { self.make().await } else { Ok(()) }
+            }
+            Found::Record(record, sequence) if self.said.is_none() => {
+                // The broker had no place for it when this run began.
+                self.nobody_has_come(record).await?;
+                self.sequence = sequence;
+                self.known = Some(record);
+                self.stand()?;
+                self.make().await
+            }
+            Found::Record(record, sequence) if self.is_of_before(record) => {
+                // The broker has lost its last minutes, and what this run has said with them.
+                self.nobody_has_come(record).await?;
+                tracing::warn!("the broker has an older record of the store: it is written anew");
+                self.sequence = sequence;
+                self.make().await
+            }
+            Found::Record(record, _) if record.instance == self.db.instance() => {
+                Err(self.replaced())
+            }
+            // It has taken over while this one ran. Were this one to do so again by a word of
+            // before, both could go on for ever.
+            Found::Record(record, _) => Err(self.judge.another(record.instance, "the broker")),
+            // The broker is new, or has lost its disk.
+            Found::Nothing => {
+                self.sequence = 0;
+                self.make().await
+            }
+            Found::NoStream => self.try_settle().await,
+        }
+    }
+
+    /// Says in the record that this run has ended: nobody need look for it. The store must not be
+    /// written any more.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn leave(&self) -> Result<(), ClaimError> {
+        let last = match self.place.read().await? {
+            Found::Record(record, sequence) if record.run == self.run => sequence,
+            Found::Nothing => 0,
+            Found::Record(..) | Found::NoStream => return Ok(()),
+        };
+        self.place.write(&self.record(Uuid::nil()), last).await.map(drop)
+    }
+
+    /// Whether this is a record of before the last one that this run has written: the one on which
+    /// it made its claim, or one that says less of the same store. Whoever takes the place of this
+    /// store with a copy goes on where the last record says, or begins an epoch.
+    fn is_of_before(&self, record: Record) -> bool {
+        let is_older = |said: Record| {
+            record.instance == said.instance
+                && (record.epoch, record.position) < (said.epoch, said.position)
+        };
+        self.said.is_some_and(is_older) || self.known == Some(record)
+    }
+
+    /// The same, while this one is at work.
+    async fn nobody_has_come(&self, known: Record) -> Result<(), ClaimError> {
+        match self.nobody_of(known).await {
+            Err(ClaimError::AtWork { .. }) => Err(self.replaced()),
+            looked => looked,
+        }
+    }
+
+    fn replaced(&self) -> ClaimError {
+        let (dir, process) = (self.db.dir().to_owned(), self.judge.process.clone());
+        ClaimError::Replaced { dir, process }
+    }
+}

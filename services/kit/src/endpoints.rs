@@ -44,6 +44,7 @@ impl Endpoints {
         nats: &Nats,
         inlet: &Inlet,
     ) -> Result<Endpoints, async_nats::Error> {
+        let connection = nats.connection().await?;
         let client = nats.client();
         let micro = client
             .service_builder()
@@ -63,7 +64,11 @@ impl Endpoints {
             let messages = client.subscribe(subject).await?;
             tasks.spawn(receipts(client.clone(), messages, inlet.clone()));
         }
-        nats.arrived().await;
+        tokio::select! {
+            () = nats.arrived() => (),
+            // What says that it has arrived got lost with it.
+            () = nats.broken(connection) => return Err("the connection was lost".into()),
+        }
         Ok(Endpoints { micro, tasks, places })
     }
 

@@ -96,8 +96,11 @@ impl Owner {
         };
         let sweeper = inlet.clone();
         tokio::spawn(async move {
-            while sweeper.send(Input::Sweep).await {
+            loop {
                 tokio::time::sleep(SWEEP_PAUSE).await;
+                if !sweeper.send(Input::Sweep).await {
+                    return;
+                }
             }
         });
         let broken = self.broken.clone();
@@ -121,9 +124,8 @@ impl Owner {
         mut queue: mpsc::Receiver<Command>,
         shell: &mut Shell,
     ) -> Option<oneshot::Sender<()>> {
-        let mut first = Some(Command::Do(Input::Resume));
         let mut stopping = None;
-        while let Some(command) = first.take().or_else(|| queue.blocking_recv()) {
+        while let Some(command) = queue.blocking_recv() {
             let mut group = Vec::new();
             let mut next = Some(command);
             while let Some(command) = next.take() {

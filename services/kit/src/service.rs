@@ -1,6 +1,6 @@
 use crate::{
     call::Call,
-    core::Core,
+    core::{Core, Input},
     endpoints::Endpoints,
     handle::Handle,
     metrics::KitMetrics,
@@ -151,6 +151,7 @@ impl Service {
         };
         let inlet = owner.start()?;
         store.open();
+        tokio::spawn(resume(nats.clone(), inlet.clone()));
         let taken = health.gate("events");
         let relay = Relay::new(name.into(), db.clone(), nats.clone(), times, metrics, taken);
         let relay = tokio::spawn(relay.run(notes));
@@ -248,4 +249,17 @@ impl Opening {
             tokio::time::sleep(OPEN_PAUSE).await;
         }
     }
+}
+
+/// What was under way outside goes on when it is known that this is the right store.
+async fn resume(nats: Nats, inlet: Inlet) {
+    loop {
+        match nats.ready().await {
+            Ok(()) => break,
+            Err(NatsError::Closed) => return,
+            // A broker that is too old may be replaced by one that is not.
+            Err(_) => tokio::time::sleep(OPEN_PAUSE).await,
+        }
+    }
+    inlet.send(Input::Resume).await;
 }

@@ -1,7 +1,7 @@
 //! Keeps a record as long as its process runs.
 
 use super::{Claim, ClaimError};
-use crate::http::Gate;
+use crate::{http::Gate, nats::NatsError};
 use std::{pin::pin, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
@@ -97,6 +97,11 @@ async fn keep(
             kept = keep_on_one_connection(&mut claim, allowed, &mut in_vain) => kept,
         };
         match kept {
+            // Not the claim is lost: the process hears of this by itself.
+            Err(ClaimError::Nats(NatsError::Closed)) => {
+                stop.cancelled().await;
+                return Ok(());
+            }
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
                 // One whose connection broke says nothing of the broker.
@@ -123,10 +128,14 @@ async fn keep_on_one_connection(
     in_vain: &mut InVain,
 ) -> Result<(), ClaimError> {
     let connection = claim.nats.connection().await?;
-    in_vain.said(claim.confirm().await?);
-    allowed.send_replace(connection);
     let nats = claim.nats.clone();
     let mut broken = pin!(nats.broken(connection));
+    // What was asked on a connection that is no more is not answered.
+    tokio::select! {
+        () = &mut broken => return Ok(()),
+        kept = claim.confirm() => in_vain.said(kept?),
+    }
+    allowed.send_replace(connection);
     loop {
         tokio::select! {
             () = &mut broken => return Ok(()),
@@ -134,6 +143,9 @@ async fn keep_on_one_connection(
             // It may have taken the place of this one, which slept.
             () = claim.presence.asked() => (),
         }
-        in_vain.said(claim.renew().await?);
+        tokio::select! {
+            () = &mut broken => return Ok(()),
+            kept = claim.renew() => in_vain.said(kept?),
+        }
     }
 }

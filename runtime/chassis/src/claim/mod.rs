@@ -10,6 +10,7 @@
 //! | is absent, as the broker is new or has lost its disk | makes it |
 //! | names this store, not beyond where it ends | goes on |
 //! | names this store, beyond where it ends | the store is an old copy: it begins a new epoch |
+//! | names this store, by a run that it never had | a copy has gone on: it begins a new epoch |
 //! | names another store | is refused, unless an operator has said [`take_over`] for this start |
 //!
 //! A copy of a store is the same store by its record. So before it claims, a process asks whether
@@ -28,6 +29,7 @@ mod keeper;
 mod presence;
 mod record;
 mod renewal;
+mod runs;
 mod word;
 
 pub use keeper::Keeper;
@@ -250,7 +252,7 @@ pub async fn give_back(
     let place = Place::new(nats.clone(), process);
     if let Found::Record(_, sequence) = place.read().await? {
         let (run, broker) = (Uuid::nil(), nats.server());
-        let record = Record { instance, epoch, position, run, broker };
+        let record = Record { instance, epoch, position, run, has_ended: true, broker };
         place.write(&record, sequence).await?;
     }
     Ok(())
@@ -353,7 +355,7 @@ impl Claim {
     /// Whoever wrote this record is not there any more. When the broker was started anew since,
     /// that one may be on its way back.
     async fn nobody_of(&self, known: Record) -> Result<(), ClaimError> {
-        if known.run == self.run || known.run.is_nil() {
+        if known.run == self.run || known.has_ended || known.run.is_nil() {
             return Ok(());
         }
         self.presence.nobody_of(known.run).await?;
@@ -374,7 +376,11 @@ impl Claim {
         let Some(known) = self.known else { return Ok(Standing::Unknown) };
         if known.instance == self.db.instance() {
             if known.run != self.run {
-                self.judge.is_behind(known.epoch, known.position, "the broker")?;
+                // Where another directory has had its place, this one is another branch, however
+                // long it is.
+                let is_ours = known.run.is_nil() || runs::has(self.db.dir(), known.run)?;
+                let position = if is_ours { known.position } else { u64::MAX };
+                self.judge.is_behind(known.epoch, position, "the broker")?;
             }
             return Ok(Standing::Known);
         }
@@ -391,6 +397,7 @@ impl Claim {
         if self.said.is_none() {
             word::use_up(self.db.dir(), self.run, self.known)?;
         }
+        runs::note(self.db.dir(), self.run)?;
         let record = self.record(self.run);
         match self.place.write(&record, self.sequence).await? {
             Written::At(sequence) => {
@@ -414,6 +421,7 @@ impl Claim {
             epoch: self.db.epoch(),
             position: self.db.position(),
             run,
+            has_ended: false,
             broker: self.nats.server(),
         }
     }

@@ -21,12 +21,24 @@ pub struct Record {
     pub epoch: u64,
     /// A position that was durable in it.
     pub position: u64,
-    /// The run of the process that wrote this; nil for one that has ended well.
+    /// The run of the process that wrote this.
     pub run: Uuid,
+    /// Whether that run has ended well.
+    #[serde(default)]
+    pub has_ended: bool,
     /// The run of the broker to which it was written, see [`Nats::server`]; nil in those of earlier
     /// releases.
     #[serde(default)]
     pub broker: Uuid,
+}
+
+impl Record {
+    /// Whether this is that record, or one that the same run had written before it.
+    pub(super) fn is_of_before(self, known: Record) -> bool {
+        let is_same_run = !self.run.is_nil() && self.run == known.run;
+        let is_not_beyond = (self.epoch, self.position) <= (known.epoch, known.position);
+        self == known || is_same_run && self.instance == known.instance && is_not_beyond
+    }
 }
 
 /// What stands in a place.

@@ -5,7 +5,6 @@ use super::{
     Claim, ClaimError,
     record::{Found, Record},
 };
-use uuid::Uuid;
 
 impl Claim {
     /// Looks whether the record is still ours, after a time in which nobody could say so. It is
@@ -100,7 +99,8 @@ impl Claim {
             Found::Nothing => 0,
             Found::Record(..) | Found::NoStream => return Ok(()),
         };
-        self.place.write(&self.record(Uuid::nil()), last).await.map(drop)
+        let record = Record { has_ended: true, ..self.record(self.run) };
+        self.place.write(&record, last).await.map(drop)
     }
 
     /// Whether this is a record of before the last one that this run has written: the one on which
@@ -111,7 +111,7 @@ impl Claim {
             record.instance == said.instance
                 && (record.epoch, record.position) < (said.epoch, said.position)
         };
-        self.said.is_some_and(is_older) || self.known == Some(record)
+        self.said.is_some_and(is_older) || self.known.is_some_and(|it| record.is_of_before(it))
     }
 
     /// The same, while this one is at work.

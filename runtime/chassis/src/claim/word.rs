@@ -4,8 +4,9 @@
 //! then the one beside which it lies is the wrong one. So the run that takes over marks it as its
 //! own before it writes the record, and no other run goes by it; and it is too old after a day, as
 //! nobody knows any more whether it was for this start, nor whether a backup has brought it back.
-//! A broker that has lost its last minutes shows the very record that was given up once more:
-//! within that day the word holds for it, as whoever came back would have written another one.
+//! A broker that has lost its last minutes shows the record that was given up once more, or an
+//! older one of its run: within that day the word holds for it, as whoever came back would have
+//! another run.
 
 use super::record::Record;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,8 @@ impl Word {
     pub(super) fn holds_for(&self, run: Uuid, theirs: Option<Record>) -> bool {
         // One that was said by a clock which is ahead of today's is new.
         let is_new = now_s().saturating_sub(self.at) < HOLDS_S;
-        let is_given_up = theirs.is_some() && theirs == self.given_up;
+        let is_given_up =
+            theirs.zip(self.given_up).is_some_and(|(it, given_up)| it.is_of_before(given_up));
         match self.used_by {
             Some(by) => by == run || is_new && is_given_up,
             None => is_new,
@@ -299,7 +301,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("store")).expect("a store");
         let [from, run, later, broker] = [1, 2, 3, 4].map(Uuid::from_u128);
-        let theirs = Record { instance: from, epoch: 1, position: 7, run: later, broker };
+        let (epoch, position, has_ended) = (1, 7, false);
+        let theirs = Record { instance: from, epoch, position, run: later, has_ended, broker };
         use_up(dir.path(), run, None).expect("nothing was said");
         refused_for(dir.path(), from, "the broker").expect("it is written down");
         take_over(dir.path(), from, "the disk is lost").expect("it is said");

@@ -1,7 +1,7 @@
 //! A runtime whose place another one may have taken while nobody could tell it, and a broker that
 //! tells of before.
 
-use crate::world::{Second, Service, World};
+use crate::world::{OPERATOR, Second, Service, World};
 use chassis::Wire;
 use chrono::Utc;
 
@@ -207,4 +207,40 @@ async fn a_store_that_has_taken_over_serves_on_when_the_broker_lost_its_last_min
         world.until_status(&order, "completed").await;
         assert!(!world.is_gone());
     }
+}
+
+/// A copy has taken a payment and is gone; the first one, which had gone on by itself, is
+/// started again.
+#[tokio::test]
+async fn what_a_copy_took_is_not_lost_in_silence_when_the_first_one_is_back() {
+    let mut world = World::with_runtime().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    world.stop();
+    let copy = world.copy_of_the_store("copy");
+    let wire = cut_off(&mut world).await;
+    let id = world.saga("o1").await["id"].as_str().expect("an id").to_owned();
+    for _ in 0..10 {
+        for action in ["pause", "resume"] {
+            let path = format!("/api/sagas/{id}/{action}");
+            let why = serde_json::json!({ "reason": "looking into it" });
+            let (status, body) = world.post(&path, OPERATOR, why).await;
+            assert_eq!(status, 202, "{body}");
+        }
+    }
+    let second = world.second(&copy);
+    world.until("the copy has its place", async |it| it.is_there(&second).await).await;
+    world.pay("o1").await;
+    let is = async |it: &World| it.status_at(&second, "o1").await == "completed";
+    world.until("the copy has completed it", is).await;
+    world.until("it is acknowledged", async |it| it.stream_messages().await == 0).await;
+    drop(second);
+    wire.mend();
+    world.until("the first one has ended", async |it| it.is_gone()).await;
+    world.kill();
+    world.start().await; // As whatever supervises it does.
+    let is_known = world.log().contains("the store is OLDER");
+    let status = world.status("o1").await;
+    assert!(is_known || status == "completed", "o1 is {status}, and nobody is told");
 }

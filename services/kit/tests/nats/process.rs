@@ -197,3 +197,231 @@ async fn a_second_process_on_the_same_store_is_refused() {
     shutdown.ask();
     first.await.unwrap().unwrap();
 }
+
+/// Passes connections on; the first one that says this is cut.
+async fn breaking(server: u16, needle: &'static str) -> u16 {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let armed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let armed = armed.clone();
+            tokio::spawn(async move {
+                let mut server =
+                    tokio::net::TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+                loop {
+                    tokio::select! {
+                        n = client.read(&mut one) => {
+                            let Ok(n @ 1..) = n else { return };
+                            let said = String::from_utf8_lossy(&one[..n]);
+                            if said.contains(needle)
+                                && armed.swap(false, std::sync::atomic::Ordering::SeqCst)
+                            {
+                                return;
+                            }
+                            if server.write_all(&one[..n]).await.is_err() { return }
+                        }
+                        n = server.read(&mut other) => {
+                            let Ok(n @ 1..) = n else { return };
+                            if client.write_all(&other[..n]).await.is_err() { return }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_while_the_endpoints_open_holds_up_nobody_for_ever() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    broker.create_records().await;
+    let url = broker.url();
+    let (head, port) = url.rsplit_once(':').unwrap();
+    let through = breaking(port.parse().unwrap(), "PUB _INBOX_test.echo.").await;
+    let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
+    let mut source = Source::from_pairs([
+        ("FERMATA_ENV", "development".to_owned()),
+        ("WAREHOUSE_HTTP_ADDR", addr.to_string()),
+        ("WAREHOUSE_DATA_DIR", dir.path().display().to_string()),
+        ("WAREHOUSE_NATS_URL", format!("{head}:{through}")),
+    ]);
+    let config = Config::read(&mut source, &PROCESS);
+    let config = source.finish(|| config).unwrap();
+    let shutdown = Shutdown::new();
+    let running = tokio::spawn(run(PROCESS, config, app(), shutdown.clone()));
+    let ready = async {
+        while !fetched(addr, "/readyz").await.is_some_and(|it| it.starts_with("HTTP/1.1 200")) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let ready = tokio::time::timeout(PATIENCE, ready).await;
+    let said = fetched(addr, "/readyz").await.unwrap();
+    shutdown.ask();
+    let _ended = tokio::time::timeout(PATIENCE, running).await;
+    assert!(ready.is_ok(), "after 30 s: {said}");
+}
+
+/// A provider that never answers, and counts who asks.
+struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl service_kit::Effect for Counting {
+    type Request = proto_schemas::payments::CreateSession;
+    type Intent = u32;
+    type Done = String;
+
+    fn begin(
+        &self,
+        _: &mut Tx,
+        _: &Call<Self::Request>,
+    ) -> Outcome<service_kit::Begun<u32, proto_schemas::payments::Session>> {
+        Ok(service_kit::Begun::Work(7))
+    }
+
+    async fn work(
+        &self,
+        _: u32,
+        _: service_kit::Attempt,
+    ) -> Result<String, service_kit::WorkError> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        std::future::pending().await
+    }
+
+    fn finish(
+        &self,
+        _: &mut Tx,
+        _: &Call<Self::Request>,
+        _: u32,
+        done: Result<String, service_kit::Rejection>,
+    ) -> Outcome<proto_schemas::payments::Session> {
+        Ok(proto_schemas::payments::Session { session_id: done?, url: None, expires_at: None })
+    }
+}
+
+async fn is_ready(addr: SocketAddr) {
+    let ready = async {
+        while !fetched(addr, "/readyz").await.is_some_and(|it| it.starts_with("HTTP/1.1 200")) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ready).await.unwrap();
+}
+
+fn headers(key: &str) -> async_nats::HeaderMap {
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Idempotency-Key", key);
+    headers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_refused_has_done_nothing_outside() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    broker.create_records().await;
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = || asked.load(std::sync::atomic::Ordering::SeqCst);
+    let app = || {
+        App::new(Service::new(PROCESS.name, PROCESS.description).effect(Counting(asked.clone())))
+    };
+    let (right, clone) = (dir.path().join("right"), dir.path().join("clone"));
+    let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
+    let shutdown = Shutdown::new();
+    let first = tokio::spawn(run(PROCESS, config(&broker, &right, addr), app(), shutdown.clone()));
+    is_ready(addr).await;
+    let client = broker.client().await;
+    let body = r#"{"orderId":"ORD-1","amount":"10.00","currency":"USD"}"#;
+    let inbox = client.new_inbox();
+    let (subject, key) = ("payments.create-session", headers("s/0/3"));
+    client.publish_with_reply_and_headers(subject, inbox, key, body.into()).await.unwrap();
+    eventually("the provider is asked", || count() == 1).await;
+    shutdown.ask();
+    tokio::time::timeout(PATIENCE, first).await.unwrap().unwrap().unwrap();
+    copy(&right, &clone);
+    let shutdown = Shutdown::new();
+    let first = tokio::spawn(run(PROCESS, config(&broker, &right, addr), app(), shutdown.clone()));
+    is_ready(addr).await;
+    eventually("the work goes on", || count() == 2).await;
+    let any = "127.0.0.1:0".parse().unwrap();
+    let wrong = run(PROCESS, config(&broker, &clone, any), app(), Shutdown::new());
+    let refused = tokio::time::timeout(PATIENCE, wrong).await.unwrap().unwrap_err();
+    assert!(matches!(refused, RunError::Claim(_)), "{refused}");
+    let asked = count();
+    shutdown.ask();
+    let _ended = tokio::time::timeout(PATIENCE, first).await;
+    assert_eq!(asked, 2, "the copy, which was refused, has asked the provider");
+}
+
+/// Headers that break the protocol end the client of the broker, and with it the process: not
+/// as one that cannot succeed as things are set up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_ends_is_no_claim_that_was_lost() {
+    let mut said = Vec::new();
+    for _ in 0..12 {
+        let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+        broker.create_records().await;
+        let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
+        let config = config(&broker, &dir.path().join("right"), addr);
+        let running = tokio::spawn(run(PROCESS, config, app(), Shutdown::new()));
+        is_ready(addr).await;
+        let url = broker.url();
+        let at = url.rsplit_once('@').unwrap().1;
+        let mut stream = TcpStream::connect(at).unwrap();
+        let headers = "NATS/1.0\r\nA: b\rc\r\n\r\n";
+        let (all, body) = (headers.len() + 2, "{}");
+        let login = r#"{"verbose":false,"headers":true,"user":"test","pass":"dev-test"}"#;
+        let len = headers.len();
+        write!(
+            stream,
+            "CONNECT {login}\r\nHPUB inventory.release {len} {all}\r\n{headers}{body}\r\nPING\r\n"
+        )
+        .unwrap();
+        let ended = tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
+        said.push(format!("{:?}", ended.unwrap_err()));
+    }
+    let claims = said.iter().filter(|it| it.starts_with("Claim")).count();
+    assert_eq!(claims, 0, "{said:?}");
+}
+
+/// A backup that is started again and again beside the live one, as a supervisor does, is as
+/// old as it was before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_does_not_grow_by_being_refused() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    broker.create_records().await;
+    let (right, backup) = (dir.path().join("right"), dir.path().join("backup"));
+    runs_once(&broker, &right).await;
+    copy(&right, &backup);
+    let (stood, mut grown) = (position(&backup), Vec::new());
+    for _ in 0..3 {
+        runs_once(&broker, &right).await;
+    }
+    let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
+    let shutdown = Shutdown::new();
+    let live = tokio::spawn(run(PROCESS, config(&broker, &right, addr), app(), shutdown.clone()));
+    is_ready(addr).await;
+    for _ in 0..10 {
+        refused(&broker, &backup).await;
+        grown.push(position(&backup));
+    }
+    shutdown.ask();
+    tokio::time::timeout(PATIENCE, live).await.unwrap().unwrap().unwrap();
+    let ends = position(&right);
+    runs_once(&broker, &backup).await;
+    let epoch = chassis::db::Db::open(&backup, Default::default()).unwrap().epoch();
+    assert_eq!(
+        epoch, 1,
+        "the backup ended at {stood}, after each refusal at {grown:?}; the live one at {ends}"
+    );
+}
+
+/// When its process has let go of it.
+fn position(dir: &Path) -> u64 {
+    loop {
+        match chassis::db::Db::open(dir, Default::default()) {
+            Ok(db) => return db.position(),
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+        }
+    }
+}

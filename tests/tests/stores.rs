@@ -154,6 +154,37 @@ async fn a_service_that_was_replaced_while_it_was_cut_off_takes_nothing_when_it_
     Ok(())
 }
 
+/// The same while it stood still: requests lie in its socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_was_replaced_while_it_stood_still_answers_nothing_when_it_goes_on()
+-> Result<(), Failure> {
+    const ORDERS: u64 = 20;
+    let mut stack = Stack::start(&[]).await?;
+    let api = stack.api().clone();
+    let process = "warehouse";
+    stack.stop(process).await?;
+    copy(&stack, process, "copy")?;
+    stack.spawn(process)?;
+    stack.ready(process).await?;
+    stack.signal(process, libc::SIGSTOP)?;
+    let (second, address) = beside(&stack, process, "warehouse.copy")?;
+    let ready = format!("http://{address}/readyz");
+    let serves = async || api.get(&ready).await.map(drop);
+    until("the copy serves", api.patience(), serves).await?;
+    let mut orders = Vec::new();
+    for _ in 0..ORDERS {
+        orders.push(Scenario::Normal.place(&api).await?);
+    }
+    stack.signal(process, libc::SIGCONT)?;
+    assert_eq!(stack.ended(process).await?, Some(78), "{}", stack.end_of_log(process));
+    for order in &orders {
+        Scenario::Normal.play(&api, order, &mut Pace::at_once()).await?;
+        api.order_is(order, "completed").await?;
+    }
+    drop(second);
+    Ok(())
+}
+
 /// Starts it, and gives where it listens.
 fn beside(stack: &Stack, service: &str, log: &str) -> Result<(Second, String), Failure> {
     let failed = |err: std::io::Error| err.to_string();

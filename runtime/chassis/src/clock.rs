@@ -233,8 +233,8 @@ fn read(ahead_ms: i64) -> Reading {
     Reading { wall, since_boot: since_boot() }
 }
 
-/// It counts on while the machine sleeps, and nobody can set it.
-fn since_boot() -> u64 {
+/// In milliseconds. It counts on while the machine sleeps, and nobody can set it.
+pub(crate) fn since_boot() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let (s, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     s.unwrap_or_default() * 1_000 + ns.unwrap_or_default() / 1_000_000

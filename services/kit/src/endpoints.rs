@@ -102,9 +102,12 @@ async fn serve(
             // Its caller asks again.
             Err(_) => continue,
         }
-        let inlet = inlet.clone();
+        let (nats, inlet) = (nats.clone(), inlet.clone());
         tokio::spawn(async move {
-            if let Some(answer) = ask(subject, &request, &inlet).await {
+            // The same while it was dealt with: an answer from a store that was replaced is wrong.
+            if let Some(answer) = ask(subject, &request, &inlet).await
+                && nats.ready().await.is_ok()
+            {
                 respond(&request, answer).await;
             }
             drop(place);

@@ -286,11 +286,15 @@ fn describe(db: &Db) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Nothing else uses the store yet.
+/// Nothing else uses the store yet. One that was claimed is none at position 0 from here on, and so
+/// may serve while the broker is away; any other one, which may be the wrong one, is not written
+/// where there is nothing to do.
 fn first(db: &Db, first: First, now: DateTime<Utc>) -> Outcome<()> {
     let mut tx = Tx::over(db);
     first(&mut tx, now)?;
-    db.commit(tx.into_batch(), db.position() + 1)?;
+    if db.position() == 0 || !tx.is_empty() {
+        db.commit(tx.into_batch(), db.position() + 1)?;
+    }
     Ok(())
 }
 

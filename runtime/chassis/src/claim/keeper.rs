@@ -102,7 +102,7 @@ async fn keep(
                 stop.cancelled().await;
                 return Ok(());
             }
-            Err(error) if error.is_final() => return Err(error),
+            Err(error) if error.is_final() && !is_of_an_old_server(&error) => return Err(error),
             Err(error) => {
                 // One whose connection broke says nothing of the broker.
                 if claim.nats.is_up() {
@@ -119,6 +119,11 @@ async fn keep(
     // One that was replaced ends anyway, and a broker that is away has an older position.
     let _last = tokio::time::timeout(LAST, claim.leave()).await;
     Ok(())
+}
+
+/// Who has begun with a newer one waits: this one may be replaced.
+fn is_of_an_old_server(error: &ClaimError) -> bool {
+    matches!(error, ClaimError::Nats(NatsError::Version { .. }))
 }
 
 /// Returns when the connection is no more.

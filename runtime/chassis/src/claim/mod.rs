@@ -113,6 +113,9 @@ pub enum ClaimError {
     /// The broker cannot be used.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// Somebody else has written the record since it was read.
+    #[error("somebody else has written the record of the store meanwhile")]
+    Overtaken,
     /// The broker does not answer, or not as it should.
     #[error("failed to compare the store with its record at the broker: {0}")]
     Broker(String),
@@ -121,7 +124,7 @@ pub enum ClaimError {
 impl ClaimError {
     /// Whether trying again cannot mend it.
     pub fn is_final(&self) -> bool {
-        !matches!(self, ClaimError::Broker(_))
+        !matches!(self, ClaimError::Broker(_) | ClaimError::Overtaken)
     }
 }
 
@@ -346,25 +349,26 @@ impl Claim {
             Found::Record(known, sequence) => (Some(known), sequence),
             Found::Nothing | Found::NoStream => (None, 0),
         };
-        match self.known {
-            Some(known) => self.nobody_of(known).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Whoever wrote this record is not there any more. When the broker was started anew since,
-    /// that one may be on its way back.
-    async fn nobody_of(&self, known: Record) -> Result<(), ClaimError> {
-        if known.run == self.run || known.has_ended || known.run.is_nil() {
-            return Ok(());
-        }
-        self.presence.nobody_of(known.run).await?;
-        if known.broker != self.nats.server() {
-            tracing::info!("it was written to another broker: its process may be on its way back");
-            sleep(BACK_WITHIN).await;
-            self.presence.nobody_of(known.run).await?;
+        let Some(known) = self.known.filter(|it| it.run != self.run) else { return Ok(()) };
+        self.nobody_of(known).await?;
+        if known.is_of_another_broker(&self.nats) {
+            // It may have lost who came after that one, and is on its way back as well.
+            self.comes_back().await;
+            self.presence.nobody_else().await?;
+            self.nobody_of(known).await?;
         }
         Ok(())
+    }
+
+    /// Whoever wrote this record is not there any more.
+    async fn nobody_of(&self, known: Record) -> Result<(), ClaimError> {
+        if known.has_ended { Ok(()) } else { self.presence.nobody_of(known.run).await }
+    }
+
+    /// Waits for a process that was there before the broker was started anew.
+    async fn comes_back(&self) {
+        tracing::info!("the record is of another broker: its process may be on its way back");
+        sleep(BACK_WITHIN).await;
     }
 
     /// What the record says of the store, as it was looked at last. A new epoch begins when the
@@ -405,10 +409,7 @@ impl Claim {
                 self.said = Some(record);
             }
             Written::NoStream => (),
-            Written::Overtaken => {
-                let why = "somebody else has written it meanwhile".to_owned();
-                return Err(ClaimError::Broker(why));
-            }
+            Written::Overtaken => return Err(ClaimError::Overtaken),
         }
         self.presence.answer_at_work().await?;
         self.is_made = true;

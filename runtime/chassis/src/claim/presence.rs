@@ -4,22 +4,22 @@
 //! its user alone may use: on `fermata.owner.PROCESS` as soon as it has made its claim, and with
 //! its run behind that from before, so that one that comes in the same moment finds it.
 //!
-//! One that does not answer is dead or stopped, and is replaced. The question waits in its socket:
-//! when it wakes up, it looks at once whether that has happened.
+//! One that does not answer in time is dead or stopped, and is replaced; where there is none, the
+//! broker says so at once. The question waits in its socket, and when it wakes up the broker is
+//! away for it until it has looked whether that has happened.
 
 use super::ClaimError;
-use crate::{db::Db, nats::Nats};
+use crate::{
+    db::Db,
+    nats::{DEAD_AFTER, Nats},
+};
 use async_nats::client::RequestErrorKind;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use std::{process, sync::Arc, time::Duration};
+use std::{process, sync::Arc};
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use uuid::Uuid;
-
-/// One that does not answer within this time is dead or stopped. Without any, the broker says so at
-/// once.
-const WITHIN: Duration = Duration::from_secs(1);
 
 /// What is answered.
 #[derive(Serialize, Deserialize)]
@@ -120,7 +120,7 @@ impl Presence {
 
     async fn nobody(&self, subject: String) -> Result<(), ClaimError> {
         let asked = self.nats.client().request(subject, Bytes::new());
-        match timeout(WITHIN, asked).await {
+        match timeout(DEAD_AFTER, asked).await {
             Ok(Ok(answer)) => {
                 let other = serde_json::from_slice::<AtWork>(&answer.payload);
                 let (instance, id) = other.map_or((Uuid::nil(), 0), |it| (it.instance, it.process));

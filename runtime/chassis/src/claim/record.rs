@@ -33,6 +33,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether the broker was started anew since, and so may have lost what came later.
+    pub(super) fn is_of_another_broker(self, nats: &Nats) -> bool {
+        self.broker != nats.server()
+    }
+
     /// Whether this is that record, or one that the same run had written before it.
     pub(super) fn is_of_before(self, known: Record) -> bool {
         let is_same_run = !self.run.is_nil() && self.run == known.run;

@@ -14,24 +14,28 @@ impl Claim {
     /// # Errors
     /// Another process has it, or the broker does not answer.
     pub async fn confirm(&mut self) -> Result<Option<String>, ClaimError> {
-        if !self.is_ours().await? {
-            return self.try_renew().await.map(|()| None);
+        let found = self.place.read().await?;
+        if !self.is_ours(&found) {
+            return self.go_by(found).await.map(|()| None);
         }
         match self.make().await {
             // One that is full takes no record of another one either.
-            Err(error) if !error.is_final() && self.is_ours().await? => Ok(Some(error.to_string())),
+            Err(ClaimError::Broker(why)) => match self.is_ours(&self.place.read().await?) {
+                true => Ok(Some(why)),
+                false => Err(ClaimError::Overtaken),
+            },
             made => made.map(|()| None),
         }
     }
 
-    async fn is_ours(&mut self) -> Result<bool, ClaimError> {
-        match self.place.read().await? {
-            Found::Record(record, sequence) if record.run == self.run => {
-                self.sequence = sequence;
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
+    /// A record of this run is ours, also when the broker's word for it got lost.
+    fn is_ours(&mut self, found: &Found) -> bool {
+        let ours = match found {
+            Found::Record(record, sequence) if record.run == self.run => Some(*sequence),
+            _ => None,
+        };
+        self.sequence = ours.unwrap_or(self.sequence);
+        ours.is_some()
     }
 
     /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
@@ -52,12 +56,17 @@ impl Claim {
     async fn try_renew(&mut self) -> Result<(), ClaimError> {
         let ours = (self.db.epoch(), self.db.position());
         let is_new = self.said.is_none_or(|it| (it.epoch, it.position) != ours);
-        match self.place.read().await? {
-            Found::Record(record, sequence) if record.run == self.run => {
-                // Ours, also when the broker's word for it got lost.
-                self.sequence = sequence;
-                if is_new { self.make().await } else { Ok(()) }
-            }
+        let found = self.place.read().await?;
+        match self.is_ours(&found) {
+            true if is_new => self.make().await,
+            true => Ok(()),
+            false => self.go_by(found).await,
+        }
+    }
+
+    /// What is found is not ours.
+    async fn go_by(&mut self, found: Found) -> Result<(), ClaimError> {
+        match found {
             Found::Record(record, sequence) if self.said.is_none() => {
                 // The broker had no place for it when this run began.
                 self.nobody_has_come(record).await?;
@@ -116,7 +125,15 @@ impl Claim {
 
     /// The same, while this one is at work.
     async fn nobody_has_come(&self, known: Record) -> Result<(), ClaimError> {
-        match self.nobody_of(known).await {
+        let looked = async {
+            self.nobody_of(known).await?;
+            if !known.has_ended && known.is_of_another_broker(&self.nats) {
+                self.comes_back().await;
+                self.nobody_of(known).await?;
+            }
+            Ok(())
+        };
+        match looked.await {
             Err(ClaimError::AtWork { .. }) => Err(self.replaced()),
             looked => looked,
         }

@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::watch::{ECHO, Link, Refused, Watcher};
+use super::link::{Link, Links};
+use super::pulse::{BEAT_EVERY, Pulse};
+use super::watch::{ECHO, Refused, Watcher};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
 use crate::percent;
@@ -105,6 +107,7 @@ pub enum NatsError {
 pub struct Nats {
     client: Client,
     link: watch::Receiver<Link>,
+    pulse: Pulse,
     /// The number of the newest echo that the server has refused us.
     refused: watch::Receiver<u64>,
     /// The subjects that it has refused us.
@@ -173,12 +176,14 @@ impl Nats {
         }
         let client = options.connect(config.url.expose()).await?;
         let gate = health.gate("nats");
-        let (link, refused, refused_subjects) =
-            Watcher::start(client.clone(), inbox, gate, metrics);
+        let (links, link) = Links::new();
+        let pulse = Pulse::start(links.clone(), metrics);
+        let (refused, refused_subjects) =
+            Watcher::start(client.clone(), inbox, gate, metrics, links);
         // Nobody holds it up; what was said stays.
         let (_said, allowed) = watch::channel(u64::MAX);
         let echoes = Arc::default();
-        Ok(Nats { client, link, refused, refused_subjects, echoes, allowed, echo_prefix })
+        Ok(Nats { client, link, pulse, refused, refused_subjects, echoes, allowed, echo_prefix })
     }
 
     /// The same broker for those who may use it on the connections up to this number alone: on any
@@ -212,7 +217,9 @@ impl Nats {
     /// Whether there is a connection to a server that is new enough.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(*self.link.borrow(), Link::Up(number) if number <= *self.allowed.borrow())
+        let is_allowed =
+            matches!(*self.link.borrow(), Link::Up(number) if number <= *self.allowed.borrow());
+        is_allowed && self.pulse.is_steady()
     }
 
     /// Waits until there is such a connection.
@@ -243,15 +250,22 @@ impl Nats {
                 Ok(Link::Closed | Link::Down) | Err(_) => return Err(NatsError::Closed),
             };
             tokio::select! {
-                it = allowed.wait_for(|it| number <= *it) => {
-                    return it.map(|_| number).map_err(ending);
-                }
+                it = allowed.wait_for(|it| number <= *it) => it.map(drop).map_err(ending)?,
+                () = self.broken(number) => continue,
+            }
+            if self.is_on(number) {
+                return Ok(number);
+            }
+            // It stood still: the next beat gives another number.
+            tokio::select! {
                 () = self.broken(number) => (),
+                () = tokio::time::sleep(BEAT_EVERY) => (),
             }
         }
     }
 
-    /// Waits until the connection of this number is no more.
+    /// Waits until the connection of this number is no more. One on which this process stood still
+    /// for so long that another may have replaced it has another number from then on.
     pub async fn broken(&self, number: u64) {
         let mut link = self.link.clone();
         // The watcher ends after the last connection.
@@ -261,7 +275,7 @@ impl Nats {
     /// Whether it is still the connection of this number.
     #[must_use]
     pub fn is_on(&self, number: u64) -> bool {
-        *self.link.borrow() == Link::Up(number)
+        *self.link.borrow() == Link::Up(number) && self.pulse.is_steady()
     }
 
     /// Waits until the server refuses us to publish on this subject; what was refused before does

@@ -6,6 +6,8 @@
 //! refused subject (the publisher itself only sees a time-out).
 
 mod connection;
+mod link;
+mod pulse;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ mod watch;
 
 pub(crate) use connection::RECONNECT_MS_MAX;
 pub use connection::{Nats, NatsConfig, NatsError, Refusals};
+pub(crate) use pulse::DEAD_AFTER;
 pub use streams::{
     STORES, TRIGGERS, apply_stream, store_subject, stores_stream, trigger_subjects, triggers_stream,
 };

@@ -6,6 +6,7 @@ use async_nats::{Client, Event, ServerError};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
 
+use super::link::{Link, Links};
 use crate::http::{Gate, Metrics};
 
 /// Atomic batches, scheduled messages and the stream settings that we compare came with 2.12.
@@ -17,24 +18,6 @@ pub(super) const ECHO: &str = ".echo.";
 
 /// Only a connection that is lost at once lets this pass.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The state of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// Not connected now; attempts go on.
-    Down,
-    /// Connected to a server that is new enough: the number of the connection, from 1 on.
-    Up(u64),
-    /// Connected to a server that is not.
-    TooOld {
-        /// What the server says.
-        found: String,
-        /// What we need.
-        wanted: &'static str,
-    },
-    /// Closed for good: by us, or as the client's own task has ended.
-    Closed,
-}
 
 /// Answers of services go to subjects that begin so. The broker lets a service answer each request
 /// once, so one that was asked again while it slept is refused what it says again.
@@ -76,7 +59,7 @@ impl Refused {
 pub(super) struct Watcher {
     client: Client,
     gate: Gate,
-    link: watch::Sender<Link>,
+    links: Links,
     /// The number of the newest echo that the server has refused.
     refused: watch::Sender<u64>,
     refused_subjects: watch::Sender<Refused>,
@@ -84,8 +67,6 @@ pub(super) struct Watcher {
     reconnects: Counter,
     slow_consumers: Counter,
     refusals: Counter,
-    /// How many connections there were.
-    connections: u64,
     /// Whether this outage has been told: attempts fail every second.
     is_told: bool,
 }
@@ -97,15 +78,15 @@ impl Watcher {
         mut events: mpsc::Receiver<Event>,
         gate: Gate,
         metrics: &Metrics,
-    ) -> (watch::Receiver<Link>, watch::Receiver<u64>, watch::Receiver<Refused>) {
-        let (link, link_receiver) = watch::channel(Link::Down);
+        links: Links,
+    ) -> (watch::Receiver<u64>, watch::Receiver<Refused>) {
         let (refused, refused_receiver) = watch::channel(0);
         let (refused_subjects, subjects_receiver) = watch::channel(Refused::default());
         gate.close("not connected yet");
         let mut watcher = Watcher {
             client,
             gate,
-            link,
+            links,
             refused,
             refused_subjects,
             repeats: metrics.counter(
@@ -116,7 +97,6 @@ impl Watcher {
             slow_consumers: metrics
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
             refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
-            connections: 0,
             is_told: false,
         };
         tokio::spawn(async move {
@@ -125,7 +105,7 @@ impl Watcher {
             }
             watcher.ended();
         });
-        (link_receiver, refused_receiver, subjects_receiver)
+        (refused_receiver, subjects_receiver)
     }
 
     async fn on(&mut self, event: Event) {
@@ -134,11 +114,11 @@ impl Watcher {
             Event::Disconnected => {
                 tracing::warn!("lost the connection to NATS; reconnecting");
                 self.gate.close("disconnected");
-                self.link.send_replace(Link::Down);
+                self.links.set(Link::Down);
             }
             Event::Closed => {
                 self.gate.close("closed");
-                self.link.send_replace(Link::Closed);
+                self.links.set(Link::Closed);
             }
             Event::SlowConsumer(subscription)
             | Event::ServerError(ServerError::SlowConsumer(subscription)) => {
@@ -156,16 +136,15 @@ impl Watcher {
     /// Nobody gives events any more. The client's task panics on headers that break the protocol,
     /// and no other one takes its place.
     fn ended(&mut self) {
-        if *self.link.borrow() != Link::Closed {
+        if !self.links.is(&Link::Closed) {
             tracing::error!("the NATS client has ended by itself: this process must start anew");
             self.gate.close("the client has ended");
-            self.link.send_replace(Link::Closed);
+            self.links.set(Link::Closed);
         }
     }
 
     async fn connected(&mut self) {
         self.reconnects.inc();
-        self.connections += 1;
         self.is_told = false;
         // The event comes before what the server said of itself is at hand; the connection's
         // task answers a flush after it has stored that.
@@ -174,11 +153,11 @@ impl Watcher {
         if is_new_enough(&found) {
             tracing::info!(version = found, "connected to NATS");
             self.gate.open();
-            self.link.send_replace(Link::Up(self.connections));
+            self.links.up();
         } else {
             tracing::error!(version = found, needed = VERSION_MIN_TEXT, "the NATS server is old");
             self.gate.close(format!("the broker is {found}, needed is {VERSION_MIN_TEXT}"));
-            self.link.send_replace(Link::TooOld { found, wanted: VERSION_MIN_TEXT });
+            self.links.set(Link::TooOld { found, wanted: VERSION_MIN_TEXT });
         }
     }
 
@@ -196,7 +175,7 @@ impl Watcher {
         if text.contains("authorization violation") {
             return self.refused_login();
         }
-        if *self.link.borrow() != Link::Down {
+        if !self.links.is(&Link::Down) {
             return tracing::warn!(error = text, "NATS");
         }
         self.gate.close(format!("cannot reach the broker: {text}"));

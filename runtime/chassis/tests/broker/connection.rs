@@ -1,97 +1,12 @@
 //! The connection, against a real nats-server.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use chassis::config::Secret;
+use crate::server::{Server, until};
 use chassis::http::{Health, Metrics};
 use chassis::nats::{Nats, NatsConfig, NatsError, apply_stream, trigger_subjects, triggers_stream};
-use chassis::reserved_port;
 use futures::StreamExt as _;
-use tempfile::TempDir;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const USERS: &str = r#"
-accounts: { A: { jetstream: enabled, users: [
-  { user: admin, password: pw }
-  { user: order, password: pw, permissions: {
-      publish: ["orders.trigger.>", "$SRV.>"], subscribe: ["_INBOX_order.>", "orders.>"] } }
-] } }
-"#;
-
-/// `NATS_SERVER`, or one in PATH, or the one that deploy/test fetched.
-fn nats_server() -> PathBuf {
-    if let Some(path) = std::env::var_os("NATS_SERVER") {
-        return path.into();
-    }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&paths).map(|dir| dir.join("nats-server"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let fetched = root.join("target/tools/bin/nats-server");
-    let found = in_path.chain([fetched]).find(|path| path.is_file());
-    found.expect("needs nats-server: set NATS_SERVER to its path, or run deploy/test once")
-}
-
-struct Server {
-    child: Child,
-    dir: TempDir,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Server {
-        let dir = tempfile::tempdir().expect("a directory");
-        let port = reserved_port();
-        let child = Server::spawn(dir.path(), port);
-        Server { child, dir, port }
-    }
-
-    fn spawn(dir: &Path, port: u16) -> Child {
-        let config = format!(
-            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {:?} }}\n{USERS}",
-            dir.join("js")
-        );
-        let path = dir.join("nats.conf");
-        std::fs::write(&path, config).expect("written");
-        Command::new(nats_server())
-            .arg("-c")
-            .arg(path)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nats-server starts")
-    }
-
-    fn stop(&mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("reaped");
-    }
-
-    fn restart(&mut self) {
-        self.child = Server::spawn(self.dir.path(), self.port);
-    }
-
-    fn config(&self, user: &str, password: &str) -> NatsConfig {
-        let url = format!("nats://{user}:{password}@127.0.0.1:{}", self.port);
-        NatsConfig { name: "a-test".into(), url: Secret::new(url), ca_file: None }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited for: {what}"));
-}
 
 struct Connected {
     nats: Nats,
@@ -218,37 +133,22 @@ async fn the_event_stream_is_created_as_asked_and_extended_by_a_prefix() {
     assert!(matches!(error, NatsError::Stream { .. }), "{error}");
 }
 
-/// Which of two stores is the right one may change; an operator says so each time.
-#[tokio::test]
-async fn a_word_that_was_used_does_not_let_a_wrong_store_in_again() {
-    use chassis::{
-        claim::{Claim, ClaimError, take_over},
-        db::{Db, DbOptions, WriteBatch},
-    };
+/// It blocks its thread, as one does that was stopped. Others may have taken its place.
+#[tokio::test(flavor = "current_thread")]
+async fn a_process_that_stood_still_has_another_connection_when_it_goes_on() {
     let server = Server::start();
-    let connected = connect(&server.config("admin", "pw")).await;
-    let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another")];
-    let open = |dir: &TempDir| {
-        let db = Db::open(dir.path(), DbOptions::default()).expect("it opens");
-        db.commit(WriteBatch::new(), db.position() + 1).expect("it commits");
-        db
-    };
-    let [a, b] = [open(&dirs[0]), open(&dirs[1])];
-    let starts = |db: &Db| {
-        let claim = Claim::new(connected.nats.clone(), db.clone(), "fermata");
-        let mut claim = claim.making_the_stream(1);
-        async move { claim.settle().await }
-    };
-    starts(&a).await.expect("the first one");
-    assert!(matches!(starts(&b).await, Err(ClaimError::Another(_))), "a wrong directory");
-    // The disk of a seems to be lost.
-    take_over(dirs[1].path(), a.instance(), "the disk is lost").expect("it is said");
-    starts(&b).await.expect("as told");
-    // It is found, and goes on in the place of b, which an operator says.
-    assert!(matches!(starts(&a).await, Err(ClaimError::Another(_))), "given up");
-    take_over(dirs[0].path(), b.instance(), "it was found").expect("it is said");
-    starts(&a).await.expect("as told");
-    // Somebody starts the other one by mistake.
-    let again = starts(&b).await;
-    assert!(matches!(again, Err(ClaimError::Another(_))), "{again:?}: nobody has said so");
+    let it = connect(&server.config("admin", "pw")).await;
+    let number = it.nats.connection().await.expect("connected");
+    let (_allow, allowed) = tokio::sync::watch::channel(number);
+    let held = it.nats.behind(allowed);
+    assert!(held.is_up() && held.is_on(number));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        std::hint::spin_loop();
+    }
+    assert!(!held.is_up() && !held.is_on(number), "nothing has run yet, and it knows");
+    let next = it.nats.connection().await.expect("connected");
+    assert!(number < next, "{number} and {next}");
+    assert!(it.nats.is_on(next) && !held.is_up(), "the new one is not allowed yet");
+    assert_eq!(it.nats.connection().await.expect("connected"), next, "it does not change again");
 }

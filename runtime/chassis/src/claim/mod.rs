@@ -38,6 +38,7 @@ pub use word::{WordError, take_over};
 pub(crate) use word::{times_used, was_told};
 
 use crate::{
+    crash,
     db::{Db, DbError},
     nats::{Nats, NatsError, RECONNECT_MS_MAX, apply_stream, stores_stream},
 };
@@ -402,9 +403,11 @@ impl Claim {
             word::use_up(self.db.dir(), self.run, self.known)?;
         }
         runs::note(self.db.dir(), self.run)?;
+        crash::point("claim.before-record");
         let record = self.record(self.run);
         match self.place.write(&record, self.sequence).await? {
             Written::At(sequence) => {
+                crash::point("claim.after-record");
                 self.sequence = sequence;
                 self.said = Some(record);
             }

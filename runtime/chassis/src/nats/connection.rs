@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::link::{Link, Links};
 use super::pulse::{BEAT_EVERY, Pulse};
-use super::watch::{ECHO, Refused, Watcher};
+use super::watch::{ECHO, Refused, Watcher, connects};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
 use crate::percent;
@@ -107,6 +107,7 @@ pub enum NatsError {
 pub struct Nats {
     client: Client,
     link: watch::Receiver<Link>,
+    links: Links,
     pulse: Pulse,
     /// The number of the newest echo that the server has refused us.
     refused: watch::Receiver<u64>,
@@ -179,11 +180,21 @@ impl Nats {
         let (links, link) = Links::new();
         let pulse = Pulse::start(links.clone(), metrics);
         let (refused, refused_subjects) =
-            Watcher::start(client.clone(), inbox, gate, metrics, links);
+            Watcher::start(client.clone(), inbox, gate, metrics, links.clone());
         // Nobody holds it up; what was said stays.
         let (_said, allowed) = watch::channel(u64::MAX);
         let echoes = Arc::default();
-        Ok(Nats { client, link, pulse, refused, refused_subjects, echoes, allowed, echo_prefix })
+        Ok(Nats {
+            client,
+            link,
+            links,
+            pulse,
+            refused,
+            refused_subjects,
+            echoes,
+            allowed,
+            echo_prefix,
+        })
     }
 
     /// The same broker for those who may use it on the connections up to this number alone: on any
@@ -219,7 +230,7 @@ impl Nats {
     pub fn is_up(&self) -> bool {
         let is_allowed =
             matches!(*self.link.borrow(), Link::Up(number) if number <= *self.allowed.borrow());
-        is_allowed && self.pulse.is_steady()
+        is_allowed && self.is_sure()
     }
 
     /// Waits until there is such a connection.
@@ -256,7 +267,7 @@ impl Nats {
             if self.is_on(number) {
                 return Ok(number);
             }
-            // It stood still: the next beat gives another number.
+            // It has another one, which gets its number in a moment.
             tokio::select! {
                 () = self.broken(number) => (),
                 () = tokio::time::sleep(BEAT_EVERY) => (),
@@ -275,7 +286,12 @@ impl Nats {
     /// Whether it is still the connection of this number.
     #[must_use]
     pub fn is_on(&self, number: u64) -> bool {
-        *self.link.borrow() == Link::Up(number) && self.pulse.is_steady()
+        *self.link.borrow() == Link::Up(number) && self.is_sure()
+    }
+
+    /// Whether what is known of the connection holds in this moment.
+    fn is_sure(&self) -> bool {
+        self.links.knows(connects(&self.client)) && self.pulse.is_steady()
     }
 
     /// Waits until the server refuses us to publish on this subject; what was refused before does

@@ -30,17 +30,30 @@ pub(super) struct Links {
     state: watch::Sender<Link>,
     /// The number of the last connection.
     last: Arc<AtomicU64>,
+    /// How many the client had had when the last one was told.
+    told: Arc<AtomicU64>,
 }
 
 impl Links {
     pub(super) fn new() -> (Links, watch::Receiver<Link>) {
         let (state, receiver) = watch::channel(Link::Down);
-        (Links { state, last: Arc::default() }, receiver)
+        (Links { state, last: Arc::default(), told: Arc::default() }, receiver)
     }
 
-    /// There is a connection.
+    /// There is a connection to a server that is new enough.
     pub(super) fn up(&self) {
         self.state.send_modify(|link| *link = self.next());
+    }
+
+    /// The client has told of its connections so far.
+    pub(super) fn told(&self, connects: u64) {
+        self.told.store(connects, Ordering::Release);
+    }
+
+    /// Whether this is all that the client has had: what comes by one that was not told of yet is
+    /// not to be taken for something of the one before.
+    pub(super) fn knows(&self, connects: u64) -> bool {
+        self.told.load(Ordering::Acquire) == connects
     }
 
     /// The connection, if there is one, is to be told from what it was.

@@ -1,8 +1,8 @@
 //! Turns the client's asynchronous events into state, counts and log lines.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 
-use async_nats::{Client, Event, ServerError};
+use async_nats::{Client, Event, ServerError, connection::State};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
 
@@ -18,6 +18,9 @@ pub(super) const ECHO: &str = ".echo.";
 
 /// Only a connection that is lost at once lets this pass.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For a connection of which nothing was told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Answers of services go to subjects that begin so. The broker lets a service answer each request
 /// once, so one that was asked again while it slept is refused what it says again.
@@ -100,16 +103,25 @@ impl Watcher {
             is_told: false,
         };
         tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                watcher.on(event).await;
+            let mut looks = tokio::time::interval(LOOK_EVERY);
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.recv() => match event {
+                        Some(event) => watcher.on(event).await,
+                        None => return watcher.ended(),
+                    },
+                    _ = looks.tick() => watcher.look().await,
+                }
             }
-            watcher.ended();
         });
         (refused_receiver, subjects_receiver)
     }
 
     async fn on(&mut self, event: Event) {
         match event {
+            // It may have been looked at a moment ago.
+            Event::Connected if self.knows() && !self.links.is(&Link::Down) => (),
             Event::Connected => self.connected().await,
             Event::Disconnected => {
                 tracing::warn!("lost the connection to NATS; reconnecting");
@@ -143,7 +155,20 @@ impl Watcher {
         }
     }
 
+    /// The client drops events when too many wait, and so may have dropped this one.
+    async fn look(&mut self) {
+        let is_connected = self.client.connection_state() == State::Connected;
+        if is_connected && !self.knows() {
+            self.connected().await;
+        }
+    }
+
+    fn knows(&self) -> bool {
+        self.links.knows(connects(&self.client))
+    }
+
     async fn connected(&mut self) {
+        let connects = connects(&self.client);
         self.reconnects.inc();
         self.is_told = false;
         // The event comes before what the server said of itself is at hand; the connection's
@@ -159,6 +184,8 @@ impl Watcher {
             self.gate.close(format!("the broker is {found}, needed is {VERSION_MIN_TEXT}"));
             self.links.set(Link::TooOld { found, wanted: VERSION_MIN_TEXT });
         }
+        // Only now: what is known of the one before does not hold for this one.
+        self.links.told(connects);
     }
 
     fn refused_login(&mut self) {
@@ -227,4 +254,9 @@ pub(super) fn is_new_enough(version: &str) -> bool {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= VERSION_MIN,
         _ => false,
     }
+}
+
+/// How many connections the client has had: it counts one before anything can come by it.
+pub(super) fn connects(client: &Client) -> u64 {
+    client.statistics().connects.load(Ordering::Acquire)
 }

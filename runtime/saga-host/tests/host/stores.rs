@@ -335,3 +335,27 @@ async fn a_broker_that_takes_nothing_is_told_until_it_does() {
     world.limit_records(4 << 10).await;
     world.until("it is ready again", async |it| it.is_ready().await).await;
 }
+
+/// It has noted its run, or the broker has its record: neither makes a copy of the store.
+#[tokio::test]
+async fn a_death_at_the_record_makes_the_store_no_copy_of_itself() {
+    let mut world = World::new().await;
+    world.set("FERMATA_ENV", "development");
+    world.start().await;
+    let _services = world.services().await;
+    world.order("o1").await;
+    world.until_status("o1", "waiting").await;
+    world.stop();
+    for point in ["claim.before-record", "claim.after-record"] {
+        world.set("FERMATA_CRASH_AT", &format!("{point}:1"));
+        world.launch();
+        assert!(!world.ended().await.success(), "it dies at {point}");
+        world.set("FERMATA_CRASH_AT", "nowhere:1");
+        world.start().await;
+        assert!(!world.log().contains("the store is OLDER"), "{point}: {}", world.log());
+        world.stop();
+    }
+    world.start().await;
+    world.pay("o1").await;
+    world.until_status("o1", "completed").await;
+}

@@ -1,17 +1,27 @@
-//! A way to a server that can be cut, for tests.
+//! A way to a server that can be cut, or stand still, for tests.
 
 use std::io;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
 
-/// Passes TCP connections on to a port of this machine, as long as it is not cut.
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Passes,
+    StandsStill,
+    IsCut,
+}
+
+/// Passes TCP connections on to a port of this machine.
 #[derive(Debug)]
 pub struct Wire {
     port: u16,
-    is_cut: watch::Sender<bool>,
+    state: watch::Sender<State>,
 }
 
 impl Wire {
@@ -22,16 +32,16 @@ impl Wire {
     pub async fn to(server: u16) -> io::Result<Wire> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let (is_cut, cut) = watch::channel(false);
+        let (state, seen) = watch::channel(State::Passes);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let cut = cut.clone();
-                if !*cut.borrow() {
-                    tokio::spawn(pass_on(client, server, cut));
+                let seen = seen.clone();
+                if *seen.borrow() != State::IsCut {
+                    tokio::spawn(pass_on(client, server, seen));
                 }
             }
         });
-        Ok(Wire { port, is_cut })
+        Ok(Wire { port, state })
     }
 
     /// Where it begins.
@@ -42,19 +52,41 @@ impl Wire {
 
     /// Ends all connections, and takes no others until it is mended.
     pub fn cut(&self) {
-        self.is_cut.send_replace(true);
+        self.state.send_replace(State::IsCut);
     }
 
-    /// Takes connections again.
+    /// Holds back all that is sent until it is mended, and loses nothing.
+    pub fn stand_still(&self) {
+        self.state.send_replace(State::StandsStill);
+    }
+
+    /// Takes connections again, and goes on.
     pub fn mend(&self) {
-        self.is_cut.send_replace(false);
+        self.state.send_replace(State::Passes);
     }
 }
 
-async fn pass_on(mut client: TcpStream, server: u16, mut cut: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+async fn pass_on(client: TcpStream, server: u16, mut seen: watch::Receiver<State>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+    let ((from, to), (back, there)) = (client.into_split(), server.into_split());
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => (),
-        _ = cut.wait_for(|it| *it) => (),
+        () = pass(from, there, seen.clone()) => (),
+        () = pass(back, to, seen.clone()) => (),
+        _ = seen.wait_for(|it| *it == State::IsCut) => (),
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut seen: watch::Receiver<State>,
+) {
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        if seen.wait_for(|it| *it != State::StandsStill).await.is_err()
+            || to.write_all(&chunk[..read]).await.is_err()
+        {
+            return;
+        }
     }
 }

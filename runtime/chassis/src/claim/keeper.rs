@@ -43,6 +43,8 @@ impl Keeper {
         let task = tokio::spawn(async move {
             let in_vain = InVain { gate, count: 0 };
             if let Err(error) = keep(claiming, &allowed, in_vain, &stopped).await {
+                // Its parts have no broker any more, whatever they still do until they have ended.
+                allowed.send_replace(0);
                 // The process may be on its way out.
                 let _gone = fail.send(error);
                 // Whoever waits for the claim has nothing to say about it.

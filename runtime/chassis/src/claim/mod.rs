@@ -40,8 +40,9 @@ pub(crate) use word::{times_used, was_told};
 use crate::{
     crash,
     db::{Db, DbError},
-    nats::{Nats, NatsError, RECONNECT_MS_MAX, apply_stream, stores_stream},
+    nats::{CONNECT_WITHIN, Nats, NatsError, RECONNECT_MS_MAX, apply_stream, stores_stream},
 };
+use futures::future::try_join;
 use presence::Presence;
 use record::{Found, Place, Written};
 use std::{path::PathBuf, time::Duration};
@@ -51,8 +52,10 @@ use uuid::Uuid;
 
 /// After a broker that did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A process that lost its connection has another one by then, if it can.
-const BACK_WITHIN: Duration = Duration::from_millis(RECONNECT_MS_MAX + 1_000);
+/// A process that lost its connection has another one by then, if it can: an attempt and the pause
+/// before it were in vain, as the broker was not there yet.
+const BACK_WITHIN: Duration =
+    Duration::from_millis(RECONNECT_MS_MAX + 500).saturating_add(CONNECT_WITHIN);
 
 /// The store is not the one that is known.
 #[derive(Debug, thiserror::Error)]
@@ -337,7 +340,6 @@ impl Claim {
     pub async fn look(&mut self) -> Result<(), ClaimError> {
         self.nats.ready().await?;
         self.presence.answer_for_this_run().await?;
-        self.presence.nobody_else().await?;
         if let Some(replicas) = self.replicas {
             apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
                 |error| match error {
@@ -346,19 +348,33 @@ impl Claim {
                 },
             )?;
         }
-        (self.known, self.sequence) = match self.place.read().await? {
+        let found = self.place.read().await?;
+        if self.is_ours(&found) {
+            // The broker's word for it got lost. What was known before stays known.
+            return Ok(());
+        }
+        (self.known, self.sequence) = match found {
             Found::Record(known, sequence) => (Some(known), sequence),
             Found::Nothing | Found::NoStream => (None, 0),
         };
-        let Some(known) = self.known.filter(|it| it.run != self.run) else { return Ok(()) };
-        self.nobody_of(known).await?;
-        if known.is_of_another_broker(&self.nats) {
+        self.nobody_is_there().await?;
+        if self.known.is_some_and(|it| it.is_of_another_broker(&self.nats)) {
             // It may have lost who came after that one, and is on its way back as well.
             self.comes_back().await;
-            self.presence.nobody_else().await?;
-            self.nobody_of(known).await?;
+            self.nobody_is_there().await?;
         }
         Ok(())
+    }
+
+    /// Neither who is at work nor who has written the record.
+    async fn nobody_is_there(&self) -> Result<(), ClaimError> {
+        let nobody_of_record = async {
+            match self.known {
+                Some(known) => self.nobody_of(known).await,
+                None => Ok(()),
+            }
+        };
+        try_join(self.presence.nobody_else(), nobody_of_record).await.map(drop)
     }
 
     /// Whoever wrote this record is not there any more.

@@ -4,9 +4,9 @@
 //! its user alone may use: on `fermata.owner.PROCESS` as soon as it has made its claim, and with
 //! its run behind that from before, so that one that comes in the same moment finds it.
 //!
-//! One that does not answer in time is dead or stopped, and is replaced; where there is none, the
-//! broker says so at once. The question waits in its socket, and when it wakes up the broker is
-//! away for it until it has looked whether that has happened.
+//! One that does not answer in time is dead, stopped or cut off, and is replaced; where there is
+//! none, the broker says so at once. It was out of touch with the broker for as long by then, so
+//! the broker is away for it until it has looked whether it was replaced.
 
 use super::ClaimError;
 use crate::{
@@ -18,7 +18,11 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::{process, sync::Arc};
-use tokio::{sync::Notify, task::JoinSet, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 /// What is answered.
@@ -119,23 +123,40 @@ impl Presence {
     }
 
     async fn nobody(&self, subject: String) -> Result<(), ClaimError> {
+        let broker = |why: &str| ClaimError::Broker(why.to_owned());
+        let connection = self.nats.connection().await?;
         let asked = self.nats.client().request(subject, Bytes::new());
-        match timeout(DEAD_AFTER, asked).await {
-            Ok(Ok(answer)) => {
-                let other = serde_json::from_slice::<AtWork>(&answer.payload);
-                let (instance, id) = other.map_or((Uuid::nil(), 0), |it| (it.instance, it.process));
-                Err(ClaimError::AtWork { process: self.process.clone(), id, instance })
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = self.nats.broken(connection) => {
+                return Err(broker("the connection was lost while another process was asked"));
             }
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
-            Ok(Err(error)) => Err(ClaimError::Broker(error.to_string())),
-            Err(_) => {
+            () = self.in_vain() => {
                 let process = &self.process;
                 tracing::warn!(
                     process,
                     "another one was there and does not answer: it is replaced"
                 );
-                Ok(())
+                return Ok(());
             }
+        };
+        match answer {
+            Ok(answer) => {
+                let other = serde_json::from_slice::<AtWork>(&answer.payload);
+                let (instance, id) = other.map_or((Uuid::nil(), 0), |it| (it.instance, it.process));
+                Err(ClaimError::AtWork { process: self.process.clone(), id, instance })
+            }
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+            Err(error) => Err(broker(&error.to_string())),
         }
+    }
+
+    /// Whoever was asked before is not in touch any more, or its answer would be here: counted from
+    /// when the broker has the question, as whoever is in touch by then knows it.
+    async fn in_vain(&self) {
+        let asked = Instant::now();
+        self.nats.arrived().await;
+        sleep(DEAD_AFTER + asked.elapsed()).await;
     }
 }

@@ -29,7 +29,7 @@ impl Claim {
     }
 
     /// A record of this run is ours, also when the broker's word for it got lost.
-    fn is_ours(&mut self, found: &Found) -> bool {
+    pub(super) fn is_ours(&mut self, found: &Found) -> bool {
         let ours = match found {
             Found::Record(record, sequence) if record.run == self.run => Some(*sequence),
             _ => None,

@@ -2,20 +2,17 @@
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, ServerAddr, jetstream};
-use bytes::Bytes;
-use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use super::echo::Echo;
 use super::link::{Link, Links};
-use super::pulse::{BEAT_EVERY, Pulse};
-use super::watch::{ECHO, Refused, Watcher, connects};
+use super::pulse::Pulse;
+use super::watch::{Refused, Watcher, connects};
 use crate::config::{Secret, Source};
 use crate::http::{Health, Metrics};
 use crate::percent;
@@ -26,6 +23,8 @@ const EVENTS_MAX: usize = 1_024;
 const RECONNECT_MS_MIN: u64 = 50;
 /// The longest wait: a broker that is back is found within a second.
 pub(crate) const RECONNECT_MS_MAX: u64 = 1_000;
+/// A machine that is down does not refuse: an attempt that hears nothing is given up then.
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// JetStream and service requests answer within milliseconds or not at all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const URL_EXPECTED: &str = "a URL such as nats://user:password@host:4222 (or tls://)";
@@ -108,17 +107,12 @@ pub struct Nats {
     client: Client,
     link: watch::Receiver<Link>,
     links: Links,
+    echo: Echo,
     pulse: Pulse,
-    /// The number of the newest echo that the server has refused us.
-    refused: watch::Receiver<u64>,
     /// The subjects that it has refused us.
     refused_subjects: watch::Receiver<Refused>,
-    /// Counts the echoes of this connection.
-    echoes: Arc<AtomicU64>,
     /// The number of the last connection that those who hold this handle may use.
     allowed: watch::Receiver<u64>,
-    /// Begins the subjects on which [`Nats::arrived`] hears itself.
-    echo_prefix: String,
 }
 
 /// The subjects that the server refuses us to publish on, as it does.
@@ -154,7 +148,7 @@ impl Nats {
         metrics: &Metrics,
     ) -> Result<Nats, NatsError> {
         let Login { user, password } = login_of(&config.url).ok_or(NatsError::Url)?;
-        let echo_prefix = format!("_INBOX_{user}{ECHO}");
+        let name = user.clone();
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let mut options = ConnectOptions::new()
             .name(&config.name)
@@ -163,6 +157,7 @@ impl Nats {
             .user_and_password(user, password)
             .retry_on_initial_connect()
             .max_reconnects(None)
+            .connection_timeout(CONNECT_WITHIN)
             .request_timeout(Some(REQUEST_TIMEOUT))
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
@@ -178,23 +173,13 @@ impl Nats {
         let client = options.connect(config.url.expose()).await?;
         let gate = health.gate("nats");
         let (links, link) = Links::new();
-        let pulse = Pulse::start(links.clone(), metrics);
         let (refused, refused_subjects) =
             Watcher::start(client.clone(), inbox, gate, metrics, links.clone());
+        let echo = Echo::new(client.clone(), link.clone(), refused, &name);
+        let pulse = Pulse::start(echo.clone(), links.clone(), link.clone(), metrics);
         // Nobody holds it up; what was said stays.
         let (_said, allowed) = watch::channel(u64::MAX);
-        let echoes = Arc::default();
-        Ok(Nats {
-            client,
-            link,
-            links,
-            pulse,
-            refused,
-            refused_subjects,
-            echoes,
-            allowed,
-            echo_prefix,
-        })
+        Ok(Nats { client, link, links, echo, pulse, refused_subjects, allowed })
     }
 
     /// The same broker for those who may use it on the connections up to this number alone: on any
@@ -225,12 +210,12 @@ impl Nats {
         Uuid::from_bytes(bytes)
     }
 
-    /// Whether there is a connection to a server that is new enough.
+    /// Whether there is a connection to a server that is new enough, which may be used, and this
+    /// process is in touch with it.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        let is_allowed =
-            matches!(*self.link.borrow(), Link::Up(number) if number <= *self.allowed.borrow());
-        is_allowed && self.is_sure()
+        let link = self.link.borrow().clone();
+        matches!(link, Link::Up(number) if self.is_on(number))
     }
 
     /// Waits until there is such a connection.
@@ -264,34 +249,33 @@ impl Nats {
                 it = allowed.wait_for(|it| number <= *it) => it.map(drop).map_err(ending)?,
                 () = self.broken(number) => continue,
             }
+            tokio::select! {
+                () = self.pulse.steady(number) => (),
+                () = self.broken(number) => continue,
+            }
             if self.is_on(number) {
                 return Ok(number);
             }
             // It has another one, which gets its number in a moment.
-            tokio::select! {
-                () = self.broken(number) => (),
-                () = tokio::time::sleep(BEAT_EVERY) => (),
-            }
+            tokio::task::yield_now().await;
         }
     }
 
-    /// Waits until the connection of this number is no more. One on which this process stood still
-    /// for so long that another may have replaced it has another number from then on.
+    /// Waits until the connection of this number is no more. One on which this process was out of
+    /// touch for so long that another may have replaced it has another number from then on.
     pub async fn broken(&self, number: u64) {
         let mut link = self.link.clone();
         // The watcher ends after the last connection.
         let _ended = link.wait_for(|it| *it != Link::Up(number)).await;
     }
 
-    /// Whether it is still the connection of this number.
+    /// Whether it is still the connection of this number, may be used, and works in this moment.
     #[must_use]
     pub fn is_on(&self, number: u64) -> bool {
-        *self.link.borrow() == Link::Up(number) && self.is_sure()
-    }
-
-    /// Whether what is known of the connection holds in this moment.
-    fn is_sure(&self) -> bool {
-        self.links.knows(connects(&self.client)) && self.pulse.is_steady()
+        *self.link.borrow() == Link::Up(number)
+            && number <= *self.allowed.borrow()
+            && self.links.knows(connects(&self.client))
+            && self.pulse.is_steady(number)
     }
 
     /// Waits until the server refuses us to publish on this subject; what was refused before does
@@ -344,21 +328,9 @@ impl Nats {
     /// since without a connection that may be never.
     ///
     /// The client's `flush` does not say that: under load it returns before its buffer is empty,
-    /// and `drain` then drops the rest. A message to ourselves does, and so does the server's
-    /// refusal of it, as both come after everything before them.
+    /// and `drain` then drops the rest.
     pub async fn arrived(&self) {
-        let number = self.echoes.fetch_add(1, Ordering::Relaxed) + 1;
-        let subject = format!("{}{number}", self.echo_prefix);
-        let (mut link, mut refused) = (self.link.clone(), self.refused.clone());
-        let Ok(mut echo) = self.client.subscribe(subject.clone()).await else { return };
-        if self.client.publish(subject, Bytes::new()).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            _ = echo.next() => (),
-            _ = refused.wait_for(|refused| *refused >= number) => (),
-            _ = link.wait_for(|link| matches!(link, Link::Closed)) => (),
-        }
+        self.echo.is_back().await;
     }
 }
 

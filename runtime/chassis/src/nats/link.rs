@@ -76,11 +76,6 @@ impl Links {
         *self.state.borrow() == *link
     }
 
-    /// Waits until nobody looks any more.
-    pub(super) async fn unseen(&self) {
-        self.state.closed().await;
-    }
-
     /// To be called while the state is locked, so that numbers appear in their order.
     fn next(&self) -> Link {
         Link::Up(self.last.fetch_add(1, Ordering::Relaxed) + 1)

@@ -6,6 +6,7 @@
 //! refused subject (the publisher itself only sees a time-out).
 
 mod connection;
+mod echo;
 mod link;
 mod pulse;
 mod streams;
@@ -13,7 +14,7 @@ mod streams;
 mod tests;
 mod watch;
 
-pub(crate) use connection::RECONNECT_MS_MAX;
+pub(crate) use connection::{CONNECT_WITHIN, RECONNECT_MS_MAX};
 pub use connection::{Nats, NatsConfig, NatsError, Refusals};
 pub(crate) use pulse::DEAD_AFTER;
 pub use streams::{

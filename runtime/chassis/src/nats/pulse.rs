@@ -1,70 +1,130 @@
-//! Whether this process runs, or has just stood still: it was stopped, or its machine slept.
+//! Whether this process is in touch with the broker in this moment, or may have been replaced.
 //!
 //! Others take one that does not answer for dead and replace it, while its connection looks well
-//! and what was sent to it lies in its socket. So a task beats, and who finds that no beat came
-//! for so long waits until the connection has a new number, as if it had been lost.
+//! and what was sent to it lies in a socket: it was stopped, its machine slept, or its network
+//! stood still. So it sends itself an echo four times a second. What came back is a lease from
+//! when it was sent: whoever asked for this process later than that waits longer than the lease
+//! runs. When it has run out, the connection has a new number, as if it had been lost.
 
-use super::link::Links;
-use crate::{clock::since_boot, http::Metrics};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use super::{
+    echo::Echo,
+    link::{Link, Links},
 };
-use tokio::time::{MissedTickBehavior, interval};
+use crate::{clock::since_boot, http::Metrics};
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use prometheus_client::metrics::counter::Counter;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
 
-/// One that is asked and does not answer within this time is taken for dead.
-pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(1);
-pub(super) const BEAT_EVERY: Duration = Duration::from_millis(250);
+/// One that is asked is taken for dead when it has not answered within this time, beyond what an
+/// answer takes on its way.
+pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(2);
+const BEAT_EVERY: Duration = Duration::from_millis(250);
 
-/// When the process was last seen running. Clones share it.
-#[derive(Clone, Debug)]
-pub(super) struct Pulse(Arc<AtomicU64>);
+/// An echo that is back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beat {
+    /// The number of its connection; 0 before the first one.
+    connection: u64,
+    /// In ms since the boot of the machine: that counts on while it sleeps.
+    sent: u64,
+}
 
-impl Pulse {
-    /// Beats as long as somebody looks at the connection.
-    pub(super) fn start(links: Links, metrics: &Metrics) -> Pulse {
-        let help = "Times this process stood still for so long that it could have been replaced";
-        let stood_still = metrics.counter("stood_still", help);
-        let pulse = Pulse(Arc::new(AtomicU64::new(since_boot())));
-        let beating = pulse.clone();
-        tokio::spawn(async move {
-            let mut beats = interval(BEAT_EVERY);
-            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = links.unseen() => return,
-                    _ = beats.tick() => if !beating.beat(&links) {
-                        stood_still.inc();
-                    },
-                }
-            }
-        });
-        pulse
-    }
-
-    /// Whether it could have answered until now.
-    pub(super) fn is_steady(&self) -> bool {
-        is_steady(self.0.load(Ordering::Acquire), since_boot())
-    }
-
-    /// Says whether it had been steady. The new number is there before the beat: who sees this one
-    /// sees that.
-    fn beat(&self, links: &Links) -> bool {
-        let (last, now) = (self.0.load(Ordering::Acquire), since_boot());
-        let was_steady = is_steady(last, now);
-        if !was_steady {
-            let stood_ms = now.saturating_sub(last);
-            tracing::warn!(stood_ms, "this process stood still: another may have its place");
-            links.renumber();
-        }
-        self.0.store(now, Ordering::Release);
-        was_steady
+impl Beat {
+    fn holds(self) -> bool {
+        u128::from(since_boot().saturating_sub(self.sent)) < DEAD_AFTER.as_millis()
     }
 }
 
-fn is_steady(last: u64, now: u64) -> bool {
-    u128::from(now.saturating_sub(last)) < DEAD_AFTER.as_millis()
+/// Knows the last beat. It beats until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse {
+    last: watch::Receiver<Beat>,
+    _beating: Arc<JoinSet<()>>,
+}
+
+impl Pulse {
+    pub(super) fn start(
+        echo: Echo,
+        links: Links,
+        link: watch::Receiver<Link>,
+        metrics: &Metrics,
+    ) -> Pulse {
+        let help = "Times this process was out of touch for so long that it may have been replaced";
+        let lapses = metrics.counter("nats_lapses", help);
+        let (beats, last) = watch::channel(Beat::default());
+        let mut beating = JoinSet::new();
+        beating.spawn(Heart { echo, links, link, beats, lapses }.run());
+        Pulse { last, _beating: Arc::new(beating) }
+    }
+
+    /// Whether it is in touch on the connection of this number.
+    pub(super) fn is_steady(&self, connection: u64) -> bool {
+        let last = *self.last.borrow();
+        last.connection == connection && last.holds()
+    }
+
+    /// Waits until it is.
+    pub(super) async fn steady(&self, connection: u64) {
+        let mut last = self.last.clone();
+        // It beats as long as there is a connection.
+        let _ended = last.wait_for(|it| it.connection == connection && it.holds()).await;
+    }
+}
+
+struct Heart {
+    echo: Echo,
+    links: Links,
+    link: watch::Receiver<Link>,
+    beats: watch::Sender<Beat>,
+    lapses: Counter,
+}
+
+impl Heart {
+    async fn run(mut self) {
+        let mut echoes = FuturesUnordered::new();
+        let mut ticks = interval(BEAT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let Link::Up(connection) = *self.link.borrow() else { continue };
+                    let (echo, beat) = (self.echo.clone(), Beat { connection, sent: since_boot() });
+                    let back = async move { timeout(DEAD_AFTER, echo.is_back()).await };
+                    echoes.push(back.map(move |back| back.map(|()| beat)));
+                }
+                Some(Ok(beat)) = echoes.next(), if !echoes.is_empty() => self.beat(beat),
+                changed = self.link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    ticks.reset_immediately();
+                }
+            }
+        }
+    }
+
+    /// A lapse is known by the first echo behind it. The new number is there before the beat: who
+    /// sees this one sees that.
+    fn beat(&self, beat: Beat) {
+        if !self.links.is(&Link::Up(beat.connection)) {
+            return;
+        }
+        let last = *self.beats.borrow();
+        if last.connection != beat.connection || last.holds() {
+            self.beats.send_replace(Beat { sent: beat.sent.max(last.sent), ..beat });
+            return;
+        }
+        let out_of_touch_ms = since_boot().saturating_sub(last.sent);
+        tracing::warn!(
+            out_of_touch_ms,
+            "this process was out of touch with NATS: another may have its place"
+        );
+        self.lapses.inc();
+        self.links.renumber();
+    }
 }

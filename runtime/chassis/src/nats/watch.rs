@@ -6,15 +6,13 @@ use async_nats::{Client, Event, ServerError, connection::State};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
 
+use super::echo::ECHO;
 use super::link::{Link, Links};
 use crate::http::{Gate, Metrics};
 
 /// Atomic batches, scheduled messages and the stream settings that we compare came with 2.12.
 const VERSION_MIN: (u64, u64) = (2, 12);
 const VERSION_MIN_TEXT: &str = "2.12.0";
-
-/// Stands, within a user's own inbox, before the number of a message to itself.
-pub(super) const ECHO: &str = ".echo.";
 
 /// Only a connection that is lost at once lets this pass.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,8 +68,8 @@ pub(super) struct Watcher {
     reconnects: Counter,
     slow_consumers: Counter,
     refusals: Counter,
-    /// Whether this outage has been told: attempts fail every second.
-    is_told: bool,
+    /// Whether something was said of this outage: attempts fail every second.
+    has_said: bool,
 }
 
 impl Watcher {
@@ -100,7 +98,7 @@ impl Watcher {
             slow_consumers: metrics
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
             refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
-            is_told: false,
+            has_said: false,
         };
         tokio::spawn(async move {
             let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -121,7 +119,7 @@ impl Watcher {
     async fn on(&mut self, event: Event) {
         match event {
             // It may have been looked at a moment ago.
-            Event::Connected if self.knows() && !self.links.is(&Link::Down) => (),
+            Event::Connected if self.is_told() => (),
             Event::Connected => self.connected().await,
             Event::Disconnected => {
                 tracing::warn!("lost the connection to NATS; reconnecting");
@@ -158,19 +156,20 @@ impl Watcher {
     /// The client drops events when too many wait, and so may have dropped this one.
     async fn look(&mut self) {
         let is_connected = self.client.connection_state() == State::Connected;
-        if is_connected && !self.knows() {
+        if is_connected && !self.is_told() {
             self.connected().await;
         }
     }
 
-    fn knows(&self) -> bool {
-        self.links.knows(connects(&self.client))
+    /// Whether everybody knows of the last connection.
+    fn is_told(&self) -> bool {
+        self.links.knows(connects(&self.client)) && !self.links.is(&Link::Down)
     }
 
     async fn connected(&mut self) {
         let connects = connects(&self.client);
         self.reconnects.inc();
-        self.is_told = false;
+        self.has_said = false;
         // The event comes before what the server said of itself is at hand; the connection's
         // task answers a flush after it has stored that.
         let _settled_or_gone = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await;
@@ -190,7 +189,7 @@ impl Watcher {
 
     fn refused_login(&mut self) {
         self.gate.close("the broker refuses our user or password");
-        if !std::mem::replace(&mut self.is_told, true) {
+        if !std::mem::replace(&mut self.has_said, true) {
             tracing::error!(
                 "NATS refuses our user or password: mend the URL of this process, or the server's"
             );
@@ -206,7 +205,7 @@ impl Watcher {
             return tracing::warn!(error = text, "NATS");
         }
         self.gate.close(format!("cannot reach the broker: {text}"));
-        if !std::mem::replace(&mut self.is_told, true) {
+        if !std::mem::replace(&mut self.has_said, true) {
             tracing::warn!(error = text, "cannot reach NATS; trying on");
         }
     }

@@ -1,6 +1,7 @@
 //! Whose store: claims and connections that are lost, with a real broker.
 
 use crate::server::{Server, until};
+use crate::ways::breaking;
 use chassis::Wire;
 use chassis::claim::{Claim, ClaimError, Keeper, take_over};
 use chassis::db::{Db, DbOptions, WriteBatch};
@@ -11,10 +12,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
-fn copied(from: &Path, to: &Path) {
+pub(crate) fn copied(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
@@ -23,24 +22,24 @@ async fn connect(server: &Server) -> Nats {
 }
 
 /// By another way to it.
-async fn connect_by(server: &Server, port: u16) -> Nats {
+pub(crate) async fn connect_by(server: &Server, port: u16) -> Nats {
     let config = server.config_by("admin", "pw", port);
     let nats = Nats::connect(&config, &Health::new(), &Metrics::new()).await.unwrap();
     nats.ready().await.unwrap();
     nats
 }
 
-fn open(dir: &Path) -> Db {
+pub(crate) fn open(dir: &Path) -> Db {
     Db::open(dir, DbOptions::default()).unwrap()
 }
 
-fn moves(db: &Db, times: u64) {
+pub(crate) fn moves(db: &Db, times: u64) {
     for _ in 0..times {
         db.commit(WriteBatch::new(), db.position() + 1).unwrap();
     }
 }
 
-fn claim(nats: &Nats, db: &Db) -> Claim {
+pub(crate) fn claim(nats: &Nats, db: &Db) -> Claim {
     Claim::new(nats.clone(), db.clone(), "fermata").making_the_stream(1)
 }
 
@@ -133,39 +132,6 @@ async fn a_branch_that_is_longer_is_another_branch_all_the_same() {
     claim(&nats, &db).settle().await.unwrap();
     let epochs = (copy.epoch(), db.epoch());
     assert!(epochs.0 != epochs.1, "two branches, and both are epoch {}", db.epoch());
-}
-
-/// Passes connections on; one that says this is cut, as often as is armed.
-async fn breaking(server: u16, needle: &'static str, armed: Arc<AtomicUsize>) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let armed = armed.clone();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-                loop {
-                    tokio::select! {
-                        n = client.read(&mut one) => {
-                            let Ok(n @ 1..) = n else { return };
-                            let said = String::from_utf8_lossy(&one[..n]);
-                            if said.contains(needle) && armed.load(Ordering::SeqCst) > 0 {
-                                armed.fetch_sub(1, Ordering::SeqCst);
-                                return;
-                            }
-                            if server.write_all(&one[..n]).await.is_err() { return }
-                        }
-                        n = server.read(&mut other) => {
-                            let Ok(n @ 1..) = n else { return };
-                            if client.write_all(&other[..n]).await.is_err() { return }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    port
 }
 
 /// How long a process is away whose connection breaks so many times one after the other, each time

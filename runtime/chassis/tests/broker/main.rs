@@ -3,4 +3,6 @@
 
 mod claims;
 mod connection;
+mod presence;
 mod server;
+mod ways;

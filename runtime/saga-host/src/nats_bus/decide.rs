@@ -99,6 +99,10 @@ impl Decisions {
                     return;
                 }
                 let reply = this.decide(&request.message.payload).await;
+                // The same while it was decided: what was said to one that was replaced is lost.
+                if this.nats.ready().await.is_err() {
+                    return;
+                }
                 let body = serde_json::to_vec(&reply).unwrap_or_default();
                 if let Err(error) = request.respond(Ok(Bytes::from(body))).await {
                     tracing::debug!(%error, "nobody waits for the answer to a decision");

@@ -99,7 +99,7 @@ async fn a_runtime_that_was_replaced_while_it_was_cut_off_undoes_nothing_when_it
 
 #[tokio::test]
 async fn a_runtime_that_was_replaced_while_it_stood_still_undoes_nothing_when_it_goes_on() {
-    let (mut world, mut services) = waiting_until(4_000).await;
+    let (mut world, mut services) = waiting_until(8_000).await;
     let until = due(&world).await;
     world.stop();
     let copy = world.copy_of_the_store("copy");
@@ -243,4 +243,42 @@ async fn what_a_copy_took_is_not_lost_in_silence_when_the_first_one_is_back() {
     let is_known = world.log().contains("the store is OLDER");
     let status = world.status("o1").await;
     assert!(is_known || status == "completed", "o1 is {status}, and nobody is told");
+}
+
+/// It runs, but nothing comes by its network for some seconds, as when packets are lost. What is
+/// paid meanwhile lies in its socket when that goes on.
+#[tokio::test]
+async fn a_runtime_that_was_replaced_while_its_network_stood_still_takes_and_undoes_nothing() {
+    let mut world = World::new().await;
+    world.set("DEMO_PAYMENT_MS", "8000");
+    world.start().await;
+    let mut services = world.services().await;
+    let orders: Vec<String> = (0..ORDERS).map(|it| format!("o{it}")).collect();
+    for it in &orders {
+        world.order(it).await;
+        world.until_status(it, "waiting").await;
+    }
+    let last = world.saga(orders.last().expect("one")).await;
+    let until = last["waits"][0]["until"].as_str().expect("a deadline").to_owned();
+    world.stop();
+    let copy = world.copy_of_the_store("copy");
+    let wire = Wire::to(world.nats_port()).await.expect("a port");
+    let url = |port: u16| format!("nats://fermata:f@127.0.0.1:{port}");
+    world.set("FERMATA_NATS_URL", &url(wire.port()));
+    world.start().await;
+    world.set("FERMATA_NATS_URL", &url(world.nats_port()));
+    wire.stand_still();
+    let second = world.second(&copy);
+    world.until("the copy has its place", async |it| it.is_there(&second).await).await;
+    for order in &orders {
+        world.pay(order).await;
+    }
+    world.until("the deadline has passed", async |_| until < Utc::now().to_rfc3339()).await;
+    wire.mend();
+    has_ended(&mut world).await;
+    for order in &orders {
+        let is = async |it: &World| it.status_at(&second, order).await == "completed";
+        world.until("the copy has completed it", is).await;
+    }
+    assert!(services[1].all().is_empty(), "what was shipped is taken back");
 }

@@ -1,0 +1,260 @@
+//! Whoever runs, but is slow to reach; words that get lost, and ways back that take long.
+
+use crate::claims::{claim, connect_by as connect, copied, moves, open};
+use crate::server::{Server, until};
+use crate::ways::{breaking, losing_a_word, silent, slow};
+use chassis::Wire;
+use chassis::claim::{Claim, ClaimError, Keeper};
+use chassis::db::Db;
+use chassis::http::Health;
+use futures::StreamExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A store of ten positions and a copy of it.
+fn two(dir: &Path) -> (Db, Db) {
+    let (first, second) = (dir.join("first"), dir.join("second"));
+    moves(&open(&first), 10);
+    copied(&first, &second);
+    (open(&first), open(&second))
+}
+
+/// The right one is at work, well, and next to the broker. A copy is started behind a way on which
+/// a question and its answer take 1.2 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_far_from_the_broker_does_not_replace_one_that_is_at_work() {
+    let server = Server::start();
+    let nats = connect(&server, server.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let (allow, allowed) = watch::channel(0);
+    let held = nats.behind(allowed);
+    let health = Health::new();
+    let (_keeper, mut lost) =
+        Keeper::start(claim(&nats, &db).settled(), allow, health.gate("broker"));
+    until("it is at work", || held.is_up()).await;
+    let ms = Arc::new(AtomicU64::new(0));
+    let far = connect(&server, slow(server.port(), ms.clone()).await).await;
+    ms.store(600, Ordering::SeqCst);
+    let came = claim(&far, &copy).settle().await;
+    let ended = tokio::time::timeout(Duration::from_secs(7), &mut lost).await;
+    assert!(
+        matches!(came, Err(ClaimError::AtWork { .. })),
+        "one is at work: {came:?}, and that one is told {ended:?}"
+    );
+}
+
+/// The same, when the way of the one that is started breaks under its questions.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_loses_its_connection_while_it_asks_does_not_replace_one_that_is_at_work() {
+    let server = Server::start();
+    let nats = connect(&server, server.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let mut one = claim(&nats, &db);
+    one.settle().await.unwrap();
+    let armed = Arc::new(AtomicUsize::new(0));
+    let port = breaking(server.port(), "PUB fermata.owner.fermata", armed.clone()).await;
+    let other = connect(&server, port).await;
+    armed.store(2, Ordering::SeqCst);
+    let came = claim(&other, &copy).settle().await;
+    assert!(matches!(came, Err(ClaimError::AtWork { .. })), "one is at work: {came:?}");
+}
+
+/// The same for a service at a broker without a place for records: one question is all.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_broken_connection_lets_no_second_service_to_work() {
+    let server = Server::start();
+    let nats = connect(&server, server.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let mut one = Claim::new(nats.clone(), db.clone(), "payment");
+    one.settle().await.unwrap();
+    let armed = Arc::new(AtomicUsize::new(0));
+    let port = breaking(server.port(), "PUB fermata.owner.payment", armed.clone()).await;
+    let other = connect(&server, port).await;
+    armed.store(1, Ordering::SeqCst);
+    let came = Claim::new(other.clone(), copy.clone(), "payment").settle().await;
+    assert!(matches!(came, Err(ClaimError::AtWork { .. })), "one is at work: {came:?}");
+}
+
+/// It runs all the while, but its network stands still; a copy asks, hears nothing, and has its
+/// place. What was asked meanwhile comes when the network goes on: it is for the copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_replaced_while_its_network_stood_still_answers_nothing_when_that_goes_on() {
+    let server = Server::start();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let nats = connect(&server, wire.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let (allow, allowed) = watch::channel(0);
+    let held = nats.behind(allowed);
+    let health = Health::new();
+    let (_keeper, lost) = Keeper::start(claim(&nats, &db).settled(), allow, health.gate("broker"));
+    until("it is at work", || held.is_up()).await;
+    // As an endpoint of the kit does.
+    let mut requests = held.client().subscribe("payment.charge").await.unwrap();
+    let serving = held.clone();
+    tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            serving.ready().await.unwrap();
+            let reply = request.reply.unwrap();
+            serving.client().publish(reply, "from the wrong store".into()).await.unwrap();
+        }
+    });
+    held.arrived().await;
+
+    let direct = connect(&server, server.port()).await;
+    wire.stand_still();
+    let mut other = claim(&direct, &copy);
+    other.settle().await.expect("nobody answers");
+    let asker = direct.client().clone();
+    let asked = tokio::spawn(async move {
+        let asked = asker.request("payment.charge", "a card".into());
+        tokio::time::timeout(Duration::from_secs(3), asked).await
+    });
+    direct.arrived().await;
+    assert!(!held.is_up(), "it was out of touch for so long");
+    wire.mend();
+    let answer = asked.await.unwrap();
+    let why = lost.await.map(|it| it.to_string());
+    assert!(
+        !matches!(answer, Ok(Ok(_))),
+        "it answered {:?}, and a moment later: {why:?}",
+        answer.unwrap().unwrap().payload
+    );
+}
+
+/// It is told that it was replaced; until it has ended it drains. The broker is away for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_that_it_was_replaced_has_no_broker_any_more() {
+    let server = Server::start();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let nats = connect(&server, wire.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let (allow, allowed) = watch::channel(0);
+    let held = nats.behind(allowed);
+    let health = Health::new();
+    let (_keeper, lost) = Keeper::start(claim(&nats, &db).settled(), allow, health.gate("broker"));
+    until("it is at work", || held.is_up()).await;
+    let direct = connect(&server, server.port()).await;
+    wire.stand_still();
+    let mut other = claim(&direct, &copy);
+    other.settle().await.expect("nobody answers");
+    wire.mend();
+    let why = lost.await.unwrap();
+    assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
+    nats.ready().await.unwrap();
+    assert!(!held.is_up(), "after `{why}` its parts may still take and send");
+}
+
+fn put(from: &Path, to: &Path) {
+    let _none = std::fs::remove_dir_all(to);
+    copied(from, to);
+}
+
+/// B takes the place of A, as an operator has said; the broker's word for its record gets lost.
+/// Then the broker loses its last minutes, and has the record of A once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_took_over_serves_on_though_the_word_for_its_record_got_lost() {
+    for is_lost in [false, true] {
+        let mut server = Server::start();
+        let nats = connect(&server, server.port()).await;
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [a, b] = [open(dirs[0].path()), open(dirs[1].path())];
+        moves(&a, 10);
+        moves(&b, 1);
+        let mut of_a = claim(&nats, &a);
+        of_a.settle().await.unwrap();
+        of_a.leave().await.unwrap();
+        drop(of_a);
+        server.stop();
+        put(&server.stores(), &server.past());
+        server.restart();
+        nats.ready().await.unwrap();
+        assert!(claim(&nats, &b).settle().await.is_err(), "a wrong directory");
+        chassis::claim::take_over(dirs[1].path(), a.instance(), "a lost disk").unwrap();
+        let armed = Arc::new(AtomicUsize::new(0));
+        let port = losing_a_word(server.port(), "HPUB fermata.store.fermata", armed.clone()).await;
+        let of_b = connect(&server, port).await;
+        armed.store(usize::from(is_lost), Ordering::SeqCst);
+        let mut taken = claim(&of_b, &b);
+        taken.settle().await.unwrap();
+        assert_eq!(armed.load(Ordering::SeqCst), 0, "it was lost, if it was to be");
+        server.stop();
+        until("down", || !of_b.is_up()).await;
+        put(&server.past(), &server.stores());
+        server.restart();
+        of_b.ready().await.unwrap();
+        let confirmed = taken.confirm().await;
+        assert!(confirmed.is_ok(), "lost: {is_lost}: nobody has come: {confirmed:?}");
+    }
+}
+
+/// The same for an idle process that is started anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_one_is_not_ended_by_a_broker_of_before_though_the_word_for_its_record_got_lost() {
+    for is_lost in [false, true] {
+        let mut server = Server::start();
+        let nats = connect(&server, server.port()).await;
+        let dir = tempfile::tempdir().unwrap();
+        moves(&open(dir.path()), 10);
+        let db = open(dir.path());
+        let mut before = claim(&nats, &db);
+        before.settle().await.unwrap();
+        drop((before, db));
+        server.stop();
+        put(&server.stores(), &server.past());
+        server.restart();
+        let db = open(dir.path());
+        let armed = Arc::new(AtomicUsize::new(0));
+        let port = losing_a_word(server.port(), "HPUB fermata.store.fermata", armed.clone()).await;
+        let nats = connect(&server, port).await;
+        armed.store(usize::from(is_lost), Ordering::SeqCst);
+        let mut now = claim(&nats, &db);
+        now.settle().await.unwrap();
+        assert_eq!(armed.load(Ordering::SeqCst), 0, "it was lost, if it was to be");
+        server.stop();
+        until("down", || !nats.is_up()).await;
+        put(&server.past(), &server.stores());
+        server.restart();
+        nats.ready().await.unwrap();
+        let confirmed = now.confirm().await;
+        assert!(confirmed.is_ok(), "lost: {is_lost}: nobody has come: {confirmed:?}");
+    }
+}
+
+/// The machine of the broker lost its power, and is back after some seconds. So is the live
+/// process, as soon as it can be; a copy is started as soon as the broker is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_waits_as_long_as_one_that_is_on_its_way_back_may_take() {
+    let mut server = Server::start();
+    let (fall, down) = watch::channel(false);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let nats = connect(&server, silent(server.port(), down, tries.clone()).await).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let (allow, allowed) = watch::channel(0);
+    let held = nats.behind(allowed);
+    let health = Health::new();
+    let (_keeper, mut lost) =
+        Keeper::start(claim(&nats, &db).settled(), allow, health.gate("broker"));
+    until("it is at work", || held.is_up()).await;
+    fall.send_replace(true);
+    server.stop();
+    until("it is down", || !held.is_up()).await;
+    until("it tries to connect", || 0 < tries.load(Ordering::SeqCst)).await;
+    server.restart();
+    fall.send_replace(false);
+    let direct = connect(&server, server.port()).await;
+    let came = claim(&direct, &copy).settle().await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), &mut lost).await;
+    assert!(
+        matches!(came, Err(ClaimError::AtWork { .. })),
+        "one was on its way back: {came:?}, and that one is told {ended:?}"
+    );
+}

@@ -136,22 +136,11 @@ async fn a_service_that_was_replaced_while_it_was_cut_off_takes_nothing_when_it_
     stack.spawn_with(process, &[("WAREHOUSE_NATS_URL", &through)])?;
     stack.ready(process).await?;
     wire.cut();
-    let (second, address) = beside(&stack, process, "warehouse.copy")?;
-    let ready = format!("http://{address}/readyz");
-    let serves = async || api.get(&ready).await.map(drop);
-    until("the copy serves", api.patience(), serves).await?;
+    let _second = replaced(&stack, process).await?;
     wire.mend();
-    let mut orders = Vec::new();
-    for _ in 0..ORDERS {
-        orders.push(Scenario::Normal.place(&api).await?);
-    }
+    let orders = placed(&api, ORDERS).await?;
     assert_eq!(stack.ended(process).await?, Some(78), "{}", stack.end_of_log(process));
-    for order in &orders {
-        Scenario::Normal.play(&api, order, &mut Pace::at_once()).await?;
-        api.order_is(order, "completed").await?;
-    }
-    drop(second);
-    Ok(())
+    all_complete(&api, &orders).await
 }
 
 /// The same while it stood still: requests lie in its socket.
@@ -167,21 +156,36 @@ async fn a_service_that_was_replaced_while_it_stood_still_answers_nothing_when_i
     stack.spawn(process)?;
     stack.ready(process).await?;
     stack.signal(process, libc::SIGSTOP)?;
-    let (second, address) = beside(&stack, process, "warehouse.copy")?;
+    let _second = replaced(&stack, process).await?;
+    let orders = placed(&api, ORDERS).await?;
+    stack.signal(process, libc::SIGCONT)?;
+    assert_eq!(stack.ended(process).await?, Some(78), "{}", stack.end_of_log(process));
+    all_complete(&api, &orders).await
+}
+
+/// A copy of the service, once it has its place.
+async fn replaced(stack: &Stack, service: &str) -> Result<Second, Failure> {
+    let api = stack.api();
+    let (second, address) = beside(stack, service, &format!("{service}.copy"))?;
     let ready = format!("http://{address}/readyz");
     let serves = async || api.get(&ready).await.map(drop);
     until("the copy serves", api.patience(), serves).await?;
-    let mut orders = Vec::new();
-    for _ in 0..ORDERS {
-        orders.push(Scenario::Normal.place(&api).await?);
+    Ok(second)
+}
+
+async fn placed(api: &Api, orders: u64) -> Result<Vec<String>, Failure> {
+    let mut placed = Vec::new();
+    for _ in 0..orders {
+        placed.push(Scenario::Normal.place(api).await?);
     }
-    stack.signal(process, libc::SIGCONT)?;
-    assert_eq!(stack.ended(process).await?, Some(78), "{}", stack.end_of_log(process));
-    for order in &orders {
-        Scenario::Normal.play(&api, order, &mut Pace::at_once()).await?;
+    Ok(placed)
+}
+
+async fn all_complete(api: &Api, orders: &[String]) -> Result<(), Failure> {
+    for order in orders {
+        Scenario::Normal.play(api, order, &mut Pace::at_once()).await?;
         api.order_is(order, "completed").await?;
     }
-    drop(second);
     Ok(())
 }
 

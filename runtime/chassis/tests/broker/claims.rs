@@ -1,21 +1,13 @@
 //! Whose store: claims and connections that are lost, with a real broker.
 
-use crate::server::{Server, until};
-use crate::ways::breaking;
+use crate::server::{Server, copied, until};
 use chassis::Wire;
 use chassis::claim::{Claim, ClaimError, Keeper, take_over};
 use chassis::db::{Db, DbOptions, WriteBatch};
 use chassis::http::{Health, Metrics};
 use chassis::nats::Nats;
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-pub(crate) fn copied(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
 
 async fn connect(server: &Server) -> Nats {
     connect_by(server, server.port()).await
@@ -39,6 +31,15 @@ pub(crate) fn moves(db: &Db, times: u64) {
     }
 }
 
+/// The broker is started anew; what it has is changed before.
+pub(crate) async fn restarted(server: &mut Server, nats: &Nats, change: impl Fn(&Server)) {
+    server.stop();
+    until("down", || !nats.is_up()).await;
+    change(server);
+    server.restart();
+    nats.ready().await.unwrap();
+}
+
 pub(crate) fn claim(nats: &Nats, db: &Db) -> Claim {
     Claim::new(nats.clone(), db.clone(), "fermata").making_the_stream(1)
 }
@@ -54,24 +55,14 @@ async fn a_broker_that_lost_a_clean_stop_ends_no_idle_process() {
     let db = open(dir.path());
     let mut before = claim(&nats, &db);
     before.settle().await.unwrap();
-    server.stop();
-    until("down", || !nats.is_up()).await;
-    let past = server.past();
-    copied(&server.stores(), &past);
-    server.restart();
-    nats.ready().await.unwrap();
+    restarted(&mut server, &nats, Server::keep_records).await;
     before.confirm().await.unwrap();
     before.leave().await.unwrap();
     drop((before, db));
     let db = open(dir.path());
     let mut now = claim(&nats, &db);
     now.settle().await.unwrap();
-    server.stop();
-    until("down", || !nats.is_up()).await;
-    std::fs::remove_dir_all(server.stores()).unwrap();
-    copied(&past, &server.stores());
-    server.restart();
-    nats.ready().await.unwrap();
+    restarted(&mut server, &nats, Server::lose_what_came_since).await;
     let confirmed = now.confirm().await;
     assert!(confirmed.is_ok(), "nobody has replaced it: {confirmed:?}");
 }
@@ -138,9 +129,8 @@ async fn a_branch_that_is_longer_is_another_branch_all_the_same() {
 /// while the record is looked at: first while it is renewed, then while the claim is confirmed.
 async fn away_after(breaks: usize) -> Duration {
     let server = Server::start();
-    let armed = Arc::new(AtomicUsize::new(0));
-    let port = breaking(server.port(), "DIRECT.GET.STORES", armed.clone()).await;
-    let nats = connect_by(&server, port).await;
+    let wire = Wire::to(server.port()).await.unwrap();
+    let nats = connect_by(&server, wire.port()).await;
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     moves(&db, 10);
@@ -149,10 +139,10 @@ async fn away_after(breaks: usize) -> Duration {
     let health = Health::new();
     let (_keeper, _lost) = Keeper::start(claim(&nats, &db).settled(), allow, health.gate("broker"));
     until("it has its claim", || held.is_up()).await;
-    armed.store(breaks, Ordering::SeqCst);
+    wire.break_at("DIRECT.GET.STORES", breaks);
     until("it is cut", || !held.is_up()).await;
     let began = Instant::now();
-    until("it goes on", || held.is_up() && armed.load(Ordering::SeqCst) == 0).await;
+    until("it goes on", || held.is_up() && wire.breaks_left() == 0).await;
     began.elapsed()
 }
 
@@ -178,10 +168,7 @@ async fn a_store_that_was_given_up_does_not_come_back_with_a_broker_that_tells_o
     of_a.settle().await.unwrap();
     of_a.leave().await.unwrap();
     drop(of_a);
-    server.stop();
-    copied(&server.stores(), &server.past());
-    server.restart();
-    nats.ready().await.unwrap();
+    restarted(&mut server, &nats, Server::keep_records).await;
     let wire = Wire::to(server.port()).await.unwrap();
     let of_b = connect_by(&server, wire.port()).await;
     let refused = claim(&of_b, &b).settle().await;
@@ -191,11 +178,7 @@ async fn a_store_that_was_given_up_does_not_come_back_with_a_broker_that_tells_o
     taken.settle().await.unwrap();
 
     wire.cut();
-    server.stop();
-    std::fs::remove_dir_all(server.stores()).unwrap();
-    copied(&server.past(), &server.stores());
-    server.restart();
-    nats.ready().await.unwrap();
+    restarted(&mut server, &nats, Server::lose_what_came_since).await;
     let mut again = claim(&nats, &a);
     let (came, confirmed) = tokio::join!(again.look(), async {
         wire.mend();

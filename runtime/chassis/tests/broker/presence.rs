@@ -1,8 +1,8 @@
 //! Whoever runs, but is slow to reach; words that get lost, and ways back that take long.
 
-use crate::claims::{claim, connect_by as connect, copied, moves, open};
-use crate::server::{Server, until};
-use crate::ways::{breaking, losing_a_word, silent, slow};
+use crate::claims::{claim, connect_by as connect, moves, open, restarted};
+use crate::server::{Server, copied, until};
+use crate::ways::{silent, slow};
 use chassis::Wire;
 use chassis::claim::{Claim, ClaimError, Keeper};
 use chassis::db::Db;
@@ -13,6 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// How a record is written, and what the broker answers.
+const RECORD: &str = "HPUB fermata.store.fermata";
+const KEPT: &str = "\"stream\":\"STORES\"";
 
 /// A store of ten positions and a copy of it.
 fn two(dir: &Path) -> (Db, Db) {
@@ -56,12 +60,12 @@ async fn whoever_loses_its_connection_while_it_asks_does_not_replace_one_that_is
     let (db, copy) = two(dir.path());
     let mut one = claim(&nats, &db);
     one.settle().await.unwrap();
-    let armed = Arc::new(AtomicUsize::new(0));
-    let port = breaking(server.port(), "PUB fermata.owner.fermata", armed.clone()).await;
-    let other = connect(&server, port).await;
-    armed.store(2, Ordering::SeqCst);
+    let wire = Wire::to(server.port()).await.unwrap();
+    let other = connect(&server, wire.port()).await;
+    wire.break_at("PUB fermata.owner.fermata", 2);
     let came = claim(&other, &copy).settle().await;
     assert!(matches!(came, Err(ClaimError::AtWork { .. })), "one is at work: {came:?}");
+    assert_eq!(wire.breaks_left(), 0, "it has asked on broken connections");
 }
 
 /// The same for a service at a broker without a place for records: one question is all.
@@ -73,12 +77,12 @@ async fn one_broken_connection_lets_no_second_service_to_work() {
     let (db, copy) = two(dir.path());
     let mut one = Claim::new(nats.clone(), db.clone(), "payment");
     one.settle().await.unwrap();
-    let armed = Arc::new(AtomicUsize::new(0));
-    let port = breaking(server.port(), "PUB fermata.owner.payment", armed.clone()).await;
-    let other = connect(&server, port).await;
-    armed.store(1, Ordering::SeqCst);
+    let wire = Wire::to(server.port()).await.unwrap();
+    let other = connect(&server, wire.port()).await;
+    wire.break_at("PUB fermata.owner.payment", 1);
     let came = Claim::new(other.clone(), copy.clone(), "payment").settle().await;
     assert!(matches!(came, Err(ClaimError::AtWork { .. })), "one is at work: {came:?}");
+    assert_eq!(wire.breaks_left(), 0, "it has asked on broken connections");
 }
 
 /// It runs all the while, but its network stands still; a copy asks, hears nothing, and has its
@@ -128,33 +132,35 @@ async fn who_was_replaced_while_its_network_stood_still_answers_nothing_when_tha
     );
 }
 
-/// It is told that it was replaced; until it has ended it drains. The broker is away for it.
+/// It is told that it was replaced, on a connection that was never lost; until it has ended it
+/// drains. The broker is away for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_told_that_it_was_replaced_has_no_broker_any_more() {
     let server = Server::start();
-    let wire = Wire::to(server.port()).await.unwrap();
-    let nats = connect(&server, wire.port()).await;
+    let nats = connect(&server, server.port()).await;
     let dir = tempfile::tempdir().unwrap();
-    let (db, copy) = two(dir.path());
+    let db = open(dir.path());
+    moves(&db, 10);
     let (allow, allowed) = watch::channel(0);
     let held = nats.behind(allowed);
     let health = Health::new();
     let (_keeper, lost) = Keeper::start(claim(&nats, &db).settled(), allow, health.gate("broker"));
     until("it is at work", || held.is_up()).await;
-    let direct = connect(&server, server.port()).await;
-    wire.stand_still();
-    let mut other = claim(&direct, &copy);
-    other.settle().await.expect("nobody answers");
-    wire.mend();
+    let connection = nats.connection().await.unwrap();
+    let run = uuid::Uuid::from_u128(7);
+    let record = serde_json::json!({
+        "instance": db.instance(), "epoch": db.epoch(), "position": 100, "run": run,
+        "broker": nats.server(),
+    });
+    let jetstream = nats.jetstream();
+    let written = jetstream.publish("fermata.store.fermata", record.to_string().into());
+    written.await.unwrap().await.unwrap();
+    // Whoever is asked looks at its record.
+    nats.client().request("fermata.owner.fermata", "".into()).await.unwrap();
     let why = lost.await.unwrap();
     assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
-    nats.ready().await.unwrap();
+    assert!(nats.is_on(connection), "it has its connection yet");
     assert!(!held.is_up(), "after `{why}` its parts may still take and send");
-}
-
-fn put(from: &Path, to: &Path) {
-    let _none = std::fs::remove_dir_all(to);
-    copied(from, to);
 }
 
 /// B takes the place of A, as an operator has said; the broker's word for its record gets lost.
@@ -172,24 +178,18 @@ async fn one_that_took_over_serves_on_though_the_word_for_its_record_got_lost() 
         of_a.settle().await.unwrap();
         of_a.leave().await.unwrap();
         drop(of_a);
-        server.stop();
-        put(&server.stores(), &server.past());
-        server.restart();
-        nats.ready().await.unwrap();
+        restarted(&mut server, &nats, Server::keep_records).await;
         assert!(claim(&nats, &b).settle().await.is_err(), "a wrong directory");
         chassis::claim::take_over(dirs[1].path(), a.instance(), "a lost disk").unwrap();
-        let armed = Arc::new(AtomicUsize::new(0));
-        let port = losing_a_word(server.port(), "HPUB fermata.store.fermata", armed.clone()).await;
-        let of_b = connect(&server, port).await;
-        armed.store(usize::from(is_lost), Ordering::SeqCst);
+        let wire = Wire::to(server.port()).await.unwrap();
+        let of_b = connect(&server, wire.port()).await;
+        if is_lost {
+            wire.lose_answer(RECORD, KEPT);
+        }
         let mut taken = claim(&of_b, &b);
         taken.settle().await.unwrap();
-        assert_eq!(armed.load(Ordering::SeqCst), 0, "it was lost, if it was to be");
-        server.stop();
-        until("down", || !of_b.is_up()).await;
-        put(&server.past(), &server.stores());
-        server.restart();
-        of_b.ready().await.unwrap();
+        assert_eq!(wire.breaks_left(), 0, "it was lost, if it was to be");
+        restarted(&mut server, &of_b, Server::lose_what_came_since).await;
         let confirmed = taken.confirm().await;
         assert!(confirmed.is_ok(), "lost: {is_lost}: nobody has come: {confirmed:?}");
     }
@@ -207,22 +207,17 @@ async fn an_idle_one_is_not_ended_by_a_broker_of_before_though_the_word_for_its_
         let mut before = claim(&nats, &db);
         before.settle().await.unwrap();
         drop((before, db));
-        server.stop();
-        put(&server.stores(), &server.past());
-        server.restart();
+        restarted(&mut server, &nats, Server::keep_records).await;
         let db = open(dir.path());
-        let armed = Arc::new(AtomicUsize::new(0));
-        let port = losing_a_word(server.port(), "HPUB fermata.store.fermata", armed.clone()).await;
-        let nats = connect(&server, port).await;
-        armed.store(usize::from(is_lost), Ordering::SeqCst);
+        let wire = Wire::to(server.port()).await.unwrap();
+        let nats = connect(&server, wire.port()).await;
+        if is_lost {
+            wire.lose_answer(RECORD, KEPT);
+        }
         let mut now = claim(&nats, &db);
         now.settle().await.unwrap();
-        assert_eq!(armed.load(Ordering::SeqCst), 0, "it was lost, if it was to be");
-        server.stop();
-        until("down", || !nats.is_up()).await;
-        put(&server.past(), &server.stores());
-        server.restart();
-        nats.ready().await.unwrap();
+        assert_eq!(wire.breaks_left(), 0, "it was lost, if it was to be");
+        restarted(&mut server, &nats, Server::lose_what_came_since).await;
         let confirmed = now.confirm().await;
         assert!(confirmed.is_ok(), "lost: {is_lost}: nobody has come: {confirmed:?}");
     }

@@ -68,14 +68,23 @@ impl Server {
         self.child = Server::spawn(self.dir.path(), self.port);
     }
 
-    /// Where the stream of records lies.
-    pub(crate) fn stores(&self) -> PathBuf {
+    /// Keeps the stream of records as it is. The server must have stopped.
+    pub(crate) fn keep_records(&self) {
+        copied(&self.records(), &self.kept());
+    }
+
+    /// As after a power cut: it has synced nothing since they were kept. It must have stopped.
+    pub(crate) fn lose_what_came_since(&self) {
+        std::fs::remove_dir_all(self.records()).expect("removed");
+        copied(&self.kept(), &self.records());
+    }
+
+    fn records(&self) -> PathBuf {
         self.dir.path().join("js/jetstream/A/streams/STORES")
     }
 
-    /// Beside its streams.
-    pub(crate) fn past(&self) -> PathBuf {
-        self.dir.path().join("past")
+    fn kept(&self) -> PathBuf {
+        self.dir.path().join("kept")
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -107,4 +116,9 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited for: {what}"));
+}
+
+pub(crate) fn copied(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.expect("cp runs").success());
 }

@@ -1,4 +1,4 @@
-//! Ways to a server that are slow or break. Each gives the port at which it begins.
+//! Ways to a server that are slow or silent. Each gives the port at which it begins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -45,82 +45,6 @@ async fn late(
             return;
         }
     }
-}
-
-/// Passes connections on; one that says this is cut, as often as is armed.
-pub(crate) async fn breaking(server: u16, needle: &'static str, armed: Arc<AtomicUsize>) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let armed = armed.clone();
-            tokio::spawn(async move {
-                let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else {
-                    return;
-                };
-                let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-                loop {
-                    tokio::select! {
-                        n = client.read(&mut one) => {
-                            let Ok(n @ 1..) = n else { return };
-                            let said = String::from_utf8_lossy(&one[..n]);
-                            if said.contains(needle) && armed.load(Ordering::SeqCst) > 0 {
-                                armed.fetch_sub(1, Ordering::SeqCst);
-                                return;
-                            }
-                            if server.write_all(&one[..n]).await.is_err() { return }
-                        }
-                        n = server.read(&mut other) => {
-                            let Ok(n @ 1..) = n else { return };
-                            if client.write_all(&other[..n]).await.is_err() { return }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    port
-}
-
-/// Passes on what says this, and is cut then: the broker's word for it gets lost.
-pub(crate) async fn losing_a_word(
-    server: u16,
-    needle: &'static str,
-    armed: Arc<AtomicUsize>,
-) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let armed = armed.clone();
-            tokio::spawn(async move {
-                let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else {
-                    return;
-                };
-                let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-                loop {
-                    tokio::select! {
-                        n = client.read(&mut one) => {
-                            let Ok(n @ 1..) = n else { return };
-                            let said = String::from_utf8_lossy(&one[..n]);
-                            if server.write_all(&one[..n]).await.is_err() { return }
-                            if said.contains(needle) && armed.load(Ordering::SeqCst) > 0 {
-                                armed.fetch_sub(1, Ordering::SeqCst);
-                                // The broker has it when it answers.
-                                let _answer = server.read(&mut other).await;
-                                return;
-                            }
-                        }
-                        n = server.read(&mut other) => {
-                            let Ok(n @ 1..) = n else { return };
-                            if client.write_all(&other[..n]).await.is_err() { return }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    port
 }
 
 /// A way to a machine that is down: what connects hears nothing, as of packets that are lost; it is

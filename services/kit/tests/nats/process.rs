@@ -1,5 +1,5 @@
 use crate::server::{Broker, PATIENCE, eventually};
-use chassis::{config::Source, http::Json, reserved_port, shutdown::Shutdown};
+use chassis::{Wire, config::Source, http::Json, reserved_port, shutdown::Shutdown};
 use proto_schemas::inventory::{Moved, Release};
 use service_kit::{App, Call, Config, Outcome, Process, RunError, Service, Tx, run};
 use std::{
@@ -198,50 +198,15 @@ async fn a_second_process_on_the_same_store_is_refused() {
     first.await.unwrap().unwrap();
 }
 
-/// Passes connections on; the first one that says this is cut.
-async fn breaking(server: u16, needle: &'static str) -> u16 {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let armed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let armed = armed.clone();
-            tokio::spawn(async move {
-                let mut server =
-                    tokio::net::TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                let (mut one, mut other) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-                loop {
-                    tokio::select! {
-                        n = client.read(&mut one) => {
-                            let Ok(n @ 1..) = n else { return };
-                            let said = String::from_utf8_lossy(&one[..n]);
-                            if said.contains(needle)
-                                && armed.swap(false, std::sync::atomic::Ordering::SeqCst)
-                            {
-                                return;
-                            }
-                            if server.write_all(&one[..n]).await.is_err() { return }
-                        }
-                        n = server.read(&mut other) => {
-                            let Ok(n @ 1..) = n else { return };
-                            if client.write_all(&other[..n]).await.is_err() { return }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    port
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_while_the_endpoints_open_holds_up_nobody_for_ever() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
     broker.create_records().await;
     let url = broker.url();
     let (head, port) = url.rsplit_once(':').unwrap();
-    let through = breaking(port.parse().unwrap(), "PUB _INBOX_test.echo.").await;
+    let wire = Wire::to(port.parse().unwrap()).await.unwrap();
+    wire.break_at("SUB fermata.epoch", 1);
+    let through = wire.port();
     let addr = SocketAddr::from(([127, 0, 0, 1], reserved_port()));
     let mut source = Source::from_pairs([
         ("FERMATA_ENV", "development".to_owned()),
@@ -263,6 +228,7 @@ async fn a_connection_that_breaks_while_the_endpoints_open_holds_up_nobody_for_e
     shutdown.ask();
     let _ended = tokio::time::timeout(PATIENCE, running).await;
     assert!(ready.is_ok(), "after 30 s: {said}");
+    assert_eq!(wire.breaks_left(), 0, "it has broken while they opened");
 }
 
 /// A provider that never answers, and counts who asks.

@@ -1,13 +1,18 @@
-//! A way to a server that can be cut, stand still, or break at certain words, for tests.
+//! A way to a server that can be cut, stand still, be narrow, or break at certain words, for tests.
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::sleep,
 };
 
 /// Bytes that are read at once.
@@ -36,6 +41,7 @@ pub struct Wire {
     port: u16,
     state: watch::Sender<State>,
     trap: Arc<Mutex<Option<Trap>>>,
+    bytes_per_ms: Arc<AtomicU32>,
 }
 
 impl Wire {
@@ -47,13 +53,14 @@ impl Wire {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (state, seen) = watch::channel(State::Passes);
-        let trap = Arc::default();
-        let wire = Wire { port, state, trap: Arc::clone(&trap) };
+        let (trap, bytes_per_ms) = (Arc::default(), Arc::new(AtomicU32::new(u32::MAX)));
+        let wire =
+            Wire { port, state, trap: Arc::clone(&trap), bytes_per_ms: Arc::clone(&bytes_per_ms) };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (seen, trap) = (seen.clone(), Arc::clone(&trap));
                 if *seen.borrow() != State::IsCut {
-                    tokio::spawn(pass_on(client, server, seen, trap));
+                    tokio::spawn(pass_on(client, server, seen, trap, bytes_per_ms.clone()));
                 }
             }
         });
@@ -74,6 +81,11 @@ impl Wire {
     /// Holds back all that is sent until it is mended, and loses nothing.
     pub fn stand_still(&self) {
         self.state.send_replace(State::StandsStill);
+    }
+
+    /// Lets no more pass than so many bytes in a millisecond, each way.
+    pub fn narrow(&self, bytes_per_ms: u32) {
+        self.bytes_per_ms.store(bytes_per_ms.max(1), Ordering::Relaxed);
     }
 
     /// Takes connections again, and goes on.
@@ -124,22 +136,26 @@ async fn pass_on(
     server: u16,
     mut seen: watch::Receiver<State>,
     trap: Arc<Mutex<Option<Trap>>>,
+    bytes_per_ms: Arc<AtomicU32>,
 ) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
     let ((from, to), (back, there)) = (client.into_split(), server.into_split());
     // What the server must have answered before the connection breaks.
     let (lose, lost) = watch::channel(None);
+    let of_client = |said: &[u8]| {
+        let Some(trap) = springs(&trap, said) else { return Then::Goes };
+        let Some(answer) = trap.answer else { return Then::Breaks };
+        lose.send_replace(Some(answer));
+        Then::Goes
+    };
+    let of_server = |said: &[u8]| match *lost.borrow() {
+        Some(answer) if has(said, answer) => Then::Breaks,
+        Some(_) => Then::IsLost,
+        None => Then::Goes,
+    };
     tokio::select! {
-        () = pass(from, there, seen.clone(), |said| springs(&trap, said).map_or(Then::Goes, |it| {
-            let Some(answer) = it.answer else { return Then::Breaks };
-            lose.send_replace(Some(answer));
-            Then::Goes
-        })) => (),
-        () = pass(back, to, seen.clone(), |said| match *lost.borrow() {
-            Some(answer) if has(said, answer) => Then::Breaks,
-            Some(_) => Then::IsLost,
-            None => Then::Goes,
-        }) => (),
+        () = pass(from, there, seen.clone(), &bytes_per_ms, of_client) => (),
+        () = pass(back, to, seen.clone(), &bytes_per_ms, of_server) => (),
         _ = seen.wait_for(|it| *it == State::IsCut) => (),
     }
 }
@@ -155,12 +171,17 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut seen: watch::Receiver<State>,
+    bytes_per_ms: &AtomicU32,
     then: impl Fn(&[u8]) -> Then,
 ) {
     let mut chunk = vec![0; CHUNK];
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
         if seen.wait_for(|it| *it != State::StandsStill).await.is_err() {
             return;
+        }
+        let takes_ms = read as u64 / u64::from(bytes_per_ms.load(Ordering::Relaxed));
+        if 0 < takes_ms {
+            sleep(Duration::from_millis(takes_ms)).await;
         }
         match then(&chunk[..read]) {
             Then::Breaks => return,

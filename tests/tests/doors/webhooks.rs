@@ -147,7 +147,7 @@ pub(crate) fn forged(stack: &Stack) -> Result<Vec<Row>, Failure> {
     };
     let (s, c) = (secret(stack, From::Stripe), secret(stack, From::Courier));
     // It comes nearer until it is sent; the exact border is tested where time is an argument.
-    let (old, future) = (now - 301, now + 900);
+    let (old, future) = (now - 310, now + 900);
     let signed = sign(&[
         to_sign(From::Stripe, s.clone(), EVENT, now),
         to_sign(From::Stripe, s.clone(), EVENT, old),

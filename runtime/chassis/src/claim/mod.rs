@@ -120,6 +120,9 @@ pub enum ClaimError {
     /// Somebody else has written the record since it was read.
     #[error("somebody else has written the record of the store meanwhile")]
     Overtaken,
+    /// The broker takes no record: it is full, as a rule.
+    #[error("the broker refuses the record of the store: {0}")]
+    Refused(String),
     /// The broker does not answer, or not as it should.
     #[error("failed to compare the store with its record at the broker: {0}")]
     Broker(String),
@@ -128,7 +131,7 @@ pub enum ClaimError {
 impl ClaimError {
     /// Whether trying again cannot mend it.
     pub fn is_final(&self) -> bool {
-        !matches!(self, ClaimError::Broker(_) | ClaimError::Overtaken)
+        !matches!(self, ClaimError::Broker(_) | ClaimError::Refused(_) | ClaimError::Overtaken)
     }
 }
 
@@ -164,6 +167,8 @@ pub struct Claim {
     run: Uuid,
     /// Whether the claim was made.
     is_made: bool,
+    /// The connection on which it was looked last whether others are there.
+    looked_on: Option<u64>,
     /// The record as it was found for the claim.
     known: Option<Record>,
     /// Its sequence; 0 when there is none.
@@ -247,19 +252,24 @@ impl Judge {
     }
 }
 
-/// Gives the record back to a store that was there before: what another one began was a mistake.
+/// Gives the record of this run back to a store that was there before: what another one began was a
+/// mistake. The record of any other run stays.
 ///
 /// # Errors
 /// The broker does not answer.
 pub async fn give_back(
     nats: &Nats,
     process: &str,
+    ours: Uuid,
     (instance, epoch, position): (Uuid, u64, u64),
 ) -> Result<(), ClaimError> {
     let place = Place::new(nats.clone(), process);
-    if let Found::Record(_, sequence) = place.read().await? {
+    if let Found::Record(Record { run, .. }, sequence) = place.read().await?
+        && run == ours
+    {
         let (run, broker) = (Uuid::nil(), nats.server());
         let record = Record { instance, epoch, position, run, has_ended: true, broker };
+        // Whoever has written one since, has it.
         place.write(&record, sequence).await?;
     }
     Ok(())
@@ -277,6 +287,7 @@ impl Claim {
             db,
             run,
             is_made: false,
+            looked_on: None,
             known: None,
             sequence: 0,
             said: None,
@@ -338,7 +349,7 @@ impl Claim {
     /// # Errors
     /// Another one is at work, or the broker does not answer.
     pub async fn look(&mut self) -> Result<(), ClaimError> {
-        self.nats.ready().await?;
+        let connection = self.nats.connection().await?;
         self.presence.answer_for_this_run().await?;
         if let Some(replicas) = self.replicas {
             apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
@@ -363,6 +374,7 @@ impl Claim {
             self.comes_back().await;
             self.nobody_is_there().await?;
         }
+        self.looked_on = Some(connection);
         Ok(())
     }
 
@@ -384,7 +396,7 @@ impl Claim {
 
     /// Waits for a process that was there before the broker was started anew.
     async fn comes_back(&self) {
-        tracing::info!("the record is of another broker: its process may be on its way back");
+        tracing::info!("the broker was started anew: another process may be on its way back");
         sleep(BACK_WITHIN).await;
     }
 
@@ -425,6 +437,7 @@ impl Claim {
             Written::At(sequence) => {
                 crash::point("claim.after-record");
                 self.sequence = sequence;
+                self.presence.recorded(sequence);
                 self.said = Some(record);
             }
             Written::NoStream => (),

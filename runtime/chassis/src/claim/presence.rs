@@ -13,11 +13,18 @@ use crate::{
     db::Db,
     nats::{DEAD_AFTER, Nats},
 };
-use async_nats::client::RequestErrorKind;
+use async_nats::{Message, StatusCode};
 use bytes::Bytes;
+use chrono::Utc;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use std::{process, sync::Arc};
+use std::{
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::{
     sync::Notify,
     task::JoinSet,
@@ -26,11 +33,24 @@ use tokio::{
 use uuid::Uuid;
 
 /// What is answered.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct AtWork {
     instance: Uuid,
     /// The id of the process, on its machine.
     process: u32,
+    #[serde(default)]
+    right: Right,
+}
+
+/// Which of two that are at work has come later, and so has taken the place of the other one. The
+/// broker counts the records; where it has taken none, clocks are all there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Right {
+    /// The sequence of its last record.
+    record: u64,
+    /// When it made its claim, in ms since 1970.
+    since: i64,
+    run: Uuid,
 }
 
 /// Answers for a run of a process, as long as it is kept, and asks for others.
@@ -41,7 +61,10 @@ pub(super) struct Presence {
     process: String,
     run: Uuid,
     answers_for_this_run: bool,
-    is_at_work: bool,
+    /// When the claim was made, in ms since 1970.
+    since: Option<i64>,
+    /// The sequence of the last record of this run; 0 when there is none.
+    record: Arc<AtomicU64>,
     answering: JoinSet<()>,
     asked: Arc<Notify>,
 }
@@ -54,7 +77,8 @@ impl Presence {
             process: process.to_owned(),
             run,
             answers_for_this_run: false,
-            is_at_work: false,
+            since: None,
+            record: Arc::default(),
             answering: JoinSet::new(),
             asked: Arc::default(),
         }
@@ -72,21 +96,36 @@ impl Presence {
 
     /// From when the claim is made.
     pub(super) async fn answer_at_work(&mut self) -> Result<(), ClaimError> {
-        if !self.is_at_work {
-            self.answer(self.subject()).await?;
-            self.is_at_work = true;
+        if self.since.is_none() {
+            self.since = Some(Utc::now().timestamp_millis());
+            self.answer(self.subject()).await.inspect_err(|_| self.since = None)?;
         }
         Ok(())
     }
 
+    /// The broker has taken a record of this run.
+    pub(super) fn recorded(&self, sequence: u64) {
+        self.record.store(sequence, Ordering::Relaxed);
+    }
+
     /// Nobody is at work but, it may be, this one.
     pub(super) async fn nobody_else(&self) -> Result<(), ClaimError> {
-        if self.is_at_work { Ok(()) } else { self.nobody(self.subject()).await }
+        match self.since {
+            Some(_) => Ok(()),
+            None => self.nobody(self.subject(), |_| true).await,
+        }
+    }
+
+    /// Nobody is at work who has come later than this one.
+    pub(super) async fn nobody_later(&self) -> Result<(), ClaimError> {
+        let Some(since) = self.since else { return Ok(()) };
+        let ours = Right { record: self.record.load(Ordering::Relaxed), since, run: self.run };
+        self.nobody(self.subject(), |theirs| ours < theirs).await
     }
 
     /// Nobody is there who answers for this other run.
     pub(super) async fn nobody_of(&self, run: Uuid) -> Result<(), ClaimError> {
-        self.nobody(self.subject_of(run)).await
+        self.nobody(self.subject_of(run), |_| true).await
     }
 
     /// Waits until another process asks.
@@ -106,15 +145,17 @@ impl Presence {
         let client = self.nats.client().clone();
         let questions = client.subscribe(subject).await;
         let mut questions = questions.map_err(|error| ClaimError::Broker(error.to_string()))?;
-        let answer = AtWork { instance: self.instance, process: process::id() };
-        // Numbers and texts always have a JSON form.
-        let answer: Bytes = serde_json::to_vec(&answer).unwrap_or_default().into();
-        let asked = Arc::clone(&self.asked);
+        let (asked, record) = (Arc::clone(&self.asked), Arc::clone(&self.record));
+        let (instance, process, run) = (self.instance, process::id(), self.run);
+        let since = self.since.unwrap_or_default();
         self.answering.spawn(async move {
             while let Some(question) = questions.next().await {
                 asked.notify_one();
                 let Some(reply) = question.reply else { continue };
-                if let Err(error) = client.publish(reply, answer.clone()).await {
+                let right = Right { record: record.load(Ordering::Relaxed), since, run };
+                // Numbers and texts always have a JSON form.
+                let answer = serde_json::to_vec(&AtWork { instance, process, right });
+                if let Err(error) = client.publish(reply, answer.unwrap_or_default().into()).await {
                     tracing::debug!(%error, "another process was not answered");
                 }
             }
@@ -122,33 +163,48 @@ impl Presence {
         Ok(())
     }
 
-    async fn nobody(&self, subject: String) -> Result<(), ClaimError> {
+    /// Nobody answers there whose right counts; what cannot be read does.
+    async fn nobody(
+        &self,
+        subject: String,
+        counts: impl Fn(Right) -> bool,
+    ) -> Result<(), ClaimError> {
         let broker = |why: &str| ClaimError::Broker(why.to_owned());
         let connection = self.nats.connection().await?;
-        let asked = self.nats.client().request(subject, Bytes::new());
-        let answer = tokio::select! {
-            biased;
-            answer = asked => answer,
-            () = self.nats.broken(connection) => {
-                return Err(broker("the connection was lost while another process was asked"));
-            }
-            () = self.in_vain() => {
-                let process = &self.process;
-                tracing::warn!(
-                    process,
-                    "another one was there and does not answer: it is replaced"
-                );
-                return Ok(());
+        let client = self.nats.client();
+        let inbox = client.new_inbox();
+        let heard = client.subscribe(inbox.clone()).await;
+        let mut heard = heard.map_err(|error| broker(&error.to_string()))?;
+        let asked = client.publish_with_reply(subject, inbox, Bytes::new()).await;
+        asked.map_err(|error| broker(&error.to_string()))?;
+        let answered = async {
+            loop {
+                let Some(answer) = heard.next().await else {
+                    return Err(broker("the connection was closed"));
+                };
+                let Some(other) = read(&answer) else { return Ok(()) };
+                if other.right.run != self.run && counts(other.right) {
+                    let (process, id) = (self.process.clone(), other.process);
+                    return Err(ClaimError::AtWork { process, id, instance: other.instance });
+                }
             }
         };
-        match answer {
-            Ok(answer) => {
-                let other = serde_json::from_slice::<AtWork>(&answer.payload);
-                let (instance, id) = other.map_or((Uuid::nil(), 0), |it| (it.instance, it.process));
-                Err(ClaimError::AtWork { process: self.process.clone(), id, instance })
+        tokio::select! {
+            biased;
+            answered = answered => answered,
+            () = self.nats.broken(connection) => {
+                Err(broker("the connection was lost while another process was asked"))
             }
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
-            Err(error) => Err(broker(&error.to_string())),
+            () = self.in_vain() => {
+                if self.since.is_none() {
+                    let process = &self.process;
+                    tracing::warn!(
+                        process,
+                        "another one was there and does not answer: it is replaced"
+                    );
+                }
+                Ok(())
+            }
         }
     }
 
@@ -159,4 +215,13 @@ impl Presence {
         self.nats.arrived().await;
         sleep(DEAD_AFTER + asked.elapsed()).await;
     }
+}
+
+/// None where the broker says that nobody is there.
+fn read(answer: &Message) -> Option<AtWork> {
+    if answer.status == Some(StatusCode::NO_RESPONDERS) {
+        return None;
+    }
+    let nobody_known = AtWork { instance: Uuid::nil(), process: 0, right: Right::default() };
+    Some(serde_json::from_slice(&answer.payload).unwrap_or(nobody_known))
 }

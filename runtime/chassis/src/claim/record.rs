@@ -3,10 +3,13 @@
 use super::ClaimError;
 use crate::nats::{Nats, STORES, store_subject};
 use async_nats::{
-    HeaderMap, StatusCode, client::RequestErrorKind, header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-    jetstream::context::PublishErrorKind,
+    HeaderMap, StatusCode,
+    client::RequestErrorKind,
+    header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+    jetstream::{self, context::PublishErrorKind},
 };
 use serde::{Deserialize, Serialize};
+use std::error::Error as _;
 use uuid::Uuid;
 
 /// The header in which the broker gives a message's sequence.
@@ -118,6 +121,9 @@ impl Place {
             Err(error) => match error.kind() {
                 PublishErrorKind::WrongLastSequence => Ok(Written::Overtaken),
                 PublishErrorKind::StreamNotFound => Ok(Written::NoStream),
+                _ if error.source().is_some_and(|it| it.is::<jetstream::Error>()) => {
+                    Err(ClaimError::Refused(error.to_string()))
+                }
                 _ => Err(broker(error.to_string())),
             },
         }

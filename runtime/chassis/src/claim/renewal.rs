@@ -20,7 +20,7 @@ impl Claim {
         }
         match self.make().await {
             // One that is full takes no record of another one either.
-            Err(ClaimError::Broker(why)) => match self.is_ours(&self.place.read().await?) {
+            Err(ClaimError::Refused(why)) => match self.is_ours(&self.place.read().await?) {
                 true => Ok(Some(why)),
                 false => Err(ClaimError::Overtaken),
             },
@@ -90,10 +90,14 @@ impl Claim {
             Found::Record(record, _) => Err(self.judge.another(record.instance, "the broker")),
             // The broker is new, or has lost its disk.
             Found::Nothing => {
+                self.nobody_has_come_later().await?;
                 self.sequence = 0;
                 self.make().await
             }
-            Found::NoStream => self.try_settle().await,
+            Found::NoStream => {
+                self.nobody_has_come_later().await?;
+                self.try_settle().await
+            }
         }
     }
 
@@ -123,6 +127,18 @@ impl Claim {
         self.said.is_some_and(is_older) || self.known.is_some_and(|it| record.is_of_before(it))
     }
 
+    /// One that was cut off, and was replaced, does not see that where there is no record. Whoever
+    /// has its place may be on its way back as well. Once on a connection is enough.
+    async fn nobody_has_come_later(&mut self) -> Result<(), ClaimError> {
+        let connection = self.nats.connection().await?;
+        if self.looked_on != Some(connection) {
+            self.comes_back().await;
+            self.while_at_work(self.presence.nobody_later().await)?;
+            self.looked_on = Some(connection);
+        }
+        Ok(())
+    }
+
     /// The same, while this one is at work.
     async fn nobody_has_come(&self, known: Record) -> Result<(), ClaimError> {
         let looked = async {
@@ -133,7 +149,12 @@ impl Claim {
             }
             Ok(())
         };
-        match looked.await {
+        self.while_at_work(looked.await)
+    }
+
+    /// Another one that is at work has the place of this one.
+    fn while_at_work(&self, looked: Result<(), ClaimError>) -> Result<(), ClaimError> {
+        match looked {
             Err(ClaimError::AtWork { .. }) => Err(self.replaced()),
             looked => looked,
         }

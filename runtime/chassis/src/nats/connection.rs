@@ -138,7 +138,8 @@ impl Refusals {
 
 impl Nats {
     /// Starts connecting and returns at once: the broker may come later. The gate `nats` of
-    /// `health` opens while there is a connection to a server that is new enough.
+    /// `health` opens while there is a connection to a server that is new enough, and `echo` while
+    /// this process is in touch with it.
     ///
     /// # Errors
     /// When the URL is malformed or the options cannot be used.
@@ -171,12 +172,13 @@ impl Nats {
             options = options.add_root_certificates(path.clone());
         }
         let client = options.connect(config.url.expose()).await?;
-        let gate = health.gate("nats");
+        let (gate, in_touch) = (health.gate("nats"), health.gate("echo"));
         let (links, link) = Links::new();
         let (refused, refused_subjects) =
             Watcher::start(client.clone(), inbox, gate, metrics, links.clone());
-        let echo = Echo::new(client.clone(), link.clone(), refused, &name);
-        let pulse = Pulse::start(echo.clone(), links.clone(), link.clone(), metrics);
+        let echo = Echo::start(client.clone(), link.clone(), refused, &name);
+        let echo = echo.await.map_err(|_| NatsError::Closed)?;
+        let pulse = Pulse::start(echo.clone(), links.clone(), link.clone(), in_touch, metrics);
         // Nobody holds it up; what was said stays.
         let (_said, allowed) = watch::channel(u64::MAX);
         Ok(Nats { client, link, links, echo, pulse, refused_subjects, allowed })

@@ -4,13 +4,17 @@
 //! and what was sent to it lies in a socket: it was stopped, its machine slept, or its network
 //! stood still. So it sends itself an echo four times a second. What came back is a lease from
 //! when it was sent: whoever asked for this process later than that waits longer than the lease
-//! runs. When it has run out, the connection has a new number, as if it had been lost.
+//! runs. When it has run out, the connection has a new number, as if it had been lost, and this
+//! process is not ready until an echo is back.
 
 use super::{
     echo::Echo,
     link::{Link, Links},
 };
-use crate::{clock::since_boot, http::Metrics};
+use crate::{
+    clock::since_boot,
+    http::{Gate, Metrics},
+};
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use prometheus_client::metrics::counter::Counter;
 use std::{sync::Arc, time::Duration};
@@ -52,13 +56,15 @@ impl Pulse {
         echo: Echo,
         links: Links,
         link: watch::Receiver<Link>,
+        gate: Gate,
         metrics: &Metrics,
     ) -> Pulse {
+        gate.close("no echo is back yet");
         let help = "Times this process was out of touch for so long that it may have been replaced";
         let lapses = metrics.counter("nats_lapses", help);
         let (beats, last) = watch::channel(Beat::default());
         let mut beating = JoinSet::new();
-        beating.spawn(Heart { echo, links, link, beats, lapses }.run());
+        beating.spawn(Heart { echo, links, link, beats, gate, lapses }.run());
         Pulse { last, _beating: Arc::new(beating) }
     }
 
@@ -81,6 +87,7 @@ struct Heart {
     links: Links,
     link: watch::Receiver<Link>,
     beats: watch::Sender<Beat>,
+    gate: Gate,
     lapses: Counter,
 }
 
@@ -91,12 +98,7 @@ impl Heart {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => {
-                    let Link::Up(connection) = *self.link.borrow() else { continue };
-                    let (echo, beat) = (self.echo.clone(), Beat { connection, sent: since_boot() });
-                    let back = async move { timeout(DEAD_AFTER, echo.is_back()).await };
-                    echoes.push(back.map(move |back| back.map(|()| beat)));
-                }
+                biased;
                 Some(Ok(beat)) = echoes.next(), if !echoes.is_empty() => self.beat(beat),
                 changed = self.link.changed() => {
                     if changed.is_err() {
@@ -104,26 +106,49 @@ impl Heart {
                     }
                     ticks.reset_immediately();
                 }
+                _ = ticks.tick() => {
+                    let Link::Up(connection) = *self.link.borrow() else { continue };
+                    if self.has_lapsed(connection) {
+                        self.lapse();
+                        continue;
+                    }
+                    let (echo, beat) = (self.echo.clone(), Beat { connection, sent: since_boot() });
+                    let back = async move { timeout(DEAD_AFTER, echo.is_back()).await };
+                    echoes.push(back.map(move |back| back.map(|()| beat)));
+                }
             }
         }
     }
 
-    /// A lapse is known by the first echo behind it. The new number is there before the beat: who
-    /// sees this one sees that.
+    fn has_lapsed(&self, connection: u64) -> bool {
+        let last = *self.beats.borrow();
+        last.connection == connection && !last.holds()
+    }
+
+    /// One that comes when the lease has run out is too late: whoever asked meanwhile may have
+    /// waited for as long. On a new connection there is no lease that could have run out.
     fn beat(&self, beat: Beat) {
         if !self.links.is(&Link::Up(beat.connection)) {
             return;
         }
-        let last = *self.beats.borrow();
-        if last.connection != beat.connection || last.holds() {
-            self.beats.send_replace(Beat { sent: beat.sent.max(last.sent), ..beat });
-            return;
+        if self.has_lapsed(beat.connection) {
+            return self.lapse();
         }
-        let out_of_touch_ms = since_boot().saturating_sub(last.sent);
+        let last = *self.beats.borrow();
+        self.beats.send_replace(Beat { sent: beat.sent.max(last.sent), ..beat });
+        if last.connection != beat.connection {
+            self.gate.open();
+        }
+    }
+
+    /// The connection has its new number before the next beat: who sees this one sees that.
+    fn lapse(&self) {
+        let out_of_touch_ms = since_boot().saturating_sub(self.beats.borrow().sent);
         tracing::warn!(
             out_of_touch_ms,
-            "this process was out of touch with NATS: another may have its place"
+            "this process is out of touch with NATS: another may take its place"
         );
+        self.gate.close("out of touch with the broker: no echo is back");
         self.lapses.inc();
         self.links.renumber();
     }

@@ -3,10 +3,12 @@
 use crate::claims::{claim, connect_by as connect, moves, open, restarted};
 use crate::server::{Server, copied, until};
 use crate::ways::{silent, slow};
+use async_nats::jetstream::stream;
 use chassis::Wire;
 use chassis::claim::{Claim, ClaimError, Keeper};
 use chassis::db::Db;
-use chassis::http::Health;
+use chassis::http::{Health, Metrics};
+use chassis::nats::Nats;
 use futures::StreamExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -252,4 +254,155 @@ async fn a_copy_waits_as_long_as_one_that_is_on_its_way_back_may_take() {
         matches!(came, Err(ClaimError::AtWork { .. })),
         "one was on its way back: {came:?}, and that one is told {ended:?}"
     );
+}
+
+/// The broker stands still: nothing is sent to it, and somebody looks whether this one is ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stands_still_is_told_while_it_does() {
+    let server = Server::start();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let config = server.config_by("admin", "pw", wire.port());
+    let nats = Nats::connect(&config, &health, &metrics).await.unwrap();
+    nats.ready().await.unwrap();
+    until("it is ready", || health.is_ready()).await;
+    let connection = nats.connection().await.unwrap();
+    wire.stand_still();
+    until("it is not ready", || !health.is_ready()).await;
+    let lapses = |it: &Metrics| it.text().unwrap().contains("fermata_nats_lapses_total 1");
+    until("the lapse is counted", || lapses(&metrics)).await;
+    nats.broken(connection).await;
+    wire.mend();
+    until("it is ready again", || health.is_ready()).await;
+    assert!(lapses(&metrics), "one that lasts is one: {}", metrics.text().unwrap());
+}
+
+/// One is stopped, and its machine is not reached within a second: a copy of it is started there.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_very_far_from_the_broker_replaces_one_that_stands_still() {
+    let server = Server::start();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let nats = connect(&server, wire.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let mut one = claim(&nats, &db);
+    one.settle().await.unwrap();
+    let ms = Arc::new(AtomicU64::new(0));
+    let far = connect(&server, slow(server.port(), ms.clone()).await).await;
+    ms.store(800, Ordering::SeqCst);
+    wire.stand_still();
+    let mut other = claim(&far, &copy);
+    let settled = tokio::time::timeout(Duration::from_secs(40), other.settle()).await;
+    assert!(matches!(settled, Ok(Ok(()))), "nobody answers: {settled:?}");
+}
+
+/// A is cut off, and B has its place. Then the broker loses its disk, and A is back before B, or
+/// after it. At a broker without records as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lost_its_disk_does_not_give_one_back_its_place() {
+    for is_first in [true, false] {
+        let mut server = Server::start();
+        let [of_a, of_b] =
+            [Wire::to(server.port()).await.unwrap(), Wire::to(server.port()).await.unwrap()];
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = two(dir.path());
+        let (nats_a, nats_b) =
+            (connect(&server, of_a.port()).await, connect(&server, of_b.port()).await);
+        let (allow_a, allowed_a) = watch::channel(0);
+        let (allow_b, allowed_b) = watch::channel(0);
+        let (held_a, held_b) = (nats_a.behind(allowed_a), nats_b.behind(allowed_b));
+        let health = Health::new();
+        let (_a, mut lost_a) =
+            Keeper::start(claim(&nats_a, &a).settled(), allow_a, health.gate("a"));
+        until("A is at work", || held_a.is_up()).await;
+        of_a.cut();
+        until("A is cut off", || !held_a.is_up()).await;
+        let (_b, mut lost_b) =
+            Keeper::start(claim(&nats_b, &b).settled(), allow_b, health.gate("b"));
+        until("B is at work", || held_b.is_up()).await;
+        // A has heard what people said, and is further by its position.
+        moves(&a, 20);
+        server.stop();
+        until("B has no broker", || !held_b.is_up()).await;
+        server.lose_the_disk();
+        let (first, second) = if is_first { (&of_a, &of_b) } else { (&of_b, &of_a) };
+        of_b.cut();
+        server.restart();
+        first.mend();
+        let nats = if is_first { &nats_a } else { &nats_b };
+        nats.ready().await.unwrap();
+        second.mend();
+        let told = async {
+            tokio::select! {
+                why = &mut lost_a => why.unwrap(),
+                why = &mut lost_b => panic!("the one that has the place is ended: {why:?}"),
+            }
+        };
+        let why = tokio::time::timeout(Duration::from_secs(20), told).await.expect("A is told");
+        assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
+        until("B is at work again", || held_b.is_up()).await;
+        assert!(lost_b.try_recv().is_err(), "B is not ended");
+    }
+}
+
+/// Two copies of a service's store, at a broker whose runtime has made no place for records.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_records_one_that_was_cut_off_is_told_that_another_has_its_place() {
+    let server = Server::start();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = two(dir.path());
+    let (nats_a, nats_b) =
+        (connect(&server, wire.port()).await, connect(&server, server.port()).await);
+    let (allow, allowed) = watch::channel(0);
+    let held = nats_a.behind(allowed);
+    let health = Health::new();
+    let service = |nats: &Nats, db: &Db| Claim::new(nats.clone(), db.clone(), "payment");
+    let (_a, lost) = Keeper::start(service(&nats_a, &a).settled(), allow, health.gate("a"));
+    until("A is at work", || held.is_up()).await;
+    wire.cut();
+    until("A is cut off", || !held.is_up()).await;
+    let mut of_b = service(&nats_b, &b);
+    of_b.settle().await.unwrap();
+    wire.mend();
+    let told = tokio::time::timeout(Duration::from_secs(20), lost).await;
+    let why = told.expect("it is told").unwrap();
+    assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
+}
+
+/// What the broker does not answer is not a broker that is full: another one may be kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_not_confirmed_by_a_record_whose_fate_nobody_knows() {
+    let server = Server::start();
+    let nats = connect(&server, server.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut one = claim(&nats, &db);
+    one.settle().await.unwrap();
+    let jetstream = nats.jetstream();
+    let mut stream = jetstream.get_stream("STORES").await.unwrap();
+    let silent = stream.info().await.unwrap().config.clone();
+    jetstream.update_stream(stream::Config { no_ack: true, ..silent }).await.unwrap();
+    let confirmed = one.confirm().await;
+    assert!(matches!(confirmed, Err(ClaimError::Broker(_))), "{confirmed:?}");
+}
+
+/// Only the run that a service has contradicted gives its record back.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_its_record_back_leaves_that_of_another_one() {
+    let server = Server::start();
+    let nats = connect(&server, server.port()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = two(dir.path());
+    let mut one = claim(&nats, &db);
+    one.settle().await.unwrap();
+    let run = one.run();
+    drop(one);
+    let mut other = claim(&nats, &copy);
+    other.settle().await.unwrap();
+    let theirs = (uuid::Uuid::from_u128(7), 0, 100);
+    chassis::claim::give_back(&nats, "fermata", run, theirs).await.unwrap();
+    other.confirm().await.expect("its record is there yet");
+    chassis::claim::give_back(&nats, "fermata", other.run(), theirs).await.unwrap();
+    assert!(other.confirm().await.is_err(), "it is given back");
 }

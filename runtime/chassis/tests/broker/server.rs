@@ -79,6 +79,11 @@ impl Server {
         copied(&self.kept(), &self.records());
     }
 
+    /// It must have stopped.
+    pub(crate) fn lose_the_disk(&self) {
+        std::fs::remove_dir_all(self.dir.path().join("js")).expect("removed");
+    }
+
     fn records(&self) -> PathBuf {
         self.dir.path().join("js/jetstream/A/streams/STORES")
     }

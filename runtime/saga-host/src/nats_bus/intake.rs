@@ -41,7 +41,9 @@ use tokio_util::sync::CancellationToken;
 /// than the broker waits for it is delivered once more.
 const PULL_MESSAGES: usize = 1_024;
 /// Bytes that one pull asks for at least: of large messages the client holds no more than twice it.
-const PULL_BYTES_MIN: usize = 16 << 20;
+/// What is asked for comes at once, and the echo by which a process knows that it is in touch
+/// stands behind it: a slow way must carry it well within the two seconds that this may take.
+const PULL_BYTES_MIN: usize = 1 << 20;
 /// So many of the largest messages fit into a pull, since one that does not is never delivered.
 const PULL_LARGEST_MIN: usize = 2;
 const PULL_EXPIRES: Duration = Duration::from_secs(30);

@@ -235,8 +235,9 @@ impl Herald {
                 _ = notices.tick() => if self.nats.is_up() {
                     self.say(&inbox).await;
                 },
+                // One that was replaced has nothing to answer for; a service says it again.
                 Some(answer) = next(&mut answers) => {
-                    if self.hear(&answer).await? {
+                    if self.nats.is_up() && self.hear(&answer).await? {
                         notices.reset_immediately();
                     }
                 }
@@ -276,7 +277,7 @@ impl Herald {
             return Ok(true);
         };
         let theirs = (known.instance, known.epoch, known.position);
-        if let Err(error) = claim::give_back(&self.nats, PROCESS, theirs).await {
+        if let Err(error) = claim::give_back(&self.nats, PROCESS, self.voice.run, theirs).await {
             tracing::warn!(%error, "the record at the broker still names this store");
         }
         Err(error.into())

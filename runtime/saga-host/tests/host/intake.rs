@@ -1,6 +1,7 @@
 //! Events: taken once, in whatever form they come, and never lost.
 
 use crate::world::World;
+use chassis::Wire;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -203,4 +204,23 @@ async fn messages_of_more_bytes_than_one_pull_asks_for_are_all_taken() {
     world.start().await;
     world.until("the stream is empty", async |it| it.stream_messages().await == 0).await;
     assert_eq!(world.deliveries().await, MESSAGES, "each once");
+}
+
+/// What is pulled stands before what the runtime sends itself: up to three megabytes, where one
+/// message may have one. A way that carries two in a second is wide enough.
+#[tokio::test]
+async fn what_has_piled_up_does_not_put_a_runtime_out_of_touch_behind_a_narrow_way() {
+    const EVENTS: usize = 1_000;
+    let mut world = World::with_runtime().await;
+    world.stop();
+    for it in 0..EVENTS {
+        let body = json!({ "orderId": format!("o{it}"), "note": "n".repeat(16 << 10) });
+        world.publish("payments.trigger.failed", &[], &body.to_string()).await;
+    }
+    let wire = Wire::to(world.nats_port()).await.expect("a port");
+    wire.narrow(2_000);
+    world.set("FERMATA_NATS_URL", &format!("nats://fermata:f@127.0.0.1:{}", wire.port()));
+    world.start().await;
+    world.until("all are taken", async |it| it.stream_messages().await == 0).await;
+    assert_eq!(world.metric("fermata_nats_lapses_total").await, 0.0, "{}", world.log());
 }

@@ -11,6 +11,7 @@ use crate::{
 use chassis::{
     crash,
     db::{Db, DbError, Tx},
+    nats::Nats,
     shutdown::Shutdown,
 };
 use chrono::{DateTime, Utc};
@@ -78,6 +79,8 @@ pub(crate) struct Owner {
     pub(crate) clock: Clock,
     pub(crate) metrics: KitMetrics,
     pub(crate) relay: mpsc::UnboundedSender<RelayNote>,
+    /// Outside work waits for it; tests of the thread alone have none.
+    pub(crate) nats: Option<Nats>,
     /// Asked when the store is poisoned: the process has to end.
     pub(crate) broken: Shutdown,
 }
@@ -93,6 +96,7 @@ impl Owner {
             places: HashMap::new(),
             metrics: self.metrics.clone(),
             relay: self.relay.clone(),
+            nats: self.nats.clone(),
         };
         let sweeper = inlet.clone();
         tokio::spawn(async move {
@@ -194,6 +198,7 @@ struct Shell {
     places: HashMap<String, Arc<Semaphore>>,
     metrics: KitMetrics,
     relay: mpsc::UnboundedSender<RelayNote>,
+    nats: Option<Nats>,
 }
 
 impl Shell {
@@ -211,8 +216,16 @@ impl Shell {
             }
             Output::Work { key, subject, working } => {
                 let (inlet, places) = (self.inlet.clone(), self.places(subject));
+                let nats = self.nats.clone();
                 self.runtime.spawn(async move {
                     let _place = places.acquire_owned().await;
+                    // While there is none another process may have our place, and undo what this
+                    // would do.
+                    if let Some(nats) = nats
+                        && !nats.is_there().await
+                    {
+                        return;
+                    }
                     let done = work(working).await;
                     crash::point("owner.before-finish");
                     inlet.send(Input::Worked { key, done }).await;

@@ -147,6 +147,7 @@ impl Service {
             clock,
             metrics: metrics.clone(),
             relay: relay_notes,
+            nats: Some(nats.clone()),
             broken: broken.clone(),
         };
         let inlet = owner.start()?;
@@ -253,13 +254,7 @@ impl Opening {
 
 /// What was under way outside goes on when it is known that this is the right store.
 async fn resume(nats: Nats, inlet: Inlet) {
-    loop {
-        match nats.ready().await {
-            Ok(()) => break,
-            Err(NatsError::Closed) => return,
-            // A broker that is too old may be replaced by one that is not.
-            Err(_) => tokio::time::sleep(OPEN_PAUSE).await,
-        }
+    if nats.is_there().await {
+        inlet.send(Input::Resume).await;
     }
-    inlet.send(Input::Resume).await;
 }

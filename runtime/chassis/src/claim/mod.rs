@@ -264,13 +264,15 @@ pub async fn give_back(
     (instance, epoch, position): (Uuid, u64, u64),
 ) -> Result<(), ClaimError> {
     let place = Place::new(nats.clone(), process);
-    if let Found::Record(Record { run, .. }, sequence) = place.read().await?
+    let (run, broker) = (Uuid::nil(), nats.server());
+    let record = Record { instance, epoch, position, run, has_ended: true, broker };
+    while let Found::Record(Record { run, .. }, sequence) = place.read().await?
         && run == ours
     {
-        let (run, broker) = (Uuid::nil(), nats.server());
-        let record = Record { instance, epoch, position, run, has_ended: true, broker };
-        // Whoever has written one since, has it.
-        place.write(&record, sequence).await?;
+        // This run may have renewed it meanwhile.
+        if !matches!(place.write(&record, sequence).await?, Written::Overtaken) {
+            break;
+        }
     }
     Ok(())
 }

@@ -163,7 +163,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Nobody answers there whose right counts; what cannot be read does.
+    /// Nobody answers there whose right counts. What cannot be read has the least.
     async fn nobody(
         &self,
         subject: String,

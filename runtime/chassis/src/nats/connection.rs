@@ -27,6 +27,8 @@ pub(crate) const RECONNECT_MS_MAX: u64 = 1_000;
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// JetStream and service requests answer within milliseconds or not at all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a look at a server that is too old.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const URL_EXPECTED: &str = "a URL such as nats://user:password@host:4222 (or tls://)";
 
 /// Where the broker is and who we are there.
@@ -260,6 +262,19 @@ impl Nats {
             }
             // It has another one, which gets its number in a moment.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// As [`Nats::ready`], but waits also for a server that is new enough. False when the connection
+    /// was closed for good.
+    pub async fn is_there(&self) -> bool {
+        loop {
+            match self.ready().await {
+                Ok(()) => return true,
+                Err(NatsError::Closed) => return false,
+                // A broker that is too old may be replaced by one that is not.
+                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+            }
         }
     }
 

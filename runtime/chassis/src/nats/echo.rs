@@ -12,8 +12,9 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
+use uuid::Uuid;
 
-/// Stands, within a user's own inbox, before the number of an echo.
+/// Stands, within a user's own inbox, before what names a process and the number of an echo.
 pub(super) const ECHO: &str = ".echo.";
 
 /// Sends them. Clones share the numbers.
@@ -46,7 +47,9 @@ impl Echo {
         refused: watch::Receiver<u64>,
         user: &str,
     ) -> Result<Echo, SubscribeError> {
-        let prefix = format!("_INBOX_{user}{ECHO}");
+        // Another process of this user, as a copy of this one, has its own.
+        let process = Uuid::from_bytes(rand::random()).simple();
+        let prefix = format!("_INBOX_{user}{ECHO}{process}.");
         // The server takes it before the first echo, and before all others on a later connection.
         let echoes = client.subscribe(format!("{prefix}*")).await?;
         let waiting = Arc::<Mutex<Waiting>>::default();

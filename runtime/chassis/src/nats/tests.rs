@@ -36,7 +36,7 @@ fn each_setting_that_differs_is_named() {
 
 #[test]
 fn a_refused_echo_is_told_from_other_refusals() {
-    let text = "Permissions Violation for Publish to \"_INBOX_order.echo.17\"";
+    let text = "Permissions Violation for Publish to \"_INBOX_order.echo.7f.17\"";
     assert_eq!(echo_number(text), Some(17));
     let text = "Permissions Violation for Publish to \"payments.trigger.completed\"";
     assert_eq!(echo_number(text), None);

@@ -240,10 +240,10 @@ fn published_on(text: &str) -> Option<&str> {
     rest.strip_suffix('"')
 }
 
-/// The number of the echo that the server refuses: `… for Publish to "_INBOX_order.echo.5"`.
+/// The number of the echo that the server refuses: `… for Publish to "_INBOX_order.echo.7f.5"`.
 pub(super) fn echo_number(text: &str) -> Option<u64> {
     let (_, rest) = text.rsplit_once(ECHO)?;
-    rest.trim_end_matches('"').parse().ok()
+    rest.trim_end_matches('"').rsplit('.').next()?.parse().ok()
 }
 
 /// Compares major and minor; what cannot be read is not new enough.

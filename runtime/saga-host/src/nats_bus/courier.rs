@@ -2,7 +2,7 @@
 //! it no more. Nobody waits for an answer: it comes to the step's own subject whenever it comes.
 
 use super::{
-    failure::{NOT_PERMITTED, Teller},
+    failure::{NOT_PERMITTED, OUT_OF_TOUCH, Teller},
     random,
     reply::{self, Answers, Class, REPLIES},
     schedule::{Attempts, NO_ANSWER, Schedule},
@@ -170,14 +170,20 @@ impl Courier {
             let client = self.nats.client();
             let sent =
                 client.publish_with_reply_and_headers(subject, reply, headers(&request), body);
-            let sent = tokio::select! {
-                () = stop.cancelled() => return,
-                sent = sent => sent,
+            // The first ones may have waited for a network that stood still, and another process
+            // may have our place since.
+            let sent = if self.nats.is_up() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    sent = sent => sent.map_err(|error| error.to_string()),
+                }
+            } else {
+                Err(OUT_OF_TOUCH.to_owned())
             };
             if let Err(error) = sent {
                 let (saga, step) = (request.id.saga, &request.id.step);
-                tracing::warn!(%saga, %step, %error, "a request did not leave; it is sent again");
-                self.schedule.failed(&request.id, &error.to_string(), Instant::now(), random);
+                tracing::warn!(%saga, %step, error, "a request did not leave; it is sent again");
+                self.schedule.failed(&request.id, &error, Instant::now(), random);
             }
         }
     }

@@ -7,6 +7,8 @@ use std::{
 
 /// Longest text of a failure: whoever wrote it, people have to read it.
 const REASON_CHARS_MAX: usize = 200;
+/// What is told of something that has waited for its turn.
+pub(super) const OUT_OF_TOUCH: &str = "the broker was away when it was to leave";
 /// What is told of a subject that is not ours to publish on.
 pub(super) const NOT_PERMITTED: &str =
     "the broker does not permit this subject: see this user's permissions";

@@ -3,7 +3,7 @@
 
 use super::{
     backlog::{Backlog, EventId, Known},
-    failure::{NOT_PERMITTED, Teller},
+    failure::{NOT_PERMITTED, OUT_OF_TOUCH, Teller},
     told::{Inbox, Told, times},
 };
 use crate::{
@@ -183,6 +183,9 @@ async fn give(
     id: EventId,
     publication: Arc<Publication>,
 ) -> (EventId, Result<(), Refusal>) {
+    if !nats.is_up() {
+        return (id, Err(Refusal::OfBroker(OUT_OF_TOUCH.to_owned())));
+    }
     let given = tokio::select! {
         given = tokio::time::timeout(ACK_TIMEOUT, try_publish(&nats, &publication)) => {
             given.unwrap_or_else(|_| Err(Refusal::OfBroker(NO_ANSWER.to_owned())))

@@ -33,6 +33,7 @@ fn start(clock: Clock) -> Started {
         clock,
         metrics: KitMetrics::new(&Metrics::new()),
         relay: relay_notes,
+        nats: None,
         broken: broken.clone(),
     };
     let inlet = owner.start().unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use service_kit::{
     Attempt, Begun, Call, Effect, Outcome, Refusal, Rejection, Service, Tx, WorkError,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 fn reserve(tx: &mut Tx, call: Call<Reserve>) -> Outcome<Moved> {
@@ -255,6 +255,64 @@ async fn outside_work_that_was_cut_off_goes_on_after_the_start_with_the_same_key
     served.stop().await;
 }
 
+/// A provider that always fails.
+struct Failing {
+    asked: Arc<Semaphore>,
+}
+
+impl Effect for Failing {
+    type Request = CreateSession;
+    type Intent = u32;
+    type Done = String;
+
+    fn begin(&self, _: &mut Tx, _: &Call<CreateSession>) -> Outcome<Begun<u32, Session>> {
+        Ok(Begun::Work(7))
+    }
+
+    async fn work(&self, _: u32, _: Attempt) -> Result<String, WorkError> {
+        self.asked.add_permits(1);
+        Err(WorkError::Failed("it is down".to_owned()))
+    }
+
+    fn finish(
+        &self,
+        _: &mut Tx,
+        _: &Call<CreateSession>,
+        _: u32,
+        done: Result<String, Rejection>,
+    ) -> Outcome<Session> {
+        Ok(Session { session_id: done?, url: None, expires_at: None })
+    }
+}
+
+/// A copy may have its place then, and have undone what it would do now.
+#[tokio::test]
+async fn who_is_cut_off_from_the_broker_asks_no_provider() {
+    let (mut broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    let asked = Arc::new(Semaphore::new(0));
+    let failing = Failing { asked: Arc::clone(&asked) };
+    let service = Service::new("payment", "for this test").effect(failing);
+    let served = serve(&broker, dir.path(), service).await;
+    let client = broker.client().await;
+    let body = r#"{"orderId":"ORD-1","amount":"10.00","currency":"USD"}"#;
+    let key = headers(&[("Idempotency-Key", "s/0/3")]);
+    let inbox = client.new_inbox();
+    let subject = "payments.create-session";
+    client.publish_with_reply_and_headers(subject, inbox, key, body.into()).await.unwrap();
+    asked.acquire().await.unwrap().forget();
+    broker.kill();
+    eventually("it is cut off", || !served.nats.is_up()).await;
+    while let Ok(before) = asked.try_acquire() {
+        before.forget();
+    }
+    let is_asked = tokio::time::timeout(Duration::from_secs(3), asked.acquire()).await;
+    assert!(is_asked.is_err(), "it has asked the provider");
+    broker.restart();
+    let is_asked = tokio::time::timeout(PATIENCE, asked.acquire()).await;
+    assert!(is_asked.is_ok(), "it goes on when it is back");
+    served.stop().await;
+}
+
 #[tokio::test]
 async fn a_provider_that_hangs_holds_up_nobody_else() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
@@ -344,7 +402,7 @@ async fn what_is_in_flight_when_the_service_stops_is_answered_or_can_be_asked_ag
         }
         served.stop().await;
         while let Ok(Some(answer)) =
-            tokio::time::timeout(std::time::Duration::from_millis(100), answers.next()).await
+            tokio::time::timeout(Duration::from_millis(100), answers.next()).await
         {
             take_answer(&answer, &mut open);
         }

@@ -8,7 +8,7 @@ use crate::{
     wire::{Answer, Request, one_line},
 };
 use async_nats::{
-    Client, Subject, Subscriber,
+    Subject, Subscriber,
     service::{self, ServiceExt as _, endpoint::Endpoint},
 };
 use chassis::nats::{Nats, NatsError};
@@ -62,7 +62,7 @@ impl Endpoints {
         }
         for subject in [receipt_subject(name), EPOCH_SUBJECT.to_owned()] {
             let messages = client.subscribe(subject).await?;
-            tasks.spawn(receipts(client.clone(), messages, inlet.clone()));
+            tasks.spawn(receipts(nats.clone(), messages, inlet.clone()));
         }
         tokio::select! {
             () = nats.arrived() => (),
@@ -142,11 +142,11 @@ async fn respond(request: &service::Request, answer: Answer) {
     }
 }
 
-async fn receipts(client: Client, mut messages: Subscriber, inlet: Inlet) {
+async fn receipts(nats: Nats, mut messages: Subscriber, inlet: Inlet) {
     while let Some(message) = messages.next().await {
         match serde_json::from_slice::<Receipt>(&message.payload) {
             Ok(receipt) => {
-                let reply = message.reply.map(|reply| objection(client.clone(), reply));
+                let reply = message.reply.map(|reply| objection(nats.clone(), reply));
                 inlet.send(Input::Receipt { receipt, objection: reply }).await;
             }
             Err(error) => tracing::warn!(%error, "a receipt does not read"),
@@ -155,12 +155,16 @@ async fn receipts(client: Client, mut messages: Subscriber, inlet: Inlet) {
 }
 
 /// Answers a notice of the runtime when the service knows better; else nobody does.
-fn objection(client: Client, reply: Subject) -> oneshot::Sender<Known> {
+fn objection(nats: Nats, reply: Subject) -> oneshot::Sender<Known> {
     let (object, objected) = oneshot::channel::<Known>();
     tokio::spawn(async move {
         let Ok(known) = objected.await else { return };
         let Ok(body) = serde_json::to_vec(&known) else { return };
-        if let Err(error) = client.publish(reply, body.into()).await {
+        // One whose place another has now knows nothing better; the next notice is heard as well.
+        if !nats.is_up() {
+            return;
+        }
+        if let Err(error) = nats.client().publish(reply, body.into()).await {
             tracing::debug!(%error, "an objection did not leave; the next notice gets it");
         }
     });

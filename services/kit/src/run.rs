@@ -227,8 +227,9 @@ pub async fn run(
             return Err(NatsError::Closed.into());
         }
         Ok(error) = &mut lost => {
+            // Another process has its place: what it would take now nobody looks at.
+            running.end().await;
             health.drain();
-            running.drain().await;
             return Err(error.into());
         }
         () = &mut serving => (),

@@ -181,6 +181,12 @@ impl Running {
         self.broken.asked().await;
     }
 
+    /// Takes and answers nothing more, at once.
+    pub async fn end(self) {
+        self.inlet.stop().await;
+        self.relay.abort();
+    }
+
     /// Takes no more requests, answers those that are here, commits, and lets go of the store.
     /// Outside work that is under way goes on after the next start.
     pub async fn drain(self) {

@@ -1,6 +1,6 @@
 //! Keeps a record as long as its process runs.
 
-use super::{Claim, ClaimError};
+use super::{Claim, ClaimError, Kept};
 use crate::{http::Gate, nats::NatsError};
 use std::{pin::pin, time::Duration};
 use tokio::{
@@ -69,11 +69,15 @@ struct InVain {
 }
 
 impl InVain {
-    /// The broker has kept the record, or this is why not.
-    fn said(&mut self, why: Option<String>) {
-        let Some(why) = why else {
-            self.count = 0;
-            return self.gate.open();
+    /// A broker that is away says nothing of what it takes.
+    fn said(&mut self, kept: Kept) {
+        let why = match kept {
+            Kept::Unknown => return,
+            Kept::No(why) => why,
+            Kept::Yes => {
+                self.count = 0;
+                return self.gate.open();
+            }
         };
         self.count += 1;
         if self.count == IN_VAIN_MAX {
@@ -108,7 +112,7 @@ async fn keep(
             Err(error) => {
                 // One whose connection broke says nothing of the broker.
                 if claim.nats.is_up() {
-                    in_vain.said(Some(error.to_string()));
+                    in_vain.said(Kept::No(error.to_string()));
                 }
                 tokio::select! {
                     () = stop.cancelled() => break,

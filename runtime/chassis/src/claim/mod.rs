@@ -34,6 +34,7 @@ mod word;
 
 pub use keeper::Keeper;
 pub use record::Record;
+pub use renewal::Kept;
 pub use word::{WordError, take_over};
 pub(crate) use word::{times_used, was_told};
 
@@ -439,7 +440,7 @@ impl Claim {
             Written::At(sequence) => {
                 crash::point("claim.after-record");
                 self.sequence = sequence;
-                self.presence.recorded(sequence);
+                self.presence.recorded(record.broker, sequence);
                 self.said = Some(record);
             }
             Written::NoStream => (),

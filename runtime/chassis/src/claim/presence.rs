@@ -20,10 +20,7 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::{
     process,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::{
     sync::Notify,
@@ -42,15 +39,28 @@ struct AtWork {
     right: Right,
 }
 
-/// Which of two that are at work has come later, and so has taken the place of the other one. The
-/// broker counts the records; where it has taken none, clocks are all there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Which of two that are at work has come later, and so has taken the place of the other one.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Right {
-    /// The sequence of its last record.
+    /// The run of the broker to which it has written its last record; nil where there is none.
+    broker: Uuid,
+    /// The sequence of that record.
     record: u64,
     /// When it made its claim, in ms since 1970.
     since: i64,
     run: Uuid,
+}
+
+impl Right {
+    /// The broker counts the records of one of its runs. Another run may have lost its disk, and
+    /// count anew: then clocks are all there is.
+    fn is_before(self, other: Right) -> bool {
+        let key = |it: Right| {
+            let record = if self.broker == other.broker { it.record } else { 0 };
+            (record, it.since, it.run)
+        };
+        key(self) < key(other)
+    }
 }
 
 /// Answers for a run of a process, as long as it is kept, and asks for others.
@@ -61,10 +71,8 @@ pub(super) struct Presence {
     process: String,
     run: Uuid,
     answers_for_this_run: bool,
-    /// When the claim was made, in ms since 1970.
-    since: Option<i64>,
-    /// The sequence of the last record of this run; 0 when there is none.
-    record: Arc<AtomicU64>,
+    is_at_work: bool,
+    right: Arc<Mutex<Right>>,
     answering: JoinSet<()>,
     asked: Arc<Notify>,
 }
@@ -77,8 +85,8 @@ impl Presence {
             process: process.to_owned(),
             run,
             answers_for_this_run: false,
-            since: None,
-            record: Arc::default(),
+            is_at_work: false,
+            right: Arc::new(Mutex::new(Right { run, ..Right::default() })),
             answering: JoinSet::new(),
             asked: Arc::default(),
         }
@@ -96,36 +104,34 @@ impl Presence {
 
     /// From when the claim is made.
     pub(super) async fn answer_at_work(&mut self) -> Result<(), ClaimError> {
-        if self.since.is_none() {
-            self.since = Some(Utc::now().timestamp_millis());
-            self.answer(self.subject()).await.inspect_err(|_| self.since = None)?;
+        if !self.is_at_work {
+            lock(&self.right).since = Utc::now().timestamp_millis();
+            self.answer(self.subject()).await?;
+            self.is_at_work = true;
         }
         Ok(())
     }
 
     /// The broker has taken a record of this run.
-    pub(super) fn recorded(&self, sequence: u64) {
-        self.record.store(sequence, Ordering::Relaxed);
+    pub(super) fn recorded(&self, broker: Uuid, sequence: u64) {
+        let mut right = lock(&self.right);
+        *right = Right { broker, record: sequence, ..*right };
     }
 
     /// Nobody is at work but, it may be, this one.
     pub(super) async fn nobody_else(&self) -> Result<(), ClaimError> {
-        match self.since {
-            Some(_) => Ok(()),
-            None => self.nobody(self.subject(), |_| true).await,
-        }
+        if self.is_at_work { Ok(()) } else { self.nobody(self.subject()).await }
     }
 
-    /// Nobody is at work who has come later than this one.
+    /// Nobody is at work who has come later than this one, which is at work.
     pub(super) async fn nobody_later(&self) -> Result<(), ClaimError> {
-        let Some(since) = self.since else { return Ok(()) };
-        let ours = Right { record: self.record.load(Ordering::Relaxed), since, run: self.run };
-        self.nobody(self.subject(), |theirs| ours < theirs).await
+        self.nobody(self.subject()).await
     }
 
-    /// Nobody is there who answers for this other run.
+    /// Nobody is there who answers for this other run; if this one is at work, one that has come
+    /// later.
     pub(super) async fn nobody_of(&self, run: Uuid) -> Result<(), ClaimError> {
-        self.nobody(self.subject_of(run), |_| true).await
+        self.nobody(self.subject_of(run)).await
     }
 
     /// Waits until another process asks.
@@ -145,14 +151,13 @@ impl Presence {
         let client = self.nats.client().clone();
         let questions = client.subscribe(subject).await;
         let mut questions = questions.map_err(|error| ClaimError::Broker(error.to_string()))?;
-        let (asked, record) = (Arc::clone(&self.asked), Arc::clone(&self.record));
-        let (instance, process, run) = (self.instance, process::id(), self.run);
-        let since = self.since.unwrap_or_default();
+        let (asked, right) = (Arc::clone(&self.asked), Arc::clone(&self.right));
+        let (instance, process) = (self.instance, process::id());
         self.answering.spawn(async move {
             while let Some(question) = questions.next().await {
                 asked.notify_one();
                 let Some(reply) = question.reply else { continue };
-                let right = Right { record: record.load(Ordering::Relaxed), since, run };
+                let right = *lock(&right);
                 // Numbers and texts always have a JSON form.
                 let answer = serde_json::to_vec(&AtWork { instance, process, right });
                 if let Err(error) = client.publish(reply, answer.unwrap_or_default().into()).await {
@@ -163,13 +168,12 @@ impl Presence {
         Ok(())
     }
 
-    /// Nobody answers there whose right counts. What cannot be read has the least.
-    async fn nobody(
-        &self,
-        subject: String,
-        counts: impl Fn(Right) -> bool,
-    ) -> Result<(), ClaimError> {
+    /// Nobody answers there. One that is at work heeds those alone that have come later: any other
+    /// one was replaced, and finds that out in the same way. What cannot be read came first.
+    async fn nobody(&self, subject: String) -> Result<(), ClaimError> {
         let broker = |why: &str| ClaimError::Broker(why.to_owned());
+        let ours = *lock(&self.right);
+        let is_heeded = |theirs: Right| !self.is_at_work || ours.is_before(theirs);
         let connection = self.nats.connection().await?;
         let client = self.nats.client();
         let inbox = client.new_inbox();
@@ -183,7 +187,7 @@ impl Presence {
                     return Err(broker("the connection was closed"));
                 };
                 let Some(other) = read(&answer) else { return Ok(()) };
-                if other.right.run != self.run && counts(other.right) {
+                if other.right.run != self.run && is_heeded(other.right) {
                     let (process, id) = (self.process.clone(), other.process);
                     return Err(ClaimError::AtWork { process, id, instance: other.instance });
                 }
@@ -196,7 +200,7 @@ impl Presence {
                 Err(broker("the connection was lost while another process was asked"))
             }
             () = self.in_vain() => {
-                if self.since.is_none() {
+                if !self.is_at_work {
                     let process = &self.process;
                     tracing::warn!(
                         process,
@@ -215,6 +219,11 @@ impl Presence {
         self.nats.arrived().await;
         sleep(DEAD_AFTER + asked.elapsed()).await;
     }
+}
+
+fn lock(right: &Mutex<Right>) -> MutexGuard<'_, Right> {
+    // Nothing panics while it holds the lock.
+    right.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// None where the broker says that nobody is there.

@@ -6,25 +6,41 @@ use super::{
     record::{Found, Record},
 };
 
+/// Whether the broker keeps the record.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It has it.
+    Yes,
+    /// It takes none, and why.
+    No(String),
+    /// It is away.
+    Unknown,
+}
+
 impl Claim {
     /// Looks whether the record is still ours, after a time in which nobody could say so. It is
     /// written as well: one that has looked for us meanwhile and found nobody is overtaken by that.
-    /// Says why the broker does not keep it.
     ///
     /// # Errors
     /// Another process has it, or the broker does not answer.
-    pub async fn confirm(&mut self) -> Result<Option<String>, ClaimError> {
+    pub async fn confirm(&mut self) -> Result<Kept, ClaimError> {
         let found = self.place.read().await?;
         if !self.is_ours(&found) {
-            return self.go_by(found).await.map(|()| None);
+            return self.go_by(found).await.map(|()| Kept::Yes);
+        }
+        if let Found::Record(record, _) = found
+            && record.is_of_another_broker(&self.nats)
+        {
+            // It may have lost the record of one that has replaced this one.
+            self.nobody_has_come_later().await?;
         }
         match self.make().await {
             // One that is full takes no record of another one either.
             Err(ClaimError::Refused(why)) => match self.is_ours(&self.place.read().await?) {
-                true => Ok(Some(why)),
+                true => Ok(Kept::No(why)),
                 false => Err(ClaimError::Overtaken),
             },
-            made => made.map(|()| None),
+            made => made.map(|()| Kept::Yes),
         }
     }
 
@@ -38,18 +54,17 @@ impl Claim {
         ours.is_some()
     }
 
-    /// Renews the record, and looks whether it is still ours. Says why the broker does not keep it,
-    /// as long as there is a connection.
+    /// Renews the record, and looks whether it is still ours.
     ///
     /// # Errors
     /// Another process has it. A broker that does not answer is no reason to doubt it.
-    pub async fn renew(&mut self) -> Result<Option<String>, ClaimError> {
+    pub async fn renew(&mut self) -> Result<Kept, ClaimError> {
         match self.try_renew().await {
             Err(error) if !error.is_final() => {
                 tracing::debug!(%error, "the record of the store is not renewed");
-                Ok(self.nats.is_up().then(|| error.to_string()))
+                Ok(if self.nats.is_up() { Kept::No(error.to_string()) } else { Kept::Unknown })
             }
-            renewed => renewed.map(|()| None),
+            renewed => renewed.map(|()| Kept::Yes),
         }
     }
 

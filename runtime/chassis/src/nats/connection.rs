@@ -218,8 +218,14 @@ impl Nats {
     /// process is in touch with it.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        let link = self.link.borrow().clone();
-        matches!(link, Link::Up(number) if self.is_on(number))
+        self.up().is_some()
+    }
+
+    /// The number of such a connection, if there is one.
+    #[must_use]
+    pub fn up(&self) -> Option<u64> {
+        let Link::Up(number) = *self.link.borrow() else { return None };
+        self.is_on(number).then_some(number)
     }
 
     /// Waits until there is such a connection.
@@ -265,8 +271,8 @@ impl Nats {
         }
     }
 
-    /// As [`Nats::ready`], but waits also for a server that is new enough. False when the connection
-    /// was closed for good.
+    /// As [`Nats::ready`], but waits also for a server that is new enough. False when the
+    /// connection is closed for good.
     pub async fn is_there(&self) -> bool {
         loop {
             match self.ready().await {

@@ -296,11 +296,11 @@ async fn whoever_is_very_far_from_the_broker_replaces_one_that_stands_still() {
     assert!(matches!(settled, Ok(Ok(()))), "nobody answers: {settled:?}");
 }
 
-/// A is cut off, and B has its place. Then the broker loses its disk, and A is back before B, or
-/// after it. At a broker without records as well.
+/// A is cut off, and B has its place. Then the broker loses its disk, or what it took since A was
+/// at work; and A is back before B, or after it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_lost_its_disk_does_not_give_one_back_its_place() {
-    for is_first in [true, false] {
+async fn a_broker_that_tells_of_before_or_of_nobody_does_not_give_one_back_its_place() {
+    for (loses_all, is_first) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut server = Server::start();
         let [of_a, of_b] =
             [Wire::to(server.port()).await.unwrap(), Wire::to(server.port()).await.unwrap()];
@@ -315,6 +315,8 @@ async fn a_broker_that_lost_its_disk_does_not_give_one_back_its_place() {
         let (_a, mut lost_a) =
             Keeper::start(claim(&nats_a, &a).settled(), allow_a, health.gate("a"));
         until("A is at work", || held_a.is_up()).await;
+        restarted(&mut server, &held_a, Server::keep_records).await;
+        nats_b.ready().await.unwrap();
         of_a.cut();
         until("A is cut off", || !held_a.is_up()).await;
         let (_b, mut lost_b) =
@@ -324,7 +326,11 @@ async fn a_broker_that_lost_its_disk_does_not_give_one_back_its_place() {
         moves(&a, 20);
         server.stop();
         until("B has no broker", || !held_b.is_up()).await;
-        server.lose_the_disk();
+        if loses_all {
+            server.lose_the_disk();
+        } else {
+            server.lose_what_came_since();
+        }
         let (first, second) = if is_first { (&of_a, &of_b) } else { (&of_b, &of_a) };
         of_b.cut();
         server.restart();
@@ -416,6 +422,39 @@ async fn without_records_one_that_was_cut_off_is_told_that_another_has_its_place
     wire.mend();
     let told = tokio::time::timeout(Duration::from_secs(20), lost).await;
     let why = told.expect("it is told").unwrap();
+    assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
+}
+
+/// The record of A is of a disk that the broker has lost; B, which came later, has none, as nobody
+/// has made the stream anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_claimed_after_the_records_were_lost_is_the_later_one() {
+    let mut server = Server::start();
+    let wire = Wire::to(server.port()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = two(&dir.path().join("service"));
+    let runtime = open(&dir.path().join("runtime"));
+    let (nats_a, nats_b) =
+        (connect(&server, wire.port()).await, connect(&server, server.port()).await);
+    claim(&nats_b, &runtime).settle().await.unwrap();
+    let service = |nats: &Nats, db: &Db| Claim::new(nats.clone(), db.clone(), "payment");
+    let (allow, allowed) = watch::channel(0);
+    let held = nats_a.behind(allowed);
+    let health = Health::new();
+    let (_a, lost) = Keeper::start(service(&nats_a, &a).settled(), allow, health.gate("a"));
+    until("A is at work", || held.is_up()).await;
+    wire.cut();
+    until("A is cut off", || !held.is_up()).await;
+    server.stop();
+    until("no broker", || !nats_b.is_up()).await;
+    server.lose_the_disk();
+    server.restart();
+    nats_b.ready().await.unwrap();
+    let mut of_b = service(&nats_b, &b);
+    of_b.settle().await.unwrap();
+    wire.mend();
+    let told = tokio::time::timeout(Duration::from_secs(20), lost).await;
+    let why = told.expect("A is told").unwrap();
     assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
 }
 

@@ -139,7 +139,7 @@ impl Acks {
                                 let _gone = self.flow.send(Flow::Durable { sequence });
                                 receipts.add(receipt);
                             }
-                            acks.push(acknowledge(acker, end));
+                            acks.push(acknowledge(self.nats.clone(), session, acker, end));
                         }
                         if !receipts.0.is_empty() {
                             crash::point("acks.before-receipt");
@@ -188,6 +188,9 @@ impl Acks {
 
     async fn send(&self, receipts: Receipts) {
         for (subject, ids) in receipts.0 {
+            if !self.nats.is_up() {
+                return;
+            }
             let body = self.voice.receipt(&ids);
             if let Err(error) = self.nats.client().publish(subject, body.into()).await {
                 tracing::debug!(%error, "a receipt did not leave; its event comes again");
@@ -256,7 +259,11 @@ impl Receipts {
 }
 
 /// Waits for the broker's word, so that an acknowledgement that got lost is known.
-async fn acknowledge(acker: Acker, end: End) -> Result<(), String> {
+/// It may have waited behind others: what came on a connection that is no more comes again.
+async fn acknowledge(nats: Nats, session: Session, acker: Acker, end: End) -> Result<(), String> {
+    if !session.goes_on(&nats) {
+        return Ok(());
+    }
     let kind = match end {
         End::Durable => AckKind::Ack,
         End::Dead => AckKind::Term,

@@ -172,13 +172,13 @@ impl Courier {
                 client.publish_with_reply_and_headers(subject, reply, headers(&request), body);
             // The first ones may have waited for a network that stood still, and another process
             // may have our place since.
-            let sent = if self.nats.is_up() {
-                tokio::select! {
+            let sent = match self.nats.up() {
+                Some(connection) => tokio::select! {
                     () = stop.cancelled() => return,
+                    () = self.nats.broken(connection) => Err(OUT_OF_TOUCH.to_owned()),
                     sent = sent => sent.map_err(|error| error.to_string()),
-                }
-            } else {
-                Err(OUT_OF_TOUCH.to_owned())
+                },
+                None => Err(OUT_OF_TOUCH.to_owned()),
             };
             if let Err(error) = sent {
                 let (saga, step) = (request.id.saga, &request.id.step);

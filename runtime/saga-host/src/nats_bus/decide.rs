@@ -24,6 +24,8 @@ use validator::Validate;
 const SUBJECT: &str = "tasks.decide";
 /// Decisions under way at once; a person makes one at a time.
 const UNDER_WAY_MAX: usize = 64;
+/// The broker is back within seconds, or for good away.
+const RETRY_AFTER_S: u64 = 1;
 /// Longer names and keys have no lane, and what a command names is audited.
 const TEXT_CHARS_MAX: u64 = 256;
 
@@ -57,6 +59,16 @@ struct Reply {
     detail: String,
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     errors: Vec<FieldError>,
+}
+
+impl From<Problem> for Reply {
+    fn from(problem: Problem) -> Reply {
+        Reply {
+            status: problem.status().as_u16(),
+            detail: problem.detail().to_owned(),
+            errors: problem.errors().to_vec(),
+        }
+    }
 }
 
 /// What is asked and answered here, for the document.
@@ -94,15 +106,19 @@ impl Decisions {
                 if request.message.reply.is_none() {
                     return;
                 }
-                // While there was no connection another runtime may have got our place.
-                if this.nats.ready().await.is_err() {
-                    return;
-                }
-                let reply = this.decide(&request.message.payload).await;
-                // The same while it was decided: what was said to one that was replaced is lost.
-                if this.nats.ready().await.is_err() {
-                    return;
-                }
+                // It may have waited for longer than its asker did, who was told that nothing was
+                // decided then; and another runtime may have got our place.
+                let reply = if this.nats.is_up() {
+                    let reply = this.decide(&request.message.payload).await;
+                    // What was said to one that was replaced is lost.
+                    if this.nats.ready().await.is_err() {
+                        return;
+                    }
+                    reply
+                } else {
+                    let away = "the runtime was away from the broker: nothing was decided";
+                    Reply::from(Problem::unavailable(away, RETRY_AFTER_S))
+                };
                 let body = serde_json::to_vec(&reply).unwrap_or_default();
                 if let Err(error) = request.respond(Ok(Bytes::from(body))).await {
                     tracing::debug!(%error, "nobody waits for the answer to a decision");
@@ -115,14 +131,7 @@ impl Decisions {
     }
 
     async fn decide(&self, body: &[u8]) -> Reply {
-        match self.try_decide(body).await {
-            Ok(reply) => reply,
-            Err(problem) => Reply {
-                status: problem.status().as_u16(),
-                detail: problem.detail().to_owned(),
-                errors: problem.errors().to_vec(),
-            },
-        }
+        self.try_decide(body).await.unwrap_or_else(Reply::from)
     }
 
     async fn try_decide(&self, body: &[u8]) -> Result<Reply, Problem> {

@@ -197,6 +197,10 @@ impl Intake {
         let info = ready.consumer.cached_info().clone();
         if info.num_ack_pending > 0 {
             self.set_aside(connection, &info).await?;
+            // The consumer may be that of another runtime by now.
+            if !self.nats.is_on(connection) {
+                return Err(BusError::Pull(BROKEN.into()));
+            }
             ready = stream::anew(&self.nats, &self.config).await?;
         }
         let largest = self.nats.client().server_info().max_payload;

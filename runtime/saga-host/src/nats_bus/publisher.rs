@@ -183,13 +183,13 @@ async fn give(
     id: EventId,
     publication: Arc<Publication>,
 ) -> (EventId, Result<(), Refusal>) {
-    if !nats.is_up() {
-        return (id, Err(Refusal::OfBroker(OUT_OF_TOUCH.to_owned())));
-    }
+    let out_of_touch = || Refusal::OfBroker(OUT_OF_TOUCH.to_owned());
+    let Some(connection) = nats.up() else { return (id, Err(out_of_touch())) };
     let given = tokio::select! {
         given = tokio::time::timeout(ACK_TIMEOUT, try_publish(&nats, &publication)) => {
             given.unwrap_or_else(|_| Err(Refusal::OfBroker(NO_ANSWER.to_owned())))
         }
+        () = nats.broken(connection) => Err(out_of_touch()),
         () = nats.refused(&publication.subject) => Err(Refusal::OfSubject(NOT_PERMITTED)),
     };
     (id, given)

@@ -4,6 +4,7 @@
 use crate::world::{OPERATOR, Second, Service, World};
 use chassis::Wire;
 use chrono::Utc;
+use futures::StreamExt as _;
 
 const ORDERS: usize = 20;
 const WRITTEN_ANEW: &str = "the broker has an older record of the store";
@@ -281,4 +282,32 @@ async fn a_runtime_that_was_replaced_while_its_network_stood_still_takes_and_und
         world.until("the copy has completed it", is).await;
     }
     assert!(services[1].all().is_empty(), "what was shipped is taken back");
+}
+
+/// What the order service tells the person then is that nothing is known of it.
+#[tokio::test]
+async fn a_decision_whose_asker_has_left_while_the_runtime_was_out_of_touch_is_not_made() {
+    let mut world = World::new().await;
+    let wire = Wire::to(world.nats_port()).await.expect("a port");
+    world.set("FERMATA_NATS_URL", &format!("nats://fermata:f@127.0.0.1:{}", wire.port()));
+    world.start().await;
+    let _services = world.services().await;
+    world.order_with("o1", serde_json::json!({ "ask": true })).await;
+    world.until_status("o1", "waiting").await;
+    wire.stand_still();
+    let body = serde_json::json!({
+        "name": "orders.trigger.approved", "key": "o1", "approved": true,
+        "token": crate::world::APPROVER,
+    });
+    let mut answers = world.tester.subscribe("answers").await.unwrap();
+    let asked = world.tester.publish_with_reply("tasks.decide", "answers", body.to_string().into());
+    asked.await.unwrap();
+    world.until("it is out of touch", async |it| !it.is_ready().await).await;
+    wire.mend();
+    let answer = answers.next().await.expect("an answer");
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+    assert_eq!(answer["status"], 503, "{answer}");
+    world.until("it is back", async |it| it.is_ready().await).await;
+    let tasks = world.get("/api/tasks").await;
+    assert_eq!(tasks["items"].as_array().map(Vec::len), Some(1), "decided: {tasks}");
 }

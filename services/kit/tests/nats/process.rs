@@ -6,6 +6,10 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 const PROCESS: Process =
@@ -36,11 +40,15 @@ fn app() -> App {
 }
 
 fn config(broker: &Broker, dir: &Path, addr: SocketAddr) -> Config {
+    config_by(broker.url(), dir, addr)
+}
+
+fn config_by(url: String, dir: &Path, addr: SocketAddr) -> Config {
     let mut source = Source::from_pairs([
         ("FERMATA_ENV", "development".to_owned()),
         ("WAREHOUSE_HTTP_ADDR", addr.to_string()),
         ("WAREHOUSE_DATA_DIR", dir.display().to_string()),
-        ("WAREHOUSE_NATS_URL", broker.url()),
+        ("WAREHOUSE_NATS_URL", url),
     ]);
     let config = Config::read(&mut source, &PROCESS);
     source.finish(|| config).unwrap()
@@ -232,7 +240,7 @@ async fn a_connection_that_breaks_while_the_endpoints_open_holds_up_nobody_for_e
 }
 
 /// A provider that never answers, and counts who asks.
-struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+struct Counting(Arc<AtomicUsize>);
 
 impl service_kit::Effect for Counting {
     type Request = proto_schemas::payments::CreateSession;
@@ -252,7 +260,7 @@ impl service_kit::Effect for Counting {
         _: u32,
         _: service_kit::Attempt,
     ) -> Result<String, service_kit::WorkError> {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
         std::future::pending().await
     }
 
@@ -286,8 +294,8 @@ fn headers(key: &str) -> async_nats::HeaderMap {
 async fn a_store_that_is_refused_has_done_nothing_outside() {
     let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
     broker.create_records().await;
-    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = || asked.load(std::sync::atomic::Ordering::SeqCst);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = || asked.load(Ordering::SeqCst);
     let app = || {
         App::new(Service::new(PROCESS.name, PROCESS.description).effect(Counting(asked.clone())))
     };
@@ -390,4 +398,80 @@ fn position(dir: &Path) -> u64 {
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
         }
     }
+}
+
+/// The answer on a connection that is kept; nothing when it is closed.
+fn answer_on(stream: &mut TcpStream, path: &str) -> Option<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").ok()?;
+    let (mut answer, mut chunk) = (String::new(), [0; 4096]);
+    loop {
+        let read = stream.read(&mut chunk).ok().filter(|it| 0 < *it)?;
+        answer.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else { continue };
+        let head = head.to_ascii_lowercase();
+        let len = head.lines().find_map(|it| it.strip_prefix("content-length: "));
+        if len.is_some_and(|it| it.parse::<usize>().unwrap() <= body.len()) {
+            return Some(answer);
+        }
+    }
+}
+
+fn is_taken(stream: &mut TcpStream) -> bool {
+    answer_on(stream, "/take").is_some_and(|it| it.starts_with("HTTP/1.1 200"))
+}
+
+/// What it would take then is in a directory at which nobody looks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_knows_that_it_was_replaced_takes_nothing_over_http() {
+    let (broker, dir) = (Broker::start().await, tempfile::tempdir().unwrap());
+    broker.create_records().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let app = || {
+        let service = Service::new(PROCESS.name, PROCESS.description);
+        App::new(service.effect(Counting(asked.clone()))).routes(|context| {
+            let takes = move || {
+                let handle = context.handle.clone();
+                async move {
+                    handle.write(|tx, _| Ok(tx.put_json("taken", &1)?)).await?;
+                    Ok::<_, chassis::problem::Problem>(Json("taken"))
+                }
+            };
+            aide::axum::ApiRouter::new().route("/take", axum::routing::get(takes))
+        })
+    };
+    let (right, clone) = (dir.path().join("right"), dir.path().join("clone"));
+    runs_once(&broker, &right).await;
+    copy(&right, &clone);
+    let free = || SocketAddr::from(([127, 0, 0, 1], reserved_port()));
+    let (first_at, second_at) = (free(), free());
+    let wire = Wire::to(broker.port()).await.unwrap();
+    let by_wire = config_by(broker.url_by(wire.port()), &right, first_at);
+    let first = tokio::spawn(run(PROCESS, by_wire, app(), Shutdown::new()));
+    is_ready(first_at).await;
+    // Somebody waits for an answer, for which a service that stops would wait as well.
+    let client = broker.client().await;
+    let body = r#"{"orderId":"ORD-1","amount":"10.00","currency":"USD"}"#;
+    let inbox = client.new_inbox();
+    let (subject, key) = ("payments.create-session", headers("s/0/3"));
+    client.publish_with_reply_and_headers(subject, inbox, key, body.into()).await.unwrap();
+    eventually("a call is under way", || asked.load(Ordering::SeqCst) == 1).await;
+    // A load balancer's.
+    let mut kept = TcpStream::connect(first_at).unwrap();
+    assert!(is_taken(&mut kept));
+    wire.cut();
+    let shutdown = Shutdown::new();
+    let second = run(PROCESS, config(&broker, &clone, second_at), app(), shutdown.clone());
+    let second = tokio::spawn(second);
+    is_ready(second_at).await;
+    wire.mend();
+    let knows = tokio::task::spawn_blocking(move || {
+        while !answer_on(&mut kept, "/readyz")?.contains("drain") {}
+        Some(is_taken(&mut kept))
+    });
+    let taken = tokio::time::timeout(PATIENCE, knows).await.unwrap().unwrap();
+    assert_ne!(taken, Some(true), "it knows that it was replaced");
+    let ended = tokio::time::timeout(PATIENCE, first).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(RunError::Claim(_))), "{ended:?}");
+    shutdown.ask();
+    let _ended = tokio::time::timeout(PATIENCE, second).await;
 }

@@ -58,8 +58,17 @@ impl Broker {
         self.child = spawn(self.dir.path(), self.port);
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("nats://{USER}:{PASSWORD}@127.0.0.1:{}", self.port)
+        self.url_by(self.port)
+    }
+
+    /// By another way to it.
+    pub(crate) fn url_by(&self, port: u16) -> String {
+        format!("nats://{USER}:{PASSWORD}@127.0.0.1:{port}")
     }
 
     pub(crate) async fn create_stream(&self, bytes_max: i64) {

@@ -66,7 +66,7 @@ NOBODY = [
 EVERY_PUBLISH = [
     *REQUESTS, *OWN_REQUESTS, *TRIGGERS, *RECEIPTS, "fermata.epoch", *REPLIES, "tasks.decide",
     *STORES, *RECORDS, *OWNERS, "fermata.owner", "fermata.owner.run.any",
-    *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.1" for user in USERS),
+    *SERVICE_PINGS, *STREAM_API, *NOBODY, *(f"_INBOX_{user}.echo.run.1" for user in USERS),
 ]
 
 
@@ -80,7 +80,7 @@ def publishes(user):
     if user == "developer":
         return {*TRIGGERS, *SERVICE_PINGS}
     store = f"fermata.store.{user}"
-    own = {f"_INBOX_{user}.echo.1", store, f"$JS.API.DIRECT.GET.STORES.{store}", *owner(user)}
+    own = {f"_INBOX_{user}.echo.run.1", store, f"$JS.API.DIRECT.GET.STORES.{store}", *owner(user)}
     if user == "fermata":
         asks = {*REQUESTS, *OWN_REQUESTS}
         return {*own, *asks, *TRIGGERS, *RECEIPTS, "fermata.epoch", *STREAM_API}

@@ -19,7 +19,10 @@ use std::{
     collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -54,12 +57,20 @@ pub(crate) enum Command {
 #[derive(Clone)]
 pub(crate) struct Inlet {
     commands: mpsc::Sender<Command>,
+    refuses: Arc<AtomicBool>,
 }
 
 impl Inlet {
     /// Waits for a place in the queue. Says whether the thread is still there.
     pub(crate) async fn send(&self, input: Input) -> bool {
-        self.commands.send(Command::Do(input)).await.is_ok()
+        let place = self.commands.reserve().await;
+        let place = place.ok().filter(|_| !self.refuses.load(Ordering::Acquire));
+        place.map(|it| it.send(Command::Do(input))).is_some()
+    }
+
+    /// Gives the thread nothing more, as if it had ended.
+    pub(crate) fn refuse(&self) {
+        self.refuses.store(true, Ordering::Release);
     }
 
     /// Lets the thread handle what it has, and end.
@@ -89,7 +100,7 @@ impl Owner {
     /// Starts the thread. Must be called within a tokio runtime, which runs the outside work.
     pub(crate) fn start(self) -> io::Result<Inlet> {
         let (commands, queue) = mpsc::channel(QUEUE_INPUTS_MAX);
-        let inlet = Inlet { commands };
+        let inlet = Inlet { commands, refuses: Arc::default() };
         let mut shell = Shell {
             runtime: runtime::Handle::current(),
             inlet: inlet.clone(),

@@ -228,8 +228,9 @@ pub async fn run(
         }
         Ok(error) = &mut lost => {
             // Another process has its place: what it would take now nobody looks at.
-            running.end().await;
+            running.refuse();
             health.drain();
+            let _late = tokio::time::timeout(CLOSE, running.end()).await;
             return Err(error.into());
         }
         () = &mut serving => (),

@@ -181,10 +181,15 @@ impl Running {
         self.broken.asked().await;
     }
 
-    /// Takes and answers nothing more, at once.
+    /// Takes nothing more from now on.
+    pub fn refuse(&self) {
+        self.inlet.refuse();
+    }
+
+    /// Ends without an answer to whoever waits for one.
     pub async fn end(self) {
-        self.inlet.stop().await;
         self.relay.abort();
+        self.inlet.stop().await;
     }
 
     /// Takes no more requests, answers those that are here, commits, and lets go of the store.

@@ -368,7 +368,10 @@ impl Claim {
             return Ok(());
         }
         (self.known, self.sequence) = match found {
-            Found::Record(known, sequence) => (Some(known), sequence),
+            Found::Record(known, sequence) => {
+                self.presence.replaces(known.run);
+                (Some(known), sequence)
+            }
             Found::Nothing | Found::NoStream => (None, 0),
         };
         self.nobody_is_there().await?;

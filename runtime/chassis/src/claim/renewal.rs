@@ -111,7 +111,8 @@ impl Claim {
             }
             Found::NoStream => {
                 self.nobody_has_come_later().await?;
-                self.try_settle().await
+                let settled = self.try_settle().await;
+                self.while_at_work(settled)
             }
         }
     }
@@ -123,12 +124,17 @@ impl Claim {
     /// The broker does not answer.
     pub async fn leave(&self) -> Result<(), ClaimError> {
         let last = match self.place.read().await? {
-            Found::Record(record, sequence) if record.run == self.run => sequence,
-            // Where there is none, nobody knows whether this one was replaced.
+            Found::Record(record, sequence) if self.is_in_force(record) => sequence,
+            // Where there is none, or one of before, nobody knows whether this one was replaced.
             Found::Record(..) | Found::Nothing | Found::NoStream => return Ok(()),
         };
         let record = Record { has_ended: true, ..self.record(self.run) };
         self.place.write(&record, last).await.map(drop)
+    }
+
+    /// Whether this is the record of this run, which the broker cannot have shown once more.
+    fn is_in_force(&self, record: Record) -> bool {
+        record.run == self.run && !record.is_of_another_broker(&self.nats)
     }
 
     /// Whether this is a record of before the last one that this run has written: the one on which

@@ -104,6 +104,7 @@ impl Heart {
                     if changed.is_err() {
                         return;
                     }
+                    self.look_anew();
                     ticks.reset_immediately();
                 }
                 _ = ticks.tick() => {
@@ -117,6 +118,15 @@ impl Heart {
                     echoes.push(back.map(move |back| back.map(|()| beat)));
                 }
             }
+        }
+    }
+
+    /// Nothing is known of a new connection.
+    fn look_anew(&self) {
+        if let Link::Up(connection) = *self.link.borrow()
+            && self.beats.borrow().connection != connection
+        {
+            self.gate.close("no echo is back yet");
         }
     }
 
@@ -148,7 +158,6 @@ impl Heart {
             out_of_touch_ms,
             "this process is out of touch with NATS: another may take its place"
         );
-        self.gate.close("out of touch with the broker: no echo is back");
         self.lapses.inc();
         self.links.renumber();
     }

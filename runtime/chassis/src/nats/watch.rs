@@ -70,6 +70,8 @@ pub(super) struct Watcher {
     refusals: Counter,
     /// Whether something was said of this outage: attempts fail every second.
     has_said: bool,
+    /// Whether it was said that the server refuses echoes.
+    has_told: bool,
 }
 
 impl Watcher {
@@ -99,6 +101,7 @@ impl Watcher {
                 .counter("nats_slow_consumers", "Times a subscription was full and lost messages"),
             refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
             has_said: false,
+            has_told: false,
         };
         tokio::spawn(async move {
             let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -211,11 +214,17 @@ impl Watcher {
     }
 
     /// The text of a violation names the operation and the subject; neither is secret.
-    fn server_error(&self, text: &str) {
+    fn server_error(&mut self, text: &str) {
         if !text.to_ascii_lowercase().starts_with("permissions violation") {
             tracing::warn!(error = text, "NATS");
         } else if let Some(number) = echo_number(text) {
             self.refused.send_replace(number);
+            if !std::mem::replace(&mut self.has_told, true) {
+                tracing::warn!(
+                    refusal = text,
+                    "NATS refuses the echoes of this process, four a second: update this user"
+                );
+            }
         } else if repeated_answer(text) {
             self.repeats.inc();
             tracing::info!("NATS did not take an answer: it was given before");

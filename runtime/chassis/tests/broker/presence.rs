@@ -353,35 +353,43 @@ async fn a_broker_that_tells_of_before_or_of_nobody_does_not_give_one_back_its_p
 
 /// The same, when A is told to stop while it looks whether it was replaced.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_was_cut_off_and_stops_leaves_no_record_at_a_broker_that_lost_its_disk() {
-    let mut server = Server::start();
-    let wire = Wire::to(server.port()).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let (a, b) = two(dir.path());
-    let (nats_a, nats_b) =
-        (connect(&server, wire.port()).await, connect(&server, server.port()).await);
-    let (allow, allowed) = watch::channel(0);
-    let held = nats_a.behind(allowed);
-    let health = Health::new();
-    let (keeper, _lost) = Keeper::start(claim(&nats_a, &a).settled(), allow, health.gate("a"));
-    until("A is at work", || held.is_up()).await;
-    wire.cut();
-    until("A is cut off", || !held.is_up()).await;
-    let mut of_b = claim(&nats_b, &b);
-    of_b.settle().await.unwrap();
-    moves(&a, 20);
-    server.stop();
-    until("B has no broker", || !nats_b.is_up()).await;
-    server.lose_the_disk();
-    server.restart();
-    nats_b.ready().await.unwrap();
-    // The runtime makes the stream; its record is not written yet.
-    of_b.look().await.unwrap();
-    wire.mend();
-    nats_a.ready().await.unwrap();
-    keeper.end().await;
-    let confirmed = of_b.confirm().await;
-    assert!(confirmed.is_ok(), "it has the place: {confirmed:?}");
+async fn one_that_was_cut_off_and_stops_leaves_no_record_at_a_broker_that_has_lost_something() {
+    for loses_all in [true, false] {
+        let mut server = Server::start();
+        let wire = Wire::to(server.port()).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = two(dir.path());
+        let (nats_a, nats_b) =
+            (connect(&server, wire.port()).await, connect(&server, server.port()).await);
+        let (allow, allowed) = watch::channel(0);
+        let held = nats_a.behind(allowed);
+        let health = Health::new();
+        let (keeper, _lost) = Keeper::start(claim(&nats_a, &a).settled(), allow, health.gate("a"));
+        until("A is at work", || held.is_up()).await;
+        restarted(&mut server, &held, Server::keep_records).await;
+        nats_b.ready().await.unwrap();
+        wire.cut();
+        until("A is cut off", || !held.is_up()).await;
+        let mut of_b = claim(&nats_b, &b);
+        of_b.settle().await.unwrap();
+        moves(&a, 20);
+        server.stop();
+        until("B has no broker", || !nats_b.is_up()).await;
+        if loses_all {
+            server.lose_the_disk();
+        } else {
+            server.lose_what_came_since();
+        }
+        server.restart();
+        nats_b.ready().await.unwrap();
+        // The runtime makes the stream; its record is not written yet.
+        of_b.look().await.unwrap();
+        wire.mend();
+        nats_a.ready().await.unwrap();
+        keeper.end().await;
+        let confirmed = of_b.confirm().await;
+        assert!(confirmed.is_ok(), "it has the place: {confirmed:?}");
+    }
 }
 
 /// A process hears its own echoes, and not those of a copy.

@@ -158,7 +158,8 @@ impl Acks {
                     self.say_progress(&mut under_way).await;
                 }
                 Some(done) = acks.next(), if !acks.is_empty() => match done {
-                    Ok(()) => {
+                    Ok(false) => (),
+                    Ok(true) => {
                         failed = None;
                         self.confirmed.open();
                     }
@@ -259,20 +260,21 @@ impl Receipts {
 }
 
 /// Waits for the broker's word, so that an acknowledgement that got lost is known.
-/// It may have waited behind others: what came on a connection that is no more comes again.
-async fn acknowledge(nats: Nats, session: Session, acker: Acker, end: End) -> Result<(), String> {
+/// Says whether the broker was told. It may have waited behind others: what came on a connection
+/// that is no more comes again.
+async fn acknowledge(nats: Nats, session: Session, acker: Acker, end: End) -> Result<bool, String> {
     if !session.goes_on(&nats) {
-        return Ok(());
+        return Ok(false);
     }
     let kind = match end {
         End::Durable => AckKind::Ack,
         End::Dead => AckKind::Term,
         End::NotTaken => {
             let given_back = acker.ack_with(AckKind::Nak(None)).await;
-            return given_back.map_err(|error| error.to_string());
+            return given_back.map(|()| true).map_err(|error| error.to_string());
         }
     };
-    acker.double_ack_with(kind).await.map_err(|error| error.to_string())
+    acker.double_ack_with(kind).await.map(|()| true).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -171,6 +171,12 @@ impl Backlog {
         }
     }
 
+    /// The broker was away when it was to leave: it leaves when that is back.
+    pub(super) fn away(&mut self, id: &EventId, now: Instant) {
+        self.give_back(id);
+        self.rest(id, now + Duration::from_millis(PAUSE_MS_MIN));
+    }
+
     /// The broker did not take it. Gives the event when somebody should be told of it.
     pub(super) fn refused(
         &mut self,
@@ -189,12 +195,17 @@ impl Backlog {
         let doubled = PAUSE_MS_MIN.saturating_mul(1 << open.attempts.saturating_sub(1).min(32));
         let longest_ms = doubled.min(PAUSE_MS_MAX);
         let pause_ms = longest_ms - longest_ms / 2 + random(longest_ms / 2);
+        let mut next = now + Duration::from_millis(pause_ms);
+        if !is_long && REFUSALS_TOLD <= failure.times {
+            // Somebody is told in time, and not after the long pause that begins before.
+            next = next.min(since + REFUSED_TOLD);
+        }
         open.failure = Some(failure);
         let publication = open.publication.clone();
         if let Some(known) = self.subjects.get_mut(&publication.subject) {
             known.is_refused = true;
         }
-        self.rest(id, now + Duration::from_millis(pause_ms));
+        self.rest(id, next);
         tells.then_some(publication)
     }
 

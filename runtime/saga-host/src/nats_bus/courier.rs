@@ -167,7 +167,7 @@ impl Courier {
             }
             let (subject, reply) = (request.subject.clone(), reply::subject(&request));
             let body = request.body.text().to_owned().into();
-            let client = self.nats.client();
+            let client = self.nats.client().clone();
             let sent =
                 client.publish_with_reply_and_headers(subject, reply, headers(&request), body);
             // The first ones may have waited for a network that stood still, and another process
@@ -181,9 +181,10 @@ impl Courier {
                 None => Err(OUT_OF_TOUCH.to_owned()),
             };
             if let Err(error) = sent {
-                let (saga, step) = (request.id.saga, &request.id.step);
-                tracing::warn!(%saga, %step, error, "a request did not leave; it is sent again");
-                self.schedule.failed(&request.id, &error, Instant::now(), random);
+                let failed = self.schedule.failed(&request.id, &error, Instant::now(), random);
+                if let Some(subject) = failed {
+                    self.warn(&request.id, &subject, &error);
+                }
             }
         }
     }

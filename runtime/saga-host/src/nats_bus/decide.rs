@@ -110,8 +110,8 @@ impl Decisions {
                 // decided then; and another runtime may have got our place.
                 let reply = if this.nats.is_up() {
                     let reply = this.decide(&request.message.payload).await;
-                    // What was said to one that was replaced is lost.
-                    if this.nats.ready().await.is_err() {
+                    // What was said to one that was replaced is lost: its asker asks again.
+                    if !this.nats.is_up() {
                         return;
                     }
                     reply

@@ -3,7 +3,7 @@
 
 use super::{
     backlog::{Backlog, EventId, Known},
-    failure::{NOT_PERMITTED, OUT_OF_TOUCH, Teller},
+    failure::{NOT_PERMITTED, Teller},
     told::{Inbox, Told, times},
 };
 use crate::{
@@ -47,6 +47,8 @@ pub(super) struct Publisher {
 enum Refusal {
     /// No fault of the broker's: nobody has set it up to take this subject.
     OfSubject(&'static str),
+    /// It was not asked.
+    Away,
     /// It could not: its stream is full, its disk is, or it does not answer.
     OfBroker(String),
 }
@@ -135,6 +137,10 @@ impl Publisher {
             return Some(Input::Published { saga, step });
         };
         let reason = match refusal {
+            Refusal::Away => {
+                self.backlog.away(id, now);
+                return None;
+            }
             Refusal::OfSubject(reason) => reason.to_owned(),
             Refusal::OfBroker(reason) => {
                 self.stands(&reason, now);
@@ -183,13 +189,12 @@ async fn give(
     id: EventId,
     publication: Arc<Publication>,
 ) -> (EventId, Result<(), Refusal>) {
-    let out_of_touch = || Refusal::OfBroker(OUT_OF_TOUCH.to_owned());
-    let Some(connection) = nats.up() else { return (id, Err(out_of_touch())) };
+    let Some(connection) = nats.up() else { return (id, Err(Refusal::Away)) };
     let given = tokio::select! {
         given = tokio::time::timeout(ACK_TIMEOUT, try_publish(&nats, &publication)) => {
             given.unwrap_or_else(|_| Err(Refusal::OfBroker(NO_ANSWER.to_owned())))
         }
-        () = nats.broken(connection) => Err(out_of_touch()),
+        () = nats.broken(connection) => Err(Refusal::Away),
         () = nats.refused(&publication.subject) => Err(Refusal::OfSubject(NOT_PERMITTED)),
     };
     (id, given)

@@ -89,7 +89,8 @@ fn pauses_double_up_to_their_bound_and_a_hurry_ends_them() {
         pauses.push((next - now).as_millis());
         now = next;
     }
-    let doubled = [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000];
+    // One is shorter: somebody is told when the refusals have lasted for 15 s.
+    let doubled = [100, 200, 400, 800, 1600, 3200, 6400, 2_300, 25_600, 30_000, 30_000];
     assert_eq!(pauses, doubled);
     backlog.ready(now);
     backlog.refused(&id(1, 0), "full", now, |max| max);
@@ -141,6 +142,42 @@ fn somebody_is_told_once_of_what_is_refused_for_long_and_again_after_a_retry() {
     let (_, known) = backlog.known(id(1, 0).0).remove(0);
     let failure = known.failure.expect("it failed");
     assert_eq!((known.attempts, failure.times, failure.reason.as_str()), (7, 7, "no stream"));
+}
+
+/// Pauses double: one that begins before could be over long after.
+#[test]
+fn somebody_is_told_in_time_however_long_the_pauses_are() {
+    for random in [0, 1, 2] {
+        let (start, mut backlog) = (Instant::now(), Backlog::default());
+        backlog.add(event(1, 0, "a"));
+        let mut now = start;
+        loop {
+            assert_eq!(backlog.ready(now).len(), 1);
+            if backlog.refused(&id(1, 0), "no stream", now, |max| max * random / 2).is_some() {
+                break;
+            }
+            let (_, known) = backlog.known(id(1, 0).0).remove(0);
+            now = known.next_at.expect("it is tried again");
+        }
+        assert_eq!((now - start).as_secs(), REFUSED_TOLD.as_secs(), "{random}");
+    }
+}
+
+/// Whether the broker would take it nobody knows.
+#[test]
+fn what_could_not_be_given_to_the_broker_is_not_refused() {
+    let (start, mut backlog) = (Instant::now(), Backlog::default());
+    backlog.add(event(1, 0, "a"));
+    for it in 0..100 {
+        let now = start + Duration::from_secs(it);
+        assert_eq!(backlog.ready(now).len(), 1);
+        backlog.away(&id(1, 0), now);
+    }
+    let (_, known) = backlog.known(id(1, 0).0).remove(0);
+    assert!(known.failure.is_none());
+    let now = start + Duration::from_secs(200);
+    assert_eq!(backlog.ready(now).len(), 1);
+    assert!(backlog.refused(&id(1, 0), "full", now, |_| 0).is_none());
 }
 
 #[test]

@@ -354,24 +354,14 @@ impl Claim {
     pub async fn look(&mut self) -> Result<(), ClaimError> {
         let connection = self.nats.connection().await?;
         self.presence.answer_for_this_run().await?;
-        if let Some(replicas) = self.replicas {
-            apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
-                |error| match error {
-                    NatsError::StreamDiffers { .. } => error.into(),
-                    other => ClaimError::Broker(other.to_string()),
-                },
-            )?;
-        }
+        self.have_the_stream().await?;
         let found = self.place.read().await?;
         if self.is_ours(&found) {
             // The broker's word for it got lost. What was known before stays known.
             return Ok(());
         }
         (self.known, self.sequence) = match found {
-            Found::Record(known, sequence) => {
-                self.presence.replaces(known.run);
-                (Some(known), sequence)
-            }
+            Found::Record(known, sequence) => (Some(known), sequence),
             Found::Nothing | Found::NoStream => (None, 0),
         };
         self.nobody_is_there().await?;
@@ -381,6 +371,19 @@ impl Claim {
             self.nobody_is_there().await?;
         }
         self.looked_on = Some(connection);
+        Ok(())
+    }
+
+    /// Makes the stream of records, if that is this process's to do.
+    async fn have_the_stream(&self) -> Result<(), ClaimError> {
+        if let Some(replicas) = self.replicas {
+            apply_stream(&self.nats.jetstream(), &stores_stream(replicas)).await.map_err(
+                |error| match error {
+                    NatsError::StreamDiffers { .. } => error.into(),
+                    other => ClaimError::Broker(other.to_string()),
+                },
+            )?;
+        }
         Ok(())
     }
 

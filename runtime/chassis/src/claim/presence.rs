@@ -41,6 +41,7 @@ struct AtWork {
 
 /// Which of two that are at work has come later, and so has taken the place of the other one.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Right {
     /// The run of the broker to which it has written its last record; nil where there is none.
     broker: Uuid,
@@ -49,18 +50,12 @@ struct Right {
     /// When it made its claim, in ms since 1970.
     since: i64,
     run: Uuid,
-    /// The run whose place it has; nil where nobody was there.
-    replaces: Uuid,
 }
 
 impl Right {
-    /// Who was replaced is named by whoever has its place. Between others the broker counts the
-    /// records of one of its runs. Another run may have lost its disk, and count anew: then clocks
-    /// are all there is.
+    /// The broker counts the records of one of its runs. Another run may have lost its disk, and
+    /// count anew: then clocks are all there is.
     fn is_before(self, other: Right) -> bool {
-        if self.run == other.replaces || self.replaces == other.run {
-            return self.run == other.replaces;
-        }
         let key = |it: Right| {
             let record = if self.broker == other.broker { it.record } else { 0 };
             (record, it.since, it.run)
@@ -116,11 +111,6 @@ impl Presence {
             self.is_at_work = true;
         }
         Ok(())
-    }
-
-    /// The claim that is made takes the place of this run.
-    pub(super) fn replaces(&self, run: Uuid) {
-        lock(&self.right).replaces = run;
     }
 
     /// The broker has taken a record of this run.

@@ -80,7 +80,20 @@ impl Claim {
     }
 
     /// What is found is not ours.
-    async fn go_by(&mut self, found: Found) -> Result<(), ClaimError> {
+    async fn go_by(&mut self, mut found: Found) -> Result<(), ClaimError> {
+        if matches!(found, Found::NoStream) {
+            self.nobody_has_come_later().await?;
+            if self.said.is_none() {
+                let settled = self.try_settle().await;
+                return self.while_at_work(settled);
+            }
+            // It was there before: what it holds when it is back is judged like any other.
+            self.have_the_stream().await?;
+            found = self.place.read().await?;
+            if self.is_ours(&found) {
+                return self.make().await;
+            }
+        }
         match found {
             Found::Record(record, sequence) if self.said.is_none() => {
                 // The broker had no place for it when this run began.
@@ -109,11 +122,8 @@ impl Claim {
                 self.sequence = 0;
                 self.make().await
             }
-            Found::NoStream => {
-                self.nobody_has_come_later().await?;
-                let settled = self.try_settle().await;
-                self.while_at_work(settled)
-            }
+            // There is no place for it yet.
+            Found::NoStream => Ok(()),
         }
     }
 

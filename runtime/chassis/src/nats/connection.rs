@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::echo::Echo;
+use super::echo::{self, Echo};
 use super::link::{Link, Links};
 use super::pulse::Pulse;
 use super::watch::{Refused, Watcher, connects};
@@ -151,7 +151,7 @@ impl Nats {
         metrics: &Metrics,
     ) -> Result<Nats, NatsError> {
         let Login { user, password } = login_of(&config.url).ok_or(NatsError::Url)?;
-        let name = user.clone();
+        let prefix = echo::prefix(&user);
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let mut options = ConnectOptions::new()
             .name(&config.name)
@@ -177,8 +177,8 @@ impl Nats {
         let (gate, in_touch) = (health.gate("nats"), health.gate("echo"));
         let (links, link) = Links::new();
         let (refused, refused_subjects) =
-            Watcher::start(client.clone(), inbox, gate, metrics, links.clone());
-        let echo = Echo::start(client.clone(), link.clone(), refused, &name);
+            Watcher::start(client.clone(), inbox, gate, metrics, links.clone(), &prefix);
+        let echo = Echo::start(client.clone(), link.clone(), refused, prefix);
         let echo = echo.await.map_err(|_| NatsError::Closed)?;
         let pulse = Pulse::start(echo.clone(), links.clone(), link.clone(), in_touch, metrics);
         // Nobody holds it up; what was said stays.

@@ -14,8 +14,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// Stands, within a user's own inbox, before what names a process and the number of an echo.
-pub(super) const ECHO: &str = ".echo.";
+/// Begins the subjects of a process's echoes, within its user's own inbox; their numbers follow.
+/// Another process of this user, as a copy of this one, has its own.
+pub(super) fn prefix(user: &str) -> String {
+    format!("_INBOX_{user}.echo.{}.", Uuid::from_bytes(rand::random()).simple())
+}
 
 /// Sends them. Clones share the numbers.
 #[derive(Clone, Debug)]
@@ -45,11 +48,8 @@ impl Echo {
         client: Client,
         link: watch::Receiver<Link>,
         refused: watch::Receiver<u64>,
-        user: &str,
+        prefix: String,
     ) -> Result<Echo, SubscribeError> {
-        // Another process of this user, as a copy of this one, has its own.
-        let process = Uuid::from_bytes(rand::random()).simple();
-        let prefix = format!("_INBOX_{user}{ECHO}{process}.");
         // The server takes it before the first echo, and before all others on a later connection.
         let echoes = client.subscribe(format!("{prefix}*")).await?;
         let waiting = Arc::<Mutex<Waiting>>::default();

@@ -123,9 +123,7 @@ impl Heart {
 
     /// Nothing is known of a new connection.
     fn look_anew(&self) {
-        if let Link::Up(connection) = *self.link.borrow()
-            && self.beats.borrow().connection != connection
-        {
+        if *self.link.borrow() != Link::Up(self.beats.borrow().connection) {
             self.gate.close("no echo is back yet");
         }
     }

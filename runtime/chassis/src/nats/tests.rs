@@ -37,9 +37,12 @@ fn each_setting_that_differs_is_named() {
 #[test]
 fn a_refused_echo_is_told_from_other_refusals() {
     let text = "Permissions Violation for Publish to \"_INBOX_order.echo.7f.17\"";
-    assert_eq!(echo_number(text), Some(17));
+    let number = |text| echo_number(text, "_INBOX_order.echo.7f.");
+    assert_eq!(number(text), Some(17));
     let text = "Permissions Violation for Publish to \"payments.trigger.completed\"";
-    assert_eq!(echo_number(text), None);
+    assert_eq!(number(text), None);
+    let text = "Permissions Violation for Publish to \"x.echo.7f.17\"";
+    assert_eq!(number(text), None, "somebody else's");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use async_nats::{Client, Event, ServerError, connection::State};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
 
-use super::echo::ECHO;
 use super::link::{Link, Links};
 use crate::http::{Gate, Metrics};
 
@@ -72,6 +71,8 @@ pub(super) struct Watcher {
     has_said: bool,
     /// Whether it was said that the server refuses echoes.
     has_told: bool,
+    /// Begins the subjects of this process's echoes.
+    echoes: String,
 }
 
 impl Watcher {
@@ -82,6 +83,7 @@ impl Watcher {
         gate: Gate,
         metrics: &Metrics,
         links: Links,
+        echoes: &str,
     ) -> (watch::Receiver<u64>, watch::Receiver<Refused>) {
         let (refused, refused_receiver) = watch::channel(0);
         let (refused_subjects, subjects_receiver) = watch::channel(Refused::default());
@@ -102,6 +104,7 @@ impl Watcher {
             refusals: metrics.counter("nats_refusals", "Subjects that the broker refused us"),
             has_said: false,
             has_told: false,
+            echoes: echoes.to_owned(),
         };
         tokio::spawn(async move {
             let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -217,7 +220,7 @@ impl Watcher {
     fn server_error(&mut self, text: &str) {
         if !text.to_ascii_lowercase().starts_with("permissions violation") {
             tracing::warn!(error = text, "NATS");
-        } else if let Some(number) = echo_number(text) {
+        } else if let Some(number) = echo_number(text, &self.echoes) {
             self.refused.send_replace(number);
             if !std::mem::replace(&mut self.has_told, true) {
                 tracing::warn!(
@@ -250,9 +253,9 @@ fn published_on(text: &str) -> Option<&str> {
 }
 
 /// The number of the echo that the server refuses: `… for Publish to "_INBOX_order.echo.7f.5"`.
-pub(super) fn echo_number(text: &str) -> Option<u64> {
-    let (_, rest) = text.rsplit_once(ECHO)?;
-    rest.trim_end_matches('"').rsplit('.').next()?.parse().ok()
+/// The prefix is that of this process.
+pub(super) fn echo_number(text: &str, prefix: &str) -> Option<u64> {
+    published_on(text)?.strip_prefix(prefix)?.parse().ok()
 }
 
 /// Compares major and minor; what cannot be read is not new enough.

@@ -271,7 +271,8 @@ async fn acknowledge(nats: Nats, session: Session, acker: Acker, end: End) -> Re
         End::Dead => AckKind::Term,
         End::NotTaken => {
             let given_back = acker.ack_with(AckKind::Nak(None)).await;
-            return given_back.map(|()| true).map_err(|error| error.to_string());
+            // It has left; the broker says nothing to that.
+            return given_back.map(|()| false).map_err(|error| error.to_string());
         }
     };
     acker.double_ack_with(kind).await.map(|()| true).map_err(|error| error.to_string())

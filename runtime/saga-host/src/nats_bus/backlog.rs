@@ -23,6 +23,8 @@ const PLACES_DOUBTFUL: usize = 16;
 const PAUSE_MS_MIN: u64 = 100;
 /// The longest pause.
 const PAUSE_MS_MAX: u64 = 30_000;
+/// The longest pause after a broker that was away, beyond the first one.
+const AWAY_MS_MAX: u64 = 2_000;
 /// When the broker takes a subject again, so many of those that rest are tried at once; each that
 /// it takes wakes as many.
 const WAKES: usize = 16;
@@ -172,9 +174,12 @@ impl Backlog {
     }
 
     /// The broker was away when it was to leave: it leaves when that is back.
-    pub(super) fn away(&mut self, id: &EventId, now: Instant) {
+    pub(super) fn away(&mut self, id: &EventId, now: Instant, random: impl FnOnce(u64) -> u64) {
         self.give_back(id);
-        self.rest(id, now + Duration::from_millis(PAUSE_MS_MIN));
+        let Some(open) = self.open.get_mut(id) else { return };
+        open.attempts = open.attempts.saturating_sub(1);
+        // Not all at once: what fills the way puts the process out of touch anew.
+        self.rest(id, now + Duration::from_millis(PAUSE_MS_MIN + random(AWAY_MS_MAX)));
     }
 
     /// The broker did not take it. Gives the event when somebody should be told of it.

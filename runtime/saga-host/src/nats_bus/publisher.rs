@@ -138,7 +138,8 @@ impl Publisher {
         };
         let reason = match refusal {
             Refusal::Away => {
-                self.backlog.away(id, now);
+                self.backlog.away(id, now, super::random);
+                self.stands_since = None;
                 return None;
             }
             Refusal::OfSubject(reason) => reason.to_owned(),

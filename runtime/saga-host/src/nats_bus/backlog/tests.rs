@@ -171,10 +171,10 @@ fn what_could_not_be_given_to_the_broker_is_not_refused() {
     for it in 0..100 {
         let now = start + Duration::from_secs(it);
         assert_eq!(backlog.ready(now).len(), 1);
-        backlog.away(&id(1, 0), now);
+        backlog.away(&id(1, 0), now, |_| 0);
     }
     let (_, known) = backlog.known(id(1, 0).0).remove(0);
-    assert!(known.failure.is_none());
+    assert!(known.failure.is_none() && known.attempts == 0);
     let now = start + Duration::from_secs(200);
     assert_eq!(backlog.ready(now).len(), 1);
     assert!(backlog.refused(&id(1, 0), "full", now, |_| 0).is_none());

@@ -135,11 +135,18 @@ impl Claim {
     pub async fn leave(&self) -> Result<(), ClaimError> {
         let last = match self.place.read().await? {
             Found::Record(record, sequence) if self.is_in_force(record) => sequence,
+            // A service that was there before the stream may have none yet.
+            Found::Nothing if self.has_looked() => 0,
             // Where there is none, or one of before, nobody knows whether this one was replaced.
             Found::Record(..) | Found::Nothing | Found::NoStream => return Ok(()),
         };
         let record = Record { has_ended: true, ..self.record(self.run) };
         self.place.write(&record, last).await.map(drop)
+    }
+
+    /// Whether it was looked on this connection whether others are there.
+    fn has_looked(&self) -> bool {
+        self.looked_on.is_some() && self.looked_on == self.nats.up()
     }
 
     /// Whether this is the record of this run, which the broker cannot have shown once more.

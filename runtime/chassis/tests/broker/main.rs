@@ -3,6 +3,7 @@
 
 mod claims;
 mod connection;
+mod lost;
 mod presence;
 mod server;
 mod ways;

@@ -21,7 +21,7 @@ const RECORD: &str = "HPUB fermata.store.fermata";
 const KEPT: &str = "\"stream\":\"STORES\"";
 
 /// A store of ten positions and a copy of it.
-fn two(dir: &Path) -> (Db, Db) {
+pub(crate) fn two(dir: &Path) -> (Db, Db) {
     let (first, second) = (dir.join("first"), dir.join("second"));
     moves(&open(&first), 10);
     copied(&first, &second);
@@ -296,102 +296,6 @@ async fn whoever_is_very_far_from_the_broker_replaces_one_that_stands_still() {
     assert!(matches!(settled, Ok(Ok(()))), "nobody answers: {settled:?}");
 }
 
-/// A is cut off, and B has its place. Then the broker loses its disk, or what it took since A was
-/// at work; and A is back before B, or after it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_tells_of_before_or_of_nobody_does_not_give_one_back_its_place() {
-    for (loses_all, is_first) in [(true, true), (true, false), (false, true), (false, false)] {
-        let mut server = Server::start();
-        let [of_a, of_b] =
-            [Wire::to(server.port()).await.unwrap(), Wire::to(server.port()).await.unwrap()];
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = two(dir.path());
-        let (nats_a, nats_b) =
-            (connect(&server, of_a.port()).await, connect(&server, of_b.port()).await);
-        let (allow_a, allowed_a) = watch::channel(0);
-        let (allow_b, allowed_b) = watch::channel(0);
-        let (held_a, held_b) = (nats_a.behind(allowed_a), nats_b.behind(allowed_b));
-        let health = Health::new();
-        let (_a, mut lost_a) =
-            Keeper::start(claim(&nats_a, &a).settled(), allow_a, health.gate("a"));
-        until("A is at work", || held_a.is_up()).await;
-        restarted(&mut server, &held_a, Server::keep_records).await;
-        nats_b.ready().await.unwrap();
-        of_a.cut();
-        until("A is cut off", || !held_a.is_up()).await;
-        let (_b, mut lost_b) =
-            Keeper::start(claim(&nats_b, &b).settled(), allow_b, health.gate("b"));
-        until("B is at work", || held_b.is_up()).await;
-        // A has heard what people said, and is further by its position.
-        moves(&a, 20);
-        server.stop();
-        until("B has no broker", || !held_b.is_up()).await;
-        if loses_all {
-            server.lose_the_disk();
-        } else {
-            server.lose_what_came_since();
-        }
-        let (first, second) = if is_first { (&of_a, &of_b) } else { (&of_b, &of_a) };
-        of_b.cut();
-        server.restart();
-        first.mend();
-        let nats = if is_first { &nats_a } else { &nats_b };
-        nats.ready().await.unwrap();
-        second.mend();
-        let told = async {
-            tokio::select! {
-                why = &mut lost_a => why.unwrap(),
-                why = &mut lost_b => panic!("the one that has the place is ended: {why:?}"),
-            }
-        };
-        let why = tokio::time::timeout(Duration::from_secs(20), told).await.expect("A is told");
-        assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
-        until("B is at work again", || held_b.is_up()).await;
-        assert!(lost_b.try_recv().is_err(), "B is not ended");
-    }
-}
-
-/// The same, when A is told to stop while it looks whether it was replaced.
-#[tokio::test(flavor = "multi_thread")]
-async fn one_that_was_cut_off_and_stops_leaves_no_record_at_a_broker_that_has_lost_something() {
-    for loses_all in [true, false] {
-        let mut server = Server::start();
-        let wire = Wire::to(server.port()).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = two(dir.path());
-        let (nats_a, nats_b) =
-            (connect(&server, wire.port()).await, connect(&server, server.port()).await);
-        let (allow, allowed) = watch::channel(0);
-        let held = nats_a.behind(allowed);
-        let health = Health::new();
-        let (keeper, _lost) = Keeper::start(claim(&nats_a, &a).settled(), allow, health.gate("a"));
-        until("A is at work", || held.is_up()).await;
-        restarted(&mut server, &held, Server::keep_records).await;
-        nats_b.ready().await.unwrap();
-        wire.cut();
-        until("A is cut off", || !held.is_up()).await;
-        let mut of_b = claim(&nats_b, &b);
-        of_b.settle().await.unwrap();
-        moves(&a, 20);
-        server.stop();
-        until("B has no broker", || !nats_b.is_up()).await;
-        if loses_all {
-            server.lose_the_disk();
-        } else {
-            server.lose_what_came_since();
-        }
-        server.restart();
-        nats_b.ready().await.unwrap();
-        // The runtime makes the stream; its record is not written yet.
-        of_b.look().await.unwrap();
-        wire.mend();
-        nats_a.ready().await.unwrap();
-        keeper.end().await;
-        let confirmed = of_b.confirm().await;
-        assert!(confirmed.is_ok(), "it has the place: {confirmed:?}");
-    }
-}
-
 /// A process hears its own echoes, and not those of a copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_two_processes_send_the_same_echo() {
@@ -406,64 +310,6 @@ async fn no_two_processes_send_the_same_echo() {
         assert!(subjects.insert(echo.subject.to_string()), "{} was sent twice", echo.subject);
     }
     drop(two);
-}
-
-/// Two copies of a service's store, at a broker whose runtime has made no place for records.
-#[tokio::test(flavor = "multi_thread")]
-async fn without_records_one_that_was_cut_off_is_told_that_another_has_its_place() {
-    let server = Server::start();
-    let wire = Wire::to(server.port()).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let (a, b) = two(dir.path());
-    let (nats_a, nats_b) =
-        (connect(&server, wire.port()).await, connect(&server, server.port()).await);
-    let (allow, allowed) = watch::channel(0);
-    let held = nats_a.behind(allowed);
-    let health = Health::new();
-    let service = |nats: &Nats, db: &Db| Claim::new(nats.clone(), db.clone(), "payment");
-    let (_a, lost) = Keeper::start(service(&nats_a, &a).settled(), allow, health.gate("a"));
-    until("A is at work", || held.is_up()).await;
-    wire.cut();
-    until("A is cut off", || !held.is_up()).await;
-    let mut of_b = service(&nats_b, &b);
-    of_b.settle().await.unwrap();
-    wire.mend();
-    let told = tokio::time::timeout(Duration::from_secs(20), lost).await;
-    let why = told.expect("it is told").unwrap();
-    assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
-}
-
-/// The record of A is of a disk that the broker has lost; B, which came later, has none, as nobody
-/// has made the stream anew.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_claimed_after_the_records_were_lost_is_the_later_one() {
-    let mut server = Server::start();
-    let wire = Wire::to(server.port()).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let (a, b) = two(&dir.path().join("service"));
-    let runtime = open(&dir.path().join("runtime"));
-    let (nats_a, nats_b) =
-        (connect(&server, wire.port()).await, connect(&server, server.port()).await);
-    claim(&nats_b, &runtime).settle().await.unwrap();
-    let service = |nats: &Nats, db: &Db| Claim::new(nats.clone(), db.clone(), "payment");
-    let (allow, allowed) = watch::channel(0);
-    let held = nats_a.behind(allowed);
-    let health = Health::new();
-    let (_a, lost) = Keeper::start(service(&nats_a, &a).settled(), allow, health.gate("a"));
-    until("A is at work", || held.is_up()).await;
-    wire.cut();
-    until("A is cut off", || !held.is_up()).await;
-    server.stop();
-    until("no broker", || !nats_b.is_up()).await;
-    server.lose_the_disk();
-    server.restart();
-    nats_b.ready().await.unwrap();
-    let mut of_b = service(&nats_b, &b);
-    of_b.settle().await.unwrap();
-    wire.mend();
-    let told = tokio::time::timeout(Duration::from_secs(20), lost).await;
-    let why = told.expect("A is told").unwrap();
-    assert!(matches!(why, ClaimError::Replaced { .. }), "{why}");
 }
 
 /// What the broker does not answer is not a broker that is full: another one may be kept.

@@ -160,6 +160,7 @@ impl Courier {
         for (id, subject) in self.schedule.silent() {
             self.warn(&id, &subject, NO_ANSWER);
         }
+        let client = self.nats.client().clone();
         for (request, attempt) in ready {
             self.telemetry.requests.inc();
             if attempt > 1 {
@@ -167,7 +168,6 @@ impl Courier {
             }
             let (subject, reply) = (request.subject.clone(), reply::subject(&request));
             let body = request.body.text().to_owned().into();
-            let client = self.nats.client().clone();
             let sent =
                 client.publish_with_reply_and_headers(subject, reply, headers(&request), body);
             // The first ones may have waited for a network that stood still, and another process
